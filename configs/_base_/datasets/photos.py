@@ -1,0 +1,55 @@
+"""Your photos, in the JSON of mmpretrain's MultiLabelDataset: data/photos/{train,val}.json.
+
+Prepared for EfficientNet-Lite0 at 128×128. Point it elsewhere with --cfg-options, e.g.
+train_dataloader.dataset.data_root=DIR val_dataloader.dataset.data_root=DIR
+test_dataloader.dataset.data_root=DIR; the head's num_classes is the number of class names.
+"""
+
+data_preprocessor = dict(
+    num_classes=24,
+    mean=[127.0, 127.0, 127.0],
+    std=[128.0, 128.0, 128.0],
+    to_rgb=True,
+)
+
+train_pipeline = [
+    dict(type="LoadImage"),
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
+    dict(type="Resize", scale=(128, 128)),
+    dict(type="PackInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImage"),
+    dict(type="Resize", scale=(128, 128)),
+    dict(type="PackInputs"),
+]
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    dataset=dict(
+        type="JsonMultiLabel",
+        data_root="data/photos",
+        ann_file="train.json",
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="JsonMultiLabel",
+        data_root="data/photos",
+        ann_file="val.json",
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type="LabelSetMetric")
+test_evaluator = val_evaluator

@@ -1,0 +1,13 @@
+"""A small CNN (48×48 to 6×6 cells of 64 channels) and mmpretrain's linear multi-label head."""
+
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(type="StridedCNN", channels=(16, 32, 64)),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(
+        type="MultiLabelLinearClsHead",
+        num_classes=10,
+        in_channels=64,
+        loss=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1 / 10),
+    ),
+)

@@ -1,0 +1,11 @@
+"""BCE baseline and encoder warm start on the embedded digit scenes.
+
+python tools/train.py configs/bce_digits.py
+"""
+
+_base_ = [
+    "_base_/models/bce_digits.py",
+    "_base_/datasets/digits.py",
+    "_base_/schedules/adam_digits.py",
+    "_base_/default_runtime.py",
+]

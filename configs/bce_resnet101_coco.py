@@ -1,0 +1,12 @@
+"""BCE encoder, ResNet-101, COCO 2014, 288×288.
+
+Paper: gives no number for this setting. Here: not run (no GPU, no full COCO).
+python tools/train.py configs/bce_resnet101_coco.py
+"""
+
+_base_ = [
+    "_base_/models/bce_resnet101.py",
+    "_base_/datasets/coco.py",
+    "_base_/schedules/sgd.py",
+    "_base_/default_runtime.py",
+]

@@ -1,0 +1,11 @@
+"""PLA on the embedded digit scenes.
+
+python tools/train.py configs/pla_digits.py
+"""
+
+_base_ = [
+    "_base_/models/orderless_digits.py",
+    "_base_/datasets/digits.py",
+    "_base_/schedules/adam_digits.py",
+    "_base_/default_runtime.py",
+]

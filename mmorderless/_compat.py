@@ -1,0 +1,50 @@
+"""What has to be true of the host before anything else is imported."""
+
+from importlib import import_module
+
+INSTALL_HELP = (
+    "install one family of OpenMMLab: `pip install 'mmorderless[onedl]'` (the maintained forks, "
+    "tested here) or `pip install 'mmorderless[openmmlab]'` (the originals)"
+)
+
+
+def require_openmmlab() -> None:
+    """Check that mmengine, mmcv and mmpretrain can be imported.
+
+    Raises:
+        ImportError: one of them is missing; the message names both ways to install them.
+    """
+    missing = []
+    for name in ("mmengine", "mmcv", "mmpretrain"):
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            # A host that is there but lacks a package of its own must not be called missing.
+            if error.name != name:
+                raise
+            missing.append(name)
+    if missing:
+        raise ImportError(f"mmorderless needs {', '.join(missing)}; {INSTALL_HELP}")
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let `torch.load(weights_only=True)` read what mmengine's Runner writes.
+
+    Since torch 2.6 that is the default, and the original mmengine (0.10.7) cannot load its own
+    checkpoints: they hold HistoryBuffer objects and NumPy arrays and scalars. Naming these few
+    harmless types keeps the protection against arbitrary code. The OneDL fork does the same for
+    its own calls.
+    """
+    import numpy as np
+    import torch
+    from mmengine.logging import HistoryBuffer
+
+    if not hasattr(torch.serialization, "add_safe_globals"):  # torch < 2.4 has no such list
+        return
+    multiarray = getattr(np, "_core", None) or np.core
+    numpy_types = [np.dtype, np.ndarray, multiarray.multiarray._reconstruct]
+    numpy_types += [multiarray.multiarray.scalar]
+    numpy_types += [
+        type(np.dtype(t)) for t in (np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_)
+    ]
+    torch.serialization.add_safe_globals([HistoryBuffer, *numpy_types])

@@ -1,0 +1,160 @@
+"""Checks that the datasets share: annotation files, class names, label lists, image files.
+
+Pure: nothing here knows mm. Every error names the file or image, the values and the remedy on one
+line.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+
+
+def missing_annotation(path: str) -> FileNotFoundError:
+    """Error for an annotation file that is not there."""
+    return FileNotFoundError(
+        f"annotation file {path} does not exist; set data_root and ann_file to where it lies"
+    )
+
+
+def read_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> dict:
+    """Read an annotation file whose top level is a JSON object.
+
+    Args:
+        path: the file, UTF-8.
+        object_hook: called on every object as soon as it is parsed; its result takes the object's
+            place (see `json.load`).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not JSON, or not an object.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            annotations = json.load(file, object_hook=object_hook)
+    except FileNotFoundError:
+        raise missing_annotation(path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"annotation file {path} is not valid JSON ({error}); "
+            "it may be incomplete: download or write it again"
+        ) from None
+    if not isinstance(annotations, dict):
+        raise ValueError(
+            f"annotation file {path} must hold a JSON object, got {type(annotations).__name__}; "
+            "check that ann_file names the right file"
+        )
+    return annotations
+
+
+def check_keys(record: Any, keys: Sequence[str], what: str, form: str) -> None:
+    """Raise a ValueError when a JSON object lacks one of the keys.
+
+    Args:
+        record: what was read.
+        keys: the keys it must have.
+        what: the object's name in the message.
+        form: where the form of the file is described, for the message.
+    """
+    missing = [key for key in keys if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise ValueError(f"{what} lacks {', '.join(missing)}; {form}")
+
+
+def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]:
+    """Return the class names as a tuple.
+
+    Args:
+        classes: class c's name is entry c.
+        source: the file or option they come from, for the message.
+
+    Raises:
+        ValueError: there are none, a name is not text or is blank, or a name occurs twice.
+    """
+    if classes is None or isinstance(classes, str) or len(classes) == 0:
+        raise ValueError(
+            f"no class names in {source} (got {classes!r}); list them there or in `classes`"
+        )
+    unnamed = [name for name in classes if not isinstance(name, str) or not name.strip()]
+    if unnamed:
+        raise ValueError(f"class names must be non-blank text, got {unnamed[0]!r} in {source}")
+    repeated = repeated_items(classes)
+    if repeated:
+        raise ValueError(f"class names {repeated} occur twice in {source}; name each class once")
+    return tuple(classes)
+
+
+def check_labels(labels: Any, num_classes: int, image: str, source: str) -> list[int]:
+    """Return an image's labels in ascending order.
+
+    Args:
+        labels: distinct class indices in any order, possibly none.
+        num_classes: number of classes C.
+        image: the image's name, for the message.
+        source: the annotation file, for the message.
+
+    Raises:
+        ValueError: not a list of integers, an index is not in 0 … C − 1, or one occurs twice.
+    """
+    if not isinstance(labels, list) or any(type(label) is not int for label in labels):
+        raise ValueError(
+            f"labels of {image} must be a list of class indices, got {labels!r} in {source}; "
+            "write [] for none and [3] for one"
+        )
+    distinct = sorted(set(labels))
+    if distinct and (distinct[0] < 0 or distinct[-1] >= num_classes):
+        raise ValueError(
+            f"labels of {image} must be in 0 … {num_classes - 1} ({num_classes} classes), "
+            f"got {labels} in {source}; correct them or the class names"
+        )
+    if len(distinct) != len(labels):
+        raise ValueError(
+            f"labels of {image} must be distinct, got {labels} in {source}; list each label once"
+        )
+    return distinct
+
+
+def select_images(records: list[dict], keep_unlabelled: bool, source: str) -> list[dict]:
+    """Drop the images without a label unless they are to be kept.
+
+    Args:
+        records: one a image, each with its `gt_label` list.
+        keep_unlabelled: whether images with an empty label set stay.
+        source: the annotation file, for the message.
+
+    Raises:
+        ValueError: no image is left.
+    """
+    selected = records if keep_unlabelled else [record for record in records if record["gt_label"]]
+    if not selected:
+        remedy = "set keep_unlabelled=True to keep them" if records else "it must list images"
+        raise ValueError(f"{source} lists {len(records)} images, none of them to use; {remedy}")
+    return selected
+
+
+def is_truncated_jpeg(content: bytes) -> bool:
+    """Tell whether a JPEG file stops before its end.
+
+    OpenCV 4 decodes such a file without an error and fills the missing rows with grey.
+    """
+    if not content.startswith(b"\xff\xd8\xff"):
+        return False
+    # Neither marker can occur inside coded pixels, and an embedded thumbnail lies before the
+    # picture's own scans: a complete file has its end marker after the last scan's start.
+    if content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda"):
+        return False
+    # Data appended after the picture may look like a scan, so the last word is a full decode.
+    try:
+        with Image.open(BytesIO(content)) as picture:
+            picture.load()
+    except OSError:
+        return True
+    return False
+
+
+def repeated_items(items: Sequence[str]) -> list[str]:
+    """List the items that occur more than once, in order of first occurrence."""
+    return [item for item, count in Counter(items).items() if count > 1]

@@ -1,0 +1,119 @@
+"""Label sets from COCO's own instances files: an image's labels are its objects' categories."""
+
+import os.path as osp
+
+from mmpretrain.datasets import MultiLabelDataset
+from mmpretrain.registry import DATASETS
+
+from .checks import check_classes, check_keys, read_json, repeated_items, select_images
+
+FORM = "give an instances file, e.g. annotations/instances_train2014.json"
+
+
+def label_sets(instances: dict, source: str, classes=None) -> tuple[tuple[str, ...], list[dict]]:
+    """Group an instances file into one label set an image.
+
+    Args:
+        instances: the file's `images` (`id`, `file_name`), `categories` (`id`, `name`) and
+            `annotations`, each a pair (image id, category id). Crowd annotations count like any
+            other: the published counts need them.
+        source: the file, for the messages.
+        classes: names of the categories to use, in the order of the classes; None for all of them
+            in the order of their ids, which may have gaps.
+
+    Returns:
+        The class names, and for each image in the file's order `img_path` (its file name) and
+        `gt_label` (sorted distinct class indices, possibly none).
+
+    Raises:
+        ValueError: a category or image id occurs twice or is unknown, or a class is no category.
+    """
+    name_of_id = {category["id"]: category["name"] for category in instances["categories"]}
+    in_file = check_classes([name_of_id[i] for i in sorted(name_of_id)], source)
+    if len(name_of_id) != len(instances["categories"]):
+        raise ValueError(f"category ids occur twice in {source}; download it again")
+    classes = in_file if classes is None else check_classes(classes, "the option `classes`")
+    unknown = sorted(set(classes) - set(in_file))
+    if unknown:
+        raise ValueError(
+            f"`classes` names {unknown}, which {source} does not have; choose from {list(in_file)}"
+        )
+    class_of_name = {name: c for c, name in enumerate(classes)}
+    # −1 marks a category that is in the file but not among the classes.
+    class_of_id = {i: class_of_name.get(name, -1) for i, name in name_of_id.items()}
+
+    labels_of_image: dict[int, set[int]] = {image["id"]: set() for image in instances["images"]}
+    if len(labels_of_image) != len(instances["images"]):
+        repeated = repeated_items([str(image["id"]) for image in instances["images"]])
+        raise ValueError(f"image ids {repeated[:5]} occur twice in {source}; download it again")
+    for image_id, category_id in instances["annotations"]:
+        if image_id not in labels_of_image or category_id not in class_of_id:
+            raise ValueError(
+                f"an annotation of image {image_id} and category {category_id} has no such image "
+                f"or category in {source}; download it again"
+            )
+        label = class_of_id[category_id]
+        if label >= 0:
+            labels_of_image[image_id].add(label)
+    records = [
+        {"img_path": image["file_name"], "gt_label": sorted(labels_of_image[image["id"]])}
+        for image in instances["images"]
+    ]
+    return classes, records
+
+
+def _slim(record: dict):
+    """Reduce an annotation to (image id, category id) as soon as it is parsed.
+
+    The polygons are nine tenths of the file; pycocotools' `COCO` keeps them (and prints), which
+    takes some gigabytes for train2014.
+    """
+    if "category_id" in record and "image_id" in record:
+        return record["image_id"], record["category_id"]
+    return record
+
+
+@DATASETS.register_module()
+class CocoMultiLabel(MultiLabelDataset):
+    """COCO 2014 or 2017 as published: the categories of an image's objects are its labels.
+
+    Classes are the file's categories in the order of their ids. Objects marked `iscrowd` count.
+    With the defaults, train2014 has 82,081 images and val2014 has 40,137.
+
+    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
+
+    Args:
+        keep_unlabelled: whether images without an object stay; the paper drops them.
+        **kwargs: of mmpretrain's `MultiLabelDataset`. `ann_file` is an instances file;
+            `classes` selects categories by name, in that order.
+
+    Raises:
+        FileNotFoundError: the annotation file is not there.
+        ValueError: the file is not an instances file or contradicts itself.
+    """
+
+    def __init__(self, *args, keep_unlabelled: bool = False, **kwargs) -> None:
+        self.keep_unlabelled = keep_unlabelled
+        super().__init__(*args, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the instances file."""
+        instances = read_json(self.ann_file, object_hook=_slim)
+        check_keys(instances, ("images", "annotations", "categories"), self.ann_file, FORM)
+        for category in instances["categories"]:
+            check_keys(category, ("id", "name"), f"a category of {self.ann_file}", FORM)
+        for image in instances["images"]:
+            check_keys(image, ("id", "file_name"), f"an image of {self.ann_file}", FORM)
+        for annotation in instances["annotations"]:
+            if not isinstance(annotation, tuple):  # `_slim` reduces those that are whole
+                keys = ("image_id", "category_id")
+                check_keys(annotation, keys, f"an annotation of {self.ann_file}", FORM)
+        classes, records = label_sets(instances, self.ann_file, self._metainfo.get("classes"))
+        self._metainfo["classes"] = classes
+        for record in records:
+            record["img_path"] = osp.join(self.img_prefix, record["img_path"])
+        return records
+
+    def filter_data(self) -> list[dict]:
+        """Drop the images without a label unless they are to be kept."""
+        return select_images(self.data_list, self.keep_unlabelled, self.ann_file)

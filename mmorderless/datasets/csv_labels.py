@@ -1,0 +1,166 @@
+"""Label sets from a CSV file with the header `image,labels`."""
+
+import csv
+import os.path as osp
+from collections.abc import Sequence
+
+from mmpretrain.datasets import MultiLabelDataset
+from mmpretrain.registry import DATASETS
+
+from .checks import check_classes, missing_annotation, repeated_items, select_images
+
+HEADER = ["image", "labels"]
+
+
+def read_label_names(path: str) -> list[tuple[str, list[str]]]:
+    """Read a CSV of images and label names.
+
+    Args:
+        path: UTF-8, with or without a byte-order mark, quoted as in RFC 4180. The header is
+            `image,labels`; labels are separated by `;`, and an empty cell means none. Blanks
+            around a name are dropped.
+
+    Returns:
+        For each row the image's path as written and its label names in the order written.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not UTF-8, wrong quoting, another header, a row without two cells, an empty
+            image path or label name, a label twice in a cell, or an image in two rows.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            if [cell.strip() for cell in header] != HEADER:
+                raise ValueError(f"{path} must start with the header image,labels, got {header}")
+            rows = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader if row]
+    except FileNotFoundError:
+        raise missing_annotation(path) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from None
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: {error}; quote cells as in RFC 4180"
+        ) from None
+    repeated = repeated_items([image for image, _ in rows])
+    if repeated:
+        raise ValueError(
+            f"images {repeated[:5]} have more than one row in {path}; "
+            "write an image's labels in one cell, separated by ';'"
+        )
+    return rows
+
+
+def _parse_row(row: list[str], place: str) -> tuple[str, list[str]]:
+    if len(row) != 2:
+        raise ValueError(
+            f"{place}: a row has two cells, image and labels, got {len(row)}: {row}; "
+            "separate labels by ';' and quote a cell that holds a comma"
+        )
+    image, cell = row[0].strip(), row[1].strip()
+    names = [name.strip() for name in cell.split(";")] if cell else []
+    if not image or "" in names:
+        raise ValueError(f"{place}: empty image path or label name in {row}; remove or name it")
+    repeated = repeated_items(names)
+    if repeated:
+        raise ValueError(f"{place}: labels {repeated} of {image} occur twice; list each once")
+    return image, names
+
+
+def read_class_names(path: str) -> list[str]:
+    """Read class names, one a line, from a UTF-8 file; blank lines are skipped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return [line.strip() for line in file if line.strip()]
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"class file {path} does not exist; set `classes` to its path or to a list of names"
+        ) from None
+
+
+@DATASETS.register_module()
+class CsvMultiLabel(MultiLabelDataset):
+    """Images and the names of their labels in a CSV file.
+
+    The classes, in this order of preference: the option `classes` (names, or a file with one a
+    line); the sorted names of the file `classes_from`; the sorted names of this file, which is
+    right for the training file alone. All splits must have the same classes, so validation and
+    test sets name `classes` or `classes_from`. Names are sorted by code point.
+
+    Image paths are relative to `data_root`/`data_prefix`, or to the CSV's folder where no
+    `data_prefix` is given.
+
+    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
+
+    Args:
+        classes: class names, or the path of a file with one a line.
+        classes_from: the CSV of the training images, relative to `data_root`.
+        keep_unlabelled: whether images with an empty label set stay.
+        **kwargs: of mmpretrain's `MultiLabelDataset`.
+
+    Raises:
+        FileNotFoundError: the CSV or a class file is not there.
+        ValueError: see `read_label_names`; a label name is not among the classes; or a dataset in
+            test mode has neither `classes` nor `classes_from`.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        *,
+        data_prefix: str | dict = "",
+        classes: str | Sequence[str] | None = None,
+        classes_from: str | None = None,
+        keep_unlabelled: bool = True,
+        **kwargs,
+    ) -> None:
+        self.classes_from = classes_from
+        self.keep_unlabelled = keep_unlabelled
+        prefix = data_prefix.get("img_path", "") if isinstance(data_prefix, dict) else data_prefix
+        self.relative_to_csv = not prefix
+        if isinstance(classes, str):
+            classes = read_class_names(osp.expanduser(classes))
+        super().__init__(ann_file, data_prefix=data_prefix, classes=classes, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the CSV and turn names into class indices."""
+        rows = read_label_names(self.ann_file)
+        classes = self._find_classes(rows)
+        self._metainfo["classes"] = classes
+        class_of_name = {name: c for c, name in enumerate(classes)}
+        folder = osp.dirname(self.ann_file) if self.relative_to_csv else self.img_prefix
+        records = []
+        for image, names in rows:
+            unknown = [name for name in names if name not in class_of_name]
+            if unknown:
+                raise ValueError(
+                    f"labels {unknown} of {image} in {self.ann_file} are not among the "
+                    f"{len(classes)} classes ({', '.join(classes[:5])}, …); "
+                    "correct them or add them to the classes"
+                )
+            labels = sorted(class_of_name[name] for name in names)
+            records.append({"img_path": osp.join(folder, image), "gt_label": labels})
+        return records
+
+    def filter_data(self) -> list[dict]:
+        """Drop the images without a label unless they are to be kept."""
+        return select_images(self.data_list, self.keep_unlabelled, self.ann_file)
+
+    def _find_classes(self, rows: list[tuple[str, list[str]]]) -> tuple[str, ...]:
+        if self._metainfo.get("classes") is not None:
+            return check_classes(self._metainfo["classes"], "the option `classes`")
+        source = self.ann_file
+        if self.classes_from is not None:
+            source = osp.join(self.data_root or "", osp.expanduser(self.classes_from))
+            rows = read_label_names(source)
+        elif self.test_mode:
+            raise ValueError(
+                f"{self.ann_file} is not a training file, so its classes must be given; set "
+                "classes_from to the training CSV, or `classes`"
+            )
+        return check_classes(sorted({name for _, names in rows for name in names}), source)

@@ -1,0 +1,7 @@
+"""Hooks: checks before training, reports after evaluation."""
+
+from .checkpoint_match_hook import CheckpointMatchHook
+from .label_order_hook import LabelOrderHook
+from .label_set_report_hook import LabelSetReportHook
+
+__all__ = ["CheckpointMatchHook", "LabelOrderHook", "LabelSetReportHook"]

@@ -1,0 +1,55 @@
+"""Turn what a backbone returns into a grid of cells, (B, L, D)."""
+
+from collections.abc import Sequence
+from typing import Union
+
+from torch import Tensor
+
+REMEDY = (
+    "keep the backbone's map: neck=None; ViT out_type='featmap' or 'raw'; ConvNeXt "
+    "gap_before_final_norm=False; VGG num_classes=-1"
+)
+
+
+def as_grid(
+    feats: Union[Tensor, Sequence[Tensor]], in_channels: int, drop_class_token: bool = False
+) -> tuple[Tensor, tuple[int, ...]]:
+    """Flatten a feature map or tokens into cells.
+
+    Args:
+        feats: a map (B, D, h, w) or tokens (B, L, D); of a tuple of stages, the last is taken.
+        in_channels: D, what the decoder was built for.
+        drop_class_token: whether the first token is a class token, which is not a cell.
+
+    Returns:
+        The cells, shape (B, L, D), and their layout, (h, w) or (L,).
+
+    Raises:
+        ValueError: the features are pooled, or their channels are not `in_channels`.
+    """
+    if not isinstance(feats, Tensor):
+        feats = feats[-1]
+    if isinstance(feats, Tensor) and feats.dim() == 4:
+        layout: tuple[int, ...] = (feats.shape[2], feats.shape[3])
+        grid = feats.flatten(2).transpose(1, 2)  # (B, L, D)
+        if drop_class_token:
+            raise ValueError(
+                f"drop_class_token=True needs tokens (B, L, D), got a map {tuple(feats.shape)}; "
+                "set drop_class_token=False"
+            )
+    elif isinstance(feats, Tensor) and feats.dim() == 3:
+        grid = feats[:, 1:] if drop_class_token else feats
+        layout = (grid.shape[1],)
+    else:
+        shape = tuple(feats.shape) if isinstance(feats, Tensor) else type(feats).__name__
+        raise ValueError(
+            f"the decoder needs a map (B, D, h, w) or tokens (B, L, D), got {shape}; {REMEDY}"
+        )
+    if grid.shape[2] != in_channels:
+        raise ValueError(
+            f"the backbone gives {grid.shape[2]} channels (features {tuple(feats.shape)}), the "
+            f"head expects in_channels={in_channels}; set in_channels={grid.shape[2]}"
+        )
+    if grid.shape[1] == 0:
+        raise ValueError(f"the features {tuple(feats.shape)} have no cell; use larger images")
+    return grid, layout

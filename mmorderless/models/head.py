@@ -1,0 +1,164 @@
+"""The head that turns an mmpretrain classifier into a generator of label sets."""
+
+from typing import Optional, Union
+
+import torch
+from mmengine.model import BaseModule
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from ..alignment import check_room
+from .decoder import AttentionLSTM
+from .emission import Emission, read_rollout
+from .features import as_grid
+from .losses import loss_of
+
+Features = Union[Tensor, tuple[Tensor, ...], list[Tensor]]
+
+
+@MODELS.register_module()
+class OrderlessRNNHead(BaseModule):
+    """Attention LSTM that emits an image's labels one by one until END.
+
+    Predictions carry `pred_label` (distinct labels in the order of emission), `pred_score` (per
+    class the largest probability that a step up to END gave it), `sequence` (the labels as
+    emitted, repeats included) and `sequence_score` (their probabilities); with
+    `return_attention`, also `attention` (steps, h, w), or (steps, L) for tokens.
+
+    Args:
+        num_classes: C.
+        in_channels: channels D of the backbone's last map or tokens.
+        max_steps: most steps of a rollout; END counts as one.
+        strategy: `pla`, `mla`, `frequent_first`, `rare_first`, `dictionary` or `random`; `pla`
+            when neither this nor `loss` is given.
+        loss: config of a loss over logits (B, T, C + 1) and label sets, instead of a strategy.
+        hidden_size: LSTM size H.
+        embed_size: size E of the label embeddings.
+        attention_size: size A of the attention; None switches it off.
+        dropout: probability of dropping an entry of the attended cells while training.
+        drop_class_token: whether the first token of (B, L, D) features is a class token.
+        return_attention: whether predictions carry the attention weights.
+        init_cfg: initialisation, as everywhere in mmengine.
+
+    Raises:
+        ValueError: the strategy is unknown, both `strategy` and `loss` are given, or a size is
+            not positive.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        max_steps: int,
+        strategy: Optional[str] = None,
+        loss: Optional[dict] = None,
+        hidden_size: int = 512,
+        embed_size: int = 256,
+        attention_size: Optional[int] = 512,
+        dropout: float = 0.5,
+        drop_class_token: bool = False,
+        return_attention: bool = False,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if strategy is not None and loss is not None:
+            raise ValueError(f"give either strategy={strategy!r} or loss={loss}, not both")
+        if max_steps < 2:
+            raise ValueError(f"max_steps must be at least 2 (a label and END), got {max_steps}")
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.max_steps = max_steps
+        self.drop_class_token = drop_class_token
+        self.return_attention = return_attention
+        self.decoder = AttentionLSTM(
+            num_classes, in_channels, hidden_size, embed_size, attention_size, dropout
+        )
+        self.loss_module: nn.Module = MODELS.build(loss or loss_of(strategy or "pla"))
+
+    def pre_logits(self, feats: Features) -> Tensor:
+        """Cells that the decoder attends to, shape (B, L, D)."""
+        return as_grid(feats, self.in_channels, self.drop_class_token)[0]
+
+    def forward(self, feats: Features) -> Tensor:
+        """Logits (B, T, C + 1) of a rollout that stops when every image has emitted END."""
+        return self.decoder.rollout(self.pre_logits(feats), self.max_steps, until_end=True).logits
+
+    def loss(self, feats: Features, data_samples: list[DataSample], **kwargs) -> dict:
+        """Loss of a batch.
+
+        Args:
+            feats: the backbone's features.
+            data_samples: B samples with `gt_label`.
+            **kwargs: handed to the loss.
+
+        Returns:
+            The loss by its name.
+
+        Raises:
+            ValueError: a sample has no `gt_label` or a soft one, or its labels do not fit.
+        """
+        targets = hard_labels(data_samples)
+        longest = max(len(labels) for labels in targets)
+        check_room(longest, self.max_steps)
+        logits = self.decoder.rollout(self.pre_logits(feats), longest + 1).logits
+        return dict(loss=self.loss_module(logits, targets, **kwargs))
+
+    def predict(
+        self, feats: Features, data_samples: Optional[list[Optional[DataSample]]] = None
+    ) -> list[DataSample]:
+        """Label sets of a batch.
+
+        Args:
+            feats: the backbone's features.
+            data_samples: samples to write into; None, or None in places, makes new ones.
+        """
+        grid, layout = as_grid(feats, self.in_channels, self.drop_class_token)
+        rollout = self.decoder.rollout(grid, self.max_steps, True, self.return_attention)
+        emission = read_rollout(rollout.logits, rollout.tokens)
+        maps = None
+        if rollout.attention is not None:
+            maps = rollout.attention.float().unflatten(2, layout)  # (B, T, h, w) or (B, T, L)
+        return write_samples(emission, maps, data_samples)
+
+
+def hard_labels(data_samples: list[DataSample]) -> list[Tensor]:
+    """Class indices of each sample.
+
+    Raises:
+        ValueError: a sample has no labels, or soft ones (of Mixup or CutMix).
+    """
+    for i, sample in enumerate(data_samples):
+        if "gt_label" not in sample:
+            raise ValueError(
+                f"image {i} of the batch has no gt_label; give images without labels an empty one"
+            )
+    scores = [sample.gt_score for sample in data_samples if "gt_score" in sample]
+    if scores and bool(((stacked := torch.stack(scores)) != stacked.round()).any()):
+        raise ValueError(
+            "the labels are soft (Mixup or CutMix changed gt_score) and cannot be put into a "
+            "sequence; set model.train_cfg=None"
+        )
+    return [sample.gt_label for sample in data_samples]
+
+
+def write_samples(
+    emission: Emission,
+    attention: Optional[Tensor],
+    data_samples: Optional[list[Optional[DataSample]]],
+) -> list[DataSample]:
+    """Write predictions, copied to the host once a batch, into data samples."""
+    tokens, probabilities, length, is_new, scores = (field.cpu() for field in emission)
+    attention = None if attention is None else attention.cpu()
+    samples = [None] * len(tokens) if data_samples is None else data_samples
+    written = []
+    for i, (sample, n) in enumerate(zip(samples, length.tolist())):
+        sample = DataSample() if sample is None else sample
+        # Copies, not views: a pickled view drags the whole batch along.
+        sample.set_pred_label(tokens[i][is_new[i]]).set_pred_score(scores[i].clone())
+        sample.set_field(tokens[i, :n].clone(), "sequence", dtype=Tensor)
+        sample.set_field(probabilities[i, :n].clone(), "sequence_score", dtype=Tensor)
+        if attention is not None:
+            sample.set_field(attention[i, :n].clone(), "attention", dtype=Tensor)
+        written.append(sample)
+    return written

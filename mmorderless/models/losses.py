@@ -1,0 +1,219 @@
+"""Sequence losses that put label sets in order: PLA, MLA and fixed orders.
+
+They serve any module that has logits (B, T, C + 1), whichever decoder made them. Letters as in
+`alignment`.
+"""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from ..alignment import LabelSets, min_loss_targets, ordered_targets, predicted_label_targets
+from ..ordering import check_order, class_ranks
+from ..vocabulary import IGNORE
+
+AVERAGES = ("local", "world")
+
+
+def sequence_cross_entropy(logits: Tensor, tokens: Tensor, average: str = "local") -> Tensor:
+    """Cross-entropy in nats, averaged over the counted steps (Eq. 3, with its minus sign).
+
+    Args:
+        logits: shape (B, T, C + 1).
+        tokens: target of each step, IGNORE where it does not count, shape (B, T).
+        average: `local` divides by the counted steps of this batch, as mmpretrain's heads do;
+            `world` by their mean over all processes, so that N processes equal one.
+
+    Returns:
+        A scalar, float32.
+    """
+    summed = F.cross_entropy(
+        logits.flatten(0, 1).float(), tokens.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
+    count = (tokens != IGNORE).sum().float()
+    if average == "world" and dist.is_available() and dist.is_initialized():
+        dist.all_reduce(count)
+        count = count / dist.get_world_size()
+    return summed / count
+
+
+class SequenceLoss(nn.Module):
+    """Align, then cross-entropy; the subclasses say how to align.
+
+    Args:
+        average: `local` or `world`, see `sequence_cross_entropy`.
+        loss_weight: factor on the loss.
+
+    Raises:
+        ValueError: the average is unknown.
+    """
+
+    def __init__(self, average: str = "local", loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if average not in AVERAGES:
+            raise ValueError(f"unknown average {average!r}; choose one of {', '.join(AVERAGES)}")
+        self.average = average
+        self.loss_weight = loss_weight
+
+    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Target token of every step, shape (B, T)."""
+        raise NotImplementedError
+
+    def forward(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            logits: shape (B, T, C + 1); steps after max n_i + 1 are ignored.
+            targets: B one-dimensional tensors of class indices, or a multi-hot tensor (B, C).
+
+        Returns:
+            A scalar in nats per counted step.
+
+        Raises:
+            ValueError: a label is out of range or given twice, the labels and END do not fit into
+                T steps, or a logit is not finite.
+        """
+        tokens = self.align(logits, targets)
+        # A logit that is not finite, at a step that no image counts, would still turn the gradient
+        # into NaN: such steps are cut, or blanked where their number is known to the device alone.
+        if isinstance(targets, Tensor):
+            logits = logits.masked_fill((tokens == IGNORE)[:, :, None], 0)
+        else:
+            steps = max(len(labels) for labels in targets) + 1
+            logits, tokens = logits[:, :steps], tokens[:, :steps]
+        return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
+
+
+@MODELS.register_module()
+class MLALoss(SequenceLoss):
+    """Minimal loss alignment: the order of least loss (Yazici et al. 2020, Eq. 4).
+
+    Example::
+
+        >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
+        >>> MLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
+    """
+
+    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Target tokens of least summed loss, shape (B, T)."""
+        return min_loss_targets(logits, targets)
+
+
+@MODELS.register_module()
+class PLALoss(SequenceLoss):
+    """Predicted label alignment: correct predictions keep their step, the rest is assigned at
+    least loss (Yazici et al. 2020, Eq. 5).
+
+    Example::
+
+        >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
+        >>> PLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
+    """
+
+    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Target tokens around the correct predictions, shape (B, T)."""
+        return predicted_label_targets(logits, targets)
+
+
+@MODELS.register_module()
+class FixedOrderLoss(SequenceLoss):
+    """Labels in an order that does not depend on the prediction.
+
+    Frequent-first (Wang et al. 2016), rare-first and dictionary (Jin & Nakayama 2016), or random,
+    drawn anew each time an image is seen. The training set's class names and image counts come
+    from `LabelOrderHook`, or from the arguments where there is no runner.
+
+    Args:
+        order: `frequent_first`, `rare_first`, `dictionary` or `random`.
+        classes: class names, C strings.
+        counts: images of the training set per class, C numbers.
+        average: see `SequenceLoss`.
+        loss_weight: factor on the loss.
+
+    Raises:
+        ValueError: the order is unknown, or counts and names do not match.
+    """
+
+    def __init__(
+        self,
+        order: str,
+        classes: Optional[Sequence[str]] = None,
+        counts: Optional[Sequence[int]] = None,
+        average: str = "local",
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(average, loss_weight)
+        check_order(order)
+        self.order = order
+        self.register_buffer("ranks", None, persistent=False)  # shape (C,)
+        self._generator: Optional[torch.Generator] = None
+        self._seed = 0
+        if classes is not None:
+            self.set_training_labels(classes, counts)
+
+    def set_training_labels(
+        self, classes: Sequence[str], counts: Optional[Sequence[int]] = None
+    ) -> None:
+        """Fix the order from the training set.
+
+        Args:
+            classes: class names, C strings.
+            counts: images per class, C numbers; not needed for `dictionary` and `random`.
+        """
+        if self.order != "random":
+            array = None if counts is None else np.asarray(counts)
+            self.ranks = torch.from_numpy(class_ranks(self.order, classes, array))
+
+    def reseed(self, seed: int, rank: int, epoch: int) -> None:
+        """Start the random order's generator from seed, process rank and epoch."""
+        state = np.random.SeedSequence([seed, rank, epoch]).generate_state(1, np.uint64)
+        self._seed = int(state[0] >> np.uint64(1))
+        self._generator = None
+
+    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Target tokens in the fixed order, shape (B, T)."""
+        if self.order == "random":
+            return ordered_targets(logits, targets, self._random_ranks(logits))
+        if self.ranks is None:
+            raise ValueError(
+                f"the order {self.order!r} needs the training set: add "
+                "custom_hooks=[dict(type='LabelOrderHook')] to the config, or give FixedOrderLoss "
+                "its classes and counts"
+            )
+        self.ranks = self.ranks.to(logits.device)
+        return ordered_targets(logits, targets, self.ranks)
+
+    def _random_ranks(self, logits: Tensor) -> Tensor:
+        """Independent ranks for every image, shape (B, C), drawn on the device of the logits."""
+        if self._generator is None or self._generator.device != logits.device:
+            self._generator = torch.Generator(logits.device).manual_seed(self._seed)
+        shape = (logits.shape[0], logits.shape[2] - 1)
+        return torch.rand(shape, generator=self._generator, device=logits.device)
+
+
+STRATEGIES = {
+    "pla": dict(type="PLALoss"),
+    "mla": dict(type="MLALoss"),
+    "frequent_first": dict(type="FixedOrderLoss", order="frequent_first"),
+    "rare_first": dict(type="FixedOrderLoss", order="rare_first"),
+    "dictionary": dict(type="FixedOrderLoss", order="dictionary"),
+    "random": dict(type="FixedOrderLoss", order="random"),
+}
+"""The paper's ordering strategies by the name that configs use."""
+
+
+def loss_of(strategy: str) -> dict:
+    """Config of a strategy's loss.
+
+    Raises:
+        ValueError: the strategy is unknown; the message lists the known ones.
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
+    return dict(STRATEGIES[strategy])

@@ -1,0 +1,22 @@
+"""The only two doors between the device and the host.
+
+Every copy waits for the device, so alignment is written to need one each way a batch. All of its
+copies go through these helpers, which makes them easy to find and to count.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_host(tensor: Tensor) -> np.ndarray:
+    """Copy a tensor to the host, waiting for the device."""
+    return tensor.detach().cpu().numpy()
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """Copy an array to a device; on CUDA from pinned memory, without waiting."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

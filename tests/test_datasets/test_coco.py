@@ -1,0 +1,146 @@
+import json
+
+import pytest
+
+from mmorderless.datasets import CocoMultiLabel
+from mmorderless.datasets.coco import label_sets
+
+
+def instances(**changed):
+    """The official layout, with ids that have gaps and do not follow the file's order."""
+    objects = [(7, 18, 0), (7, 3, 0), (7, 18, 0), (2, 90, 1), (5, 3, 0)]
+    return {
+        "info": {"year": 2014},
+        "licenses": [{"id": 1, "name": "CC"}],
+        "images": [
+            {"id": i, "file_name": f"COCO_train2014_{i:012d}.jpg", "height": 4, "width": 4}
+            for i in (7, 2, 9, 5)
+        ],
+        "categories": [
+            {"id": 90, "name": "toothbrush", "supercategory": "indoor"},
+            {"id": 3, "name": "car", "supercategory": "vehicle"},
+            {"id": 18, "name": "dog", "supercategory": "animal"},
+        ],
+        "annotations": [
+            {
+                "id": k,
+                "image_id": image,
+                "category_id": category,
+                "iscrowd": crowd,
+                "bbox": [0, 0, 1, 1],
+                "segmentation": {"counts": [16], "size": [4, 4]} if crowd else [[0.5, 1, 2, 3]],
+            }
+            for k, (image, category, crowd) in enumerate(objects)
+        ],
+        **changed,
+    }
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(content=None, **options):
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        path = tmp_path / "annotations" / "instances_train2014.json"
+        path.write_text(json.dumps(instances() if content is None else content))
+        return CocoMultiLabel(
+            ann_file="annotations/instances_train2014.json",
+            data_root=str(tmp_path),
+            data_prefix={"img_path": "train2014/"},
+            **options,
+        )
+
+    return load
+
+
+def labels_of(dataset):
+    return [dataset.get_cat_ids(i) for i in range(len(dataset))]
+
+
+def test_classes_in_category_id_order(load):
+    assert load().metainfo["classes"] == ("car", "dog", "toothbrush")
+
+
+def test_label_sets_count_crowds_and_drop_the_unlabelled(load, tmp_path):
+    dataset = load()
+    assert labels_of(dataset) == [[0, 1], [2], [0]]
+    path = tmp_path / "train2014" / "COCO_train2014_000000000002.jpg"
+    assert dataset.get_data_info(1)["img_path"] == str(path)
+
+
+def test_unlabelled_images_can_stay(load):
+    assert labels_of(load(keep_unlabelled=True)) == [[0, 1], [2], [], [0]]
+
+
+def test_classes_select_categories(load):
+    dataset = load(classes=["toothbrush", "car"])
+    assert dataset.metainfo["classes"] == ("toothbrush", "car")
+    assert labels_of(dataset) == [[1], [0], [1]]
+    with pytest.raises(ValueError, match=r"\['cat'\], which .* does not have; choose from"):
+        load(classes=["car", "cat"])
+
+
+@pytest.mark.parametrize("serialize_data", [True, False])
+def test_options_of_the_host(load, serialize_data):
+    dataset = load(lazy_init=True, indices=1, serialize_data=serialize_data)
+    assert not dataset._fully_initialized
+    dataset.full_init()
+    assert labels_of(dataset) == [[0, 1]]
+
+
+def test_grouping_does_not_depend_on_the_order_of_objects():
+    content = instances()
+    pairs = [(a["image_id"], a["category_id"]) for a in content["annotations"]]
+    forward = label_sets({**content, "annotations": pairs}, "x")
+    assert label_sets({**content, "annotations": pairs[::-1]}, "x") == forward
+
+
+@pytest.mark.parametrize(
+    "changed, rule",
+    [
+        ({"categories": []}, "no class names"),
+        ({"categories": [{"id": 3, "name": "car"}] * 2}, "category ids occur twice"),
+        ({"categories": [{"id": i, "name": "car"} for i in (3, 18)]}, r"\['car'\] occur twice"),
+        ({"categories": [{"id": 3, "name": "car"}]}, "image 7 and category 18 has no such"),
+        ({"categories": [{"id": 3}]}, "a category .* lacks name"),
+        ({"images": [{"id": 7, "file_name": "7.jpg"}]}, "image 2 and category 90 has no such"),
+        ({"images": [{"id": 7, "file_name": "7.jpg"}] * 2}, r"image ids \['7'\] occur twice"),
+        ({"images": [{"id": 7}]}, "an image .* lacks file_name; give an instances file"),
+        ({"annotations": [{"image_id": 7}]}, "an annotation .* lacks category_id"),
+        ({"annotations": []}, "lists 4 images, none of them to use; set keep_unlabelled"),
+    ],
+)
+def test_wrong_files(load, changed, rule):
+    with pytest.raises(ValueError, match=rule) as error:
+        load(instances(**changed))
+    assert "instances_train2014.json" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_not_an_instances_file(load):
+    with pytest.raises(ValueError, match="lacks annotations, categories; give an instances file"):
+        load({"images": []})
+
+
+def test_missing_annotation_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"val2014\.json does not exist; set data_root"):
+        CocoMultiLabel("instances_val2014.json", data_root=str(tmp_path))
+
+
+def test_real_photos_equal_the_plain_reading(shared_data):
+    dataset = CocoMultiLabel(
+        ann_file="annotations/instances_val.json",
+        data_root=str(shared_data / "coco_sub"),
+        data_prefix="images",
+        pipeline=[{"type": "LoadImage"}, {"type": "PackInputs"}],
+        keep_unlabelled=True,
+    )
+    content = json.loads((shared_data / "coco_sub/annotations/instances_val.json").read_text())
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    expected = [
+        {names[a["category_id"]] for a in content["annotations"] if a["image_id"] == image["id"]}
+        for image in content["images"]
+    ]
+    classes = dataset.metainfo["classes"]
+    assert len(classes) == 80
+    assert [{classes[c] for c in labels} for labels in labels_of(dataset)] == expected
+    assert dataset[0]["inputs"].shape[0] == 3

@@ -1,0 +1,117 @@
+"""A user's error is one line; a defect keeps its traceback."""
+
+import numpy as np
+import pytest
+from mmengine.registry import Registry
+from torch.utils.data import DataLoader, Dataset
+
+from mmorderless.errors import error_line, is_user_error, run_tool
+
+THINGS = Registry("thing")
+
+
+@THINGS.register_module()
+class Thing:
+    def __init__(self, size: int = 1) -> None:
+        if size < 0:
+            raise ValueError(f"size must be positive, got {size}")
+
+
+class Failing(Dataset):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        raise self.error
+
+
+def caught(function, *args) -> Exception:
+    try:
+        function(*args)
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def caught_in_worker(error: Exception) -> Exception:
+    return caught(lambda: list(DataLoader(Failing(error), num_workers=1)))
+
+
+@pytest.mark.parametrize(
+    "cfg, line",
+    [
+        (dict(type="Thing", size=-1), "size must be positive, got -1"),
+        (dict(type="Thing", width=2), "unexpected keyword argument 'width'"),
+        (dict(type="Nothing"), "Nothing is not in the"),
+        (dict(size=2), 'must contain the key "type"'),
+    ],
+)
+def test_errors_of_a_config_are_the_users(cfg, line):
+    error = caught(THINGS.build, cfg)
+    assert is_user_error(error)
+    assert line in error_line(error)
+    assert "\n" not in error_line(error)
+
+
+def test_defects_of_our_own_code_are_not():
+    for broken in (lambda: [][0], lambda: {}["key"], lambda: 1 + "a", lambda: Thing(width=2)):
+        assert not is_user_error(caught(broken))
+
+
+def test_missing_file_is_named(tmp_path):
+    error = caught(open, tmp_path / "no.json")
+    assert error_line(error) == f"{tmp_path / 'no.json'}: No such file or directory"
+
+
+def test_of_a_workers_error_only_the_message_is_shown():
+    error = caught_in_worker(ValueError("image a.jpg is truncated;\ncopy it again"))
+    assert is_user_error(error)
+    assert error_line(error) == "image a.jpg is truncated; copy it again"
+    error = caught_in_worker(FileNotFoundError("image b.jpg does not exist"))
+    assert is_user_error(error)
+    assert error_line(error) == "image b.jpg does not exist"
+
+
+def test_a_defect_in_a_worker_is_not_the_users():
+    assert not is_user_error(caught_in_worker(TypeError("a defect")))
+
+
+def test_a_bare_key_is_called_a_missing_key():
+    assert error_line(KeyError("meta")) == "missing key 'meta'"
+
+
+def run(main, capsys) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as left:
+        run_tool(main, [])
+    return left.value.code, capsys.readouterr().err
+
+
+def test_a_tool_ends_with_one_line_and_code_1(capsys, monkeypatch):
+    monkeypatch.delenv("MMORDERLESS_DEBUG", raising=False)
+
+    def main(argv):
+        raise ValueError("two\nlines")
+
+    assert run(main, capsys) == (1, "error: two lines\n")
+    monkeypatch.setenv("MMORDERLESS_DEBUG", "1")
+    code, text = run(main, capsys)
+    assert code == 1
+    assert text.startswith("Traceback")
+    assert text.endswith("error: two lines\n")
+
+
+def test_a_tool_hands_on_exit_codes_and_defects(capsys):
+    assert run(lambda argv: None, capsys) == (0, "")
+    assert run(lambda argv: 3, capsys) == (3, "")
+    with pytest.raises(ZeroDivisionError):
+        run_tool(lambda argv: 1 // 0, [])
+
+
+def test_ctrl_c_has_its_own_exit_code(capsys):
+    def main(argv):
+        raise KeyboardInterrupt
+
+    assert run(main, capsys) == (130, "error: interrupted\n")

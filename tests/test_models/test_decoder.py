@@ -1,0 +1,148 @@
+import pytest
+import torch
+from torch import nn
+
+from mmorderless.models.decoder import AttentionLSTM
+
+B, L, D, C = 3, 6, 10, 5
+SIZES = dict(hidden_size=8, embed_size=4, attention_size=7)
+
+
+def make(attention=True, **options):
+    torch.manual_seed(1)
+    sizes = dict(SIZES, attention_size=SIZES["attention_size"] if attention else None)
+    return AttentionLSTM(C, D, **{**sizes, "dropout": 0.0, **options})
+
+
+def reference_logits(decoder, grid, num_steps):
+    """The equations of the docstring, step by step, with PyTorch's own LSTM cell."""
+    cell_fn = nn.LSTMCell(decoder.lstm.input_size, decoder.lstm.hidden_size)
+    cell_fn.weight_ih, cell_fn.weight_hh = decoder.lstm.weight_ih, decoder.lstm.weight_hh
+    cell_fn.bias_ih, cell_fn.bias_hh = decoder.lstm.bias_ih, decoder.lstm.bias_hh
+    pooled = grid.mean(dim=1)
+    h, c = decoder.init_hidden(pooled), decoder.init_cell(pooled)
+    token, logits = torch.full((len(grid),), C + 1), []
+    for _ in range(num_steps):
+        x = decoder.embedding(token)
+        if decoder.attends:
+            energy = decoder.energy(torch.relu(decoder.key(grid) + decoder.query(h).unsqueeze(1)))
+            alpha = torch.softmax(energy, dim=1)  # (B, L, 1)
+            context = torch.sigmoid(decoder.gate(h)) * (alpha * grid).sum(dim=1)
+            x = torch.cat([x, context], dim=1)
+        h, c = cell_fn(x, (h, c))
+        p = decoder.classifier(h)
+        token = p.argmax(dim=1)
+        logits.append(p)
+    return torch.stack(logits, dim=1)
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_equals_a_plain_step_by_step_reference_with_gradients(attention):
+    decoder = make(attention)
+    grid = torch.randn(B, L, D, requires_grad=True)
+    weights = torch.randn(B, 7, C + 1)
+    results = []
+    for logits in (decoder.rollout(grid, 7).logits, reference_logits(decoder, grid, 7)):
+        decoder.zero_grad()
+        grid.grad = None
+        (logits * weights).sum().backward()
+        gradients = {name: p.grad.clone() for name, p in decoder.named_parameters()}
+        results.append((logits.detach(), grid.grad.clone(), gradients))
+    (ours, our_grid, our_grads), (theirs, their_grid, their_grads) = results
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(our_grid, their_grid, atol=1e-5, rtol=1e-5)
+    assert our_grads.keys() == their_grads.keys()
+    for name, gradient in our_grads.items():
+        torch.testing.assert_close(gradient, their_grads[name], atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_rollout_is_repeated_steps(attention):
+    decoder = make(attention).eval()
+    grid = torch.randn(B, L, D)
+    rollout = decoder.rollout(grid, 4, return_attention=attention)
+    state, token = decoder.init_state(grid), torch.full((B,), C + 1)
+    for t in range(4):
+        logits, state, weights = decoder.step(token, state)
+        token = logits.argmax(1)
+        torch.testing.assert_close(rollout.logits[:, t], logits)
+        assert torch.equal(rollout.tokens[:, t], token)
+        if attention:
+            torch.testing.assert_close(rollout.attention[:, t], weights)
+            torch.testing.assert_close(weights.sum(1), torch.ones(B))
+
+
+def end_bias(decoder, value):
+    with torch.no_grad():
+        decoder.classifier.bias[C] = value
+
+
+def test_stops_when_the_whole_batch_has_emitted_end():
+    decoder = make().eval()
+    grid = torch.randn(B, L, D)
+    end_bias(decoder, 100.0)
+    assert decoder.rollout(grid, 9, until_end=True).tokens.tolist() == [[C]] * B
+    assert decoder.rollout(grid, 9).logits.shape == (B, 9, C + 1)  # training does not stop
+    end_bias(decoder, -100.0)
+    assert decoder.rollout(grid, 9, until_end=True).logits.shape == (B, 9, C + 1)
+
+
+def test_a_short_rollout_is_the_beginning_of_a_long_one():
+    decoder = make().eval()
+    grid = torch.randn(B, L, D)
+    long, short = decoder.rollout(grid, 6), decoder.rollout(grid, 3)
+    torch.testing.assert_close(long.logits[:, :3], short.logits)
+    stopped = decoder.rollout(grid, 6, until_end=True)
+    torch.testing.assert_close(stopped.logits, long.logits[:, : stopped.logits.shape[1]])
+
+
+def test_images_of_a_batch_do_not_influence_each_other():
+    decoder = make().eval()
+    grid = torch.randn(B, L, D)
+    together = decoder.rollout(grid, 5).logits
+    alone = torch.cat([decoder.rollout(grid[i : i + 1], 5).logits for i in range(B)])
+    torch.testing.assert_close(together, alone)
+
+
+def test_keys_are_computed_once_per_rollout():
+    decoder = make()
+    calls = []
+    decoder.key.register_forward_hook(lambda *_: calls.append(1))
+    decoder.rollout(torch.randn(B, L, D), 6)
+    assert len(calls) == 1
+
+
+def test_dropout_draws_one_mask_per_rollout_and_none_in_evaluation():
+    decoder = make(dropout=0.5)
+    grid = torch.randn(B, L, D)
+    torch.manual_seed(0)
+    mask = torch.nn.functional.dropout(torch.ones_like(grid), 0.5)
+    torch.manual_seed(0)
+    rollout = decoder.rollout(grid, 4)
+    state, token = decoder.init_state(grid), torch.full((B,), C + 1)
+    state = state._replace(grid=grid * mask, keys=decoder.key(grid * mask))
+    for t in range(4):
+        logits, state, _ = decoder.step(token, state)
+        token = logits.argmax(1)
+        torch.testing.assert_close(rollout.logits[:, t], logits)
+    decoder.eval()
+    torch.testing.assert_close(decoder.rollout(grid, 4).logits, decoder.rollout(grid, 4).logits)
+
+
+def test_bfloat16_autocast_is_close_to_float32():
+    decoder = make().eval()
+    grid = torch.randn(B, L, D)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = decoder.rollout(grid, 1).logits
+    torch.testing.assert_close(low.float(), decoder.rollout(grid, 1).logits, atol=0.05, rtol=0.05)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="hidden_size must be at least 1, got 0"):
+        AttentionLSTM(C, D, hidden_size=0)
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        AttentionLSTM(0, D)
+    with pytest.raises(ValueError, match="num_steps must be at least 1"):
+        make().rollout(torch.randn(B, L, D), 0)
+    with pytest.raises(ValueError, match="no attention to return"):
+        make(attention=False).rollout(torch.randn(B, L, D), 2, return_attention=True)
