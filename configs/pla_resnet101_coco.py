@@ -3,7 +3,7 @@
 Paper (Table 4, with its three-stage recipe and averaged weights): C-F1 74.17, O-F1 77.14.
 Here: not run (no GPU, no full COCO).
 python tools/train.py configs/pla_resnet101_coco.py
-The encoder should start from a BCE checkpoint: --cfg-options load_from=work_dirs/bce_resnet101_coco/CHECKPOINT
+From a BCE encoder, as in the paper: --cfg-options load_from=work_dirs/bce_resnet101_coco/FILE.pth
 """
 
 _base_ = [

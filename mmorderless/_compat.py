@@ -27,24 +27,42 @@ def require_openmmlab() -> None:
         raise ImportError(f"mmorderless needs {', '.join(missing)}; {INSTALL_HELP}")
 
 
+def attribute_of_history_buffer(owner: type, name: str) -> object:
+    """Stand in for `getattr` while a checkpoint is read: a HistoryBuffer pickles its own methods.
+
+    The real `getattr` would open every attribute of every allowed type to a crafted file.
+
+    Raises:
+        ValueError: the checkpoint asks for anything else.
+    """
+    from mmengine.logging import HistoryBuffer
+
+    if owner is not HistoryBuffer or name.startswith("_"):
+        raise ValueError(f"the checkpoint asks for {owner}.{name}; it was not written by mmengine")
+    return getattr(owner, name)
+
+
 def allow_mmengine_checkpoints() -> None:
     """Let `torch.load(weights_only=True)` read what mmengine's Runner writes.
 
     Since torch 2.6 that is the default, and the original mmengine (0.10.7) cannot load its own
     checkpoints: they hold HistoryBuffer objects and NumPy arrays and scalars. Naming these few
-    harmless types keeps the protection against arbitrary code. The OneDL fork does the same for
-    its own calls.
+    harmless types keeps the protection against arbitrary code.
     """
     import numpy as np
     import torch
     from mmengine.logging import HistoryBuffer
 
-    if not hasattr(torch.serialization, "add_safe_globals"):  # torch < 2.4 has no such list
-        return
-    multiarray = getattr(np, "_core", None) or np.core
-    numpy_types = [np.dtype, np.ndarray, multiarray.multiarray._reconstruct]
-    numpy_types += [multiarray.multiarray.scalar]
-    numpy_types += [
-        type(np.dtype(t)) for t in (np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_)
-    ]
-    torch.serialization.add_safe_globals([HistoryBuffer, *numpy_types])
+    multiarray = (getattr(np, "_core", None) or np.core).multiarray
+    dtypes = (np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_)
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            (attribute_of_history_buffer, "builtins.getattr"),
+            np.dtype,
+            np.ndarray,
+            multiarray._reconstruct,
+            multiarray.scalar,
+            *(type(np.dtype(dtype)) for dtype in dtypes),
+        ]
+    )

@@ -4,10 +4,13 @@ mmengine loads weights with `strict=False` and only warns about what does not fi
 with random weights. The checks here turn that into one-line errors.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 # The counter of a batch norm is a scalar under a name that every width of an architecture shares:
@@ -73,7 +76,7 @@ def load_all_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for part_name, part in model.named_children():
         prefix = f"{part_name}."
         if is_pretrained(part) and not any(name.startswith(prefix) for name in weights):
-            part.init_weights()
+            initialise_quietly(part)
             pretrained.append(prefix)
     try:
         missing = model.load_state_dict(dict(weights), strict=False).missing_keys
@@ -105,6 +108,21 @@ def is_pretrained(part: nn.Module) -> bool:
     init_cfg = getattr(part, "init_cfg", None) or []
     init_cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg]
     return any(cfg["type"] == "Pretrained" for cfg in init_cfgs)
+
+
+def initialise_quietly(part: BaseModule) -> None:
+    """Initialise a module of mmengine without a log line for each of its parameters.
+
+    Args:
+        part: the module; changed in place.
+    """
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        part.init_weights()
+    finally:
+        logger.setLevel(level)
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -5,6 +5,7 @@ import copy
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from .checkpoints import is_pretrained, load_all_weights, weights_of
+from .checkpoints import initialise_quietly, is_pretrained, load_all_weights, weights_of
 from .datasets.cached_features import read_index, write_split
 from .launch import add_config_options, existing_checkpoint, read_config
 
@@ -54,6 +55,8 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
     _load_backbone(backbone, checkpoint or cfg.get("load_from"))
     backbone.to(device).eval()
     preprocessor = _preprocessor(cfg).to(device)
+    # Where the weights come from is not part of the key; what they are is.
+    architecture = {name: value for name, value in cfg.model.backbone.items() if name != "init_cfg"}
     weights_digest = digest_of_weights(backbone.state_dict())
     loader_cfg = cfg.test_dataloader
     pipeline = loader_cfg.dataset.pipeline
@@ -65,7 +68,7 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
         classes = dataset.metainfo["classes"]
         key = _digest(
             weights_digest,
-            _plain(cfg.model.backbone),
+            _plain(architecture),
             _plain(_preprocessor_cfg(cfg)),
             _plain(pipeline),
             list(classes),
@@ -122,7 +125,7 @@ def _load_backbone(backbone: nn.Module, checkpoint: str | None) -> None:
         }
         load_all_weights(backbone, of_backbone or weights)
     elif is_pretrained(backbone):
-        backbone.init_weights()
+        initialise_quietly(backbone)
     else:
         raise ValueError(
             "the backbone has no weights: give --checkpoint, or load_from or "
@@ -164,7 +167,7 @@ def _feature_batches(
     loader: DataLoader[Dataset], num_images: int, preprocessor: nn.Module, backbone: nn.Module
 ) -> Iterator[np.ndarray]:
     """Yield the backbone's last map of each batch, shape (b, D, h, w)."""
-    progress = ProgressBar(num_images)
+    progress = ProgressBar(num_images, file=sys.stdout)
     for data in loader:
         inputs = preprocessor(data, False)["inputs"]
         features = backbone(inputs)

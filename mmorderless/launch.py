@@ -6,6 +6,7 @@ import math
 import os
 import re
 import subprocess
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def training_config(args: argparse.Namespace) -> Config:
         cfg.auto_scale_lr.enable = True
     if args.resume is not None:
         _set_resume(cfg, args.resume)
-    _add_hook(cfg, "CheckpointMatchHook")
+    _set_hook(cfg, "CheckpointMatchHook")
     return cfg
 
 
@@ -169,18 +170,29 @@ def evaluation_config(args: argparse.Namespace) -> Config:
     cfg.resume = False
     if args.amp:
         cfg.test_cfg.fp16 = True
-    _add_hook(cfg, "CheckpointMatchHook", complete=True)
+    _set_hook(cfg, "CheckpointMatchHook", complete=True)
     return cfg
 
 
 def existing_checkpoint(path: str) -> str:
-    """Return a checkpoint's path or address, having checked that a local file is there.
+    """Return a checkpoint's path or address, having checked that a local file is there and whole.
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: the file breaks off.
     """
-    if "://" not in path and not Path(path).expanduser().is_file():
+    if "://" in path:
+        return path
+    file = Path(path).expanduser()
+    if not file.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give the path of a .pth file")
+    with file.open("rb") as opened:
+        is_zip = opened.read(2) == b"PK"  # what torch.save writes since torch 1.6
+    if is_zip and not zipfile.is_zipfile(file):
+        raise ValueError(
+            f"the checkpoint {path} ({file.stat().st_size} bytes) is damaged: writing or copying "
+            "it broke off; use another one"
+        )
     return path
 
 
@@ -202,7 +214,7 @@ def _set_shared(cfg: Config, args: argparse.Namespace) -> None:
             _set_cpu_wrapper(cfg)
         # Batch norm's statistics differ between processes until they are averaged; without this
         # only the first process validates the model that is saved.
-        _add_hook(cfg, "SyncBuffersHook")
+        _set_hook(cfg, "SyncBuffersHook")
 
 
 def _set_dataloader(loader: ConfigDict, args: argparse.Namespace, on_cpu: bool) -> None:
@@ -254,11 +266,15 @@ def _set_resume(cfg: Config, resume: str) -> None:
     cfg.resume = True
 
 
-def _add_hook(cfg: Config, hook_type: str, **options: Any) -> None:
-    """Add a hook, unless the config has one of this type."""
-    hooks = cfg.get("custom_hooks") or []
-    if all(hook["type"] != hook_type for hook in hooks):
-        cfg.custom_hooks = [*hooks, dict(type=hook_type, **options)]
+def _set_hook(cfg: Config, hook_type: str, **options: Any) -> None:
+    """Add a hook; one of this type that the config has already gets the options instead."""
+    hooks = [
+        hook | options if isinstance(hook, dict) and hook.get("type") == hook_type else hook
+        for hook in cfg.get("custom_hooks") or []
+    ]
+    if all(hook.get("type") != hook_type for hook in hooks if isinstance(hook, dict)):
+        hooks.append(dict(type=hook_type, **options))
+    cfg.custom_hooks = hooks
 
 
 # Processes --------------------------------------------------------------------------------------

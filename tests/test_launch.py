@@ -144,10 +144,25 @@ def test_evaluation_loads_the_checkpoint_and_never_resumes(config, tmp_path):
         evaluation(config, "a.pth", "--cfg-options", "test_dataloader=None")
 
 
+def test_a_checkpoint_that_breaks_off_is_an_error(config, tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1000)}}, "a.pth")
+    content = (tmp_path / "a.pth").read_bytes()
+    (tmp_path / "a.pth").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"checkpoint a\.pth \(\d+ bytes\) is damaged"):
+        evaluation(config, "a.pth")
+    torch.save({"state_dict": {}}, "old.pth", _use_new_zipfile_serialization=False)
+    assert evaluation(config, "old.pth").load_from == "old.pth"
+    assert evaluation(config, "https://host/a.pth").load_from == "https://host/a.pth"
+
+
 def test_every_run_checks_its_checkpoint_once(config):
     assert hook_types(training(config)) == ["CheckpointMatchHook"]
-    own = ("--cfg-options", "custom_hooks=[{'type':'CheckpointMatchHook'}]")
-    assert hook_types(training(config, *own)) == ["CheckpointMatchHook"]
+    with open(config, "a") as file:
+        file.write("custom_hooks = [dict(type='CheckpointMatchHook'), dict(type='EMAHook')]")
+    assert hook_types(training(config)) == ["CheckpointMatchHook", "EMAHook"]
+    torch.save({}, "a.pth")
+    match, _ = evaluation(config, "a.pth").custom_hooks
+    assert match == dict(type="CheckpointMatchHook", complete=True)
 
 
 def test_processes_on_cpus_wrap_the_model_without_devices(config, monkeypatch):

@@ -24,7 +24,12 @@ def test_tokens_with_and_without_class_token():
     "backbone, channels, options, layout",
     [
         (dict(type="ResNet", depth=18), 512, {}, (2, 2)),
-        (dict(type="SwinTransformer", arch="tiny", img_size=64, pad_small_map=True), 768, {}, (2, 2)),
+        (
+            dict(type="SwinTransformer", arch="tiny", img_size=64, pad_small_map=True),
+            768,
+            {},
+            (2, 2),
+        ),
         (dict(type="VisionTransformer", arch="deit-t", img_size=64), None, {}, None),
         (
             dict(type="VisionTransformer", arch="deit-t", img_size=64, out_type="featmap"),

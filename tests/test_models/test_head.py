@@ -6,8 +6,8 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample, MultiTaskDataSample
 
-from mmorderless.models.losses import STRATEGIES, FixedOrderLoss
 from mmorderless.models.head import OrderlessRNNHead
+from mmorderless.models.losses import STRATEGIES, FixedOrderLoss
 
 C, D = 6, 8
 HEAD = dict(num_classes=C, in_channels=D, max_steps=5, hidden_size=16, embed_size=4)
@@ -165,11 +165,11 @@ def test_errors_of_a_user():
     soft = samples([0], [1], [2])
     for sample in soft:
         sample.set_gt_score(torch.tensor([0.4, 0.6, 0, 0, 0, 0]))
-    with pytest.raises(ValueError, match="set model.train_cfg=None"):
+    with pytest.raises(ValueError, match=r"set model\.train_cfg=None"):
         head.loss(FEATS, soft)
+    broken = FEATS[0].clone()
+    broken[1] = float("nan")
     with pytest.raises(ValueError, match="logits of image 1 of the batch are not finite"):
-        broken = FEATS[0].clone()
-        broken[1] = float("nan")
         head.loss((broken,), samples(*TRUTH))
 
 

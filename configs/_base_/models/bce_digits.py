@@ -3,7 +3,7 @@
 model = dict(
     type="ImageClassifier",
     backbone=dict(type="StridedCNN", channels=(16, 32, 64)),
-    neck=dict(type="GlobalAveragePooling"),
+    neck=dict(type="GeneralizedMeanPooling"),  # small digits vanish in an average
     head=dict(
         type="MultiLabelLinearClsHead",
         num_classes=10,

@@ -4,7 +4,9 @@ optim_wrapper = dict(
     optimizer=dict(type="Adam", lr=1e-4),
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}),
 )
-param_scheduler = dict(type="CosineAnnealingLR", T_max=30, by_epoch=True, convert_to_iter_based=True)
+param_scheduler = dict(
+    type="CosineAnnealingLR", T_max=30, by_epoch=True, convert_to_iter_based=True
+)
 train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()

@@ -1,0 +1,18 @@
+"""EfficientNet-Lite0 and mmpretrain's linear multi-label head; 24 classes."""
+
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(
+        type="EfficientNetLite0",
+        init_cfg=dict(
+            type="Pretrained", checkpoint="efficientnet-lite0://imagenet", prefix="backbone"
+        ),
+    ),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(
+        type="MultiLabelLinearClsHead",
+        num_classes=24,
+        in_channels=1280,
+        loss=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1 / 24),
+    ),
+)

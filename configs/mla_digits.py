@@ -1,0 +1,7 @@
+"""MLA on the embedded digit scenes.
+
+python tools/train.py configs/mla_digits.py
+"""
+
+_base_ = ["pla_digits.py"]
+model = dict(head=dict(strategy="mla"))

@@ -1,0 +1,7 @@
+"""Random order on the embedded digit scenes.
+
+python tools/train.py configs/random_digits.py
+"""
+
+_base_ = ["pla_digits.py"]
+model = dict(head=dict(strategy="random"))

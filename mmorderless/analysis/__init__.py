@@ -1,0 +1,33 @@
+"""Statistics and figures of label sets: arrays in, arrays or figures out."""
+
+from .figures import (
+    annotated_image,
+    cooccurrence_figure,
+    figure_to_rgb,
+    label_at_step_figure,
+    pair_order_figure,
+)
+from .statistics import (
+    cooccurrence,
+    counts_at_step,
+    order_rigidness,
+    pair_order_counts,
+    pair_rigidness,
+    random_order_rigidness,
+    share_at_step,
+)
+
+__all__ = [
+    "annotated_image",
+    "cooccurrence",
+    "cooccurrence_figure",
+    "counts_at_step",
+    "figure_to_rgb",
+    "label_at_step_figure",
+    "order_rigidness",
+    "pair_order_counts",
+    "pair_order_figure",
+    "pair_rigidness",
+    "random_order_rigidness",
+    "share_at_step",
+]

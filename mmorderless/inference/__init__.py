@@ -1,0 +1,5 @@
+"""Use a trained model: images in, labels in the order of emission out."""
+
+from .inferencer import OrderlessInferencer
+
+__all__ = ["OrderlessInferencer"]

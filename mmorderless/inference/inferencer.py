@@ -1,0 +1,263 @@
+"""Label sets of images, by a trained model."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose, LoadImageFromFile
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from mmengine.utils import ProgressBar
+from mmpretrain.registry import MODELS, TRANSFORMS
+from mmpretrain.structures import DataSample
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from ..checkpoints import load_all_weights, weights_of
+from ..datasets.loading import LoadImage
+from ..launch import existing_checkpoint, read_config
+from .images import Images, list_images
+
+
+class OrderlessInferencer:
+    """Predict the labels of images.
+
+        >>> inferencer = OrderlessInferencer("config.py", "work_dirs/config/epoch_30.pth")
+        >>> inferencer("photo.jpg")[0]["names"]
+        ['person', 'surfboard']
+
+    A result is a dict:
+
+    - `image`: the path, or the position in the input for an array;
+    - `labels`, `names`: distinct class indices and class names in the order of emission;
+    - `probabilities`: of each label, the probability at the step that emitted it;
+    - `sequence`, `sequence_probabilities`: the labels as emitted, repeats included; None for a
+      model that does not emit a sequence (a BCE head), whose labels are in class order;
+    - `scores`: of each class, the largest probability that any step gave it;
+    - `attention`: with `return_attention`, an array (steps, h, w) that sums to 1 over the cells.
+
+    Images are prepared by the pipeline of the config's `test_dataloader`.
+
+    Args:
+        model: path of a config, a config, or a built model whose config is in `model._config` (as
+            mmpretrain's `get_model` leaves it).
+        weights: checkpoint; a built model may have its weights already.
+        device: where to run; None takes an accelerator when there is one.
+        classes: class names; None takes those that the checkpoint was trained with.
+        batch_size: images a forward pass.
+        num_workers: processes that load images beside this one.
+
+    Raises:
+        ValueError: there are no weights, no class names or no usable pipeline; the weights do not
+            fit the model.
+        FileNotFoundError: the config or the checkpoint is missing.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Config | nn.Module,
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        classes: Sequence[str] | None = None,
+        batch_size: int = 32,
+        num_workers: int = 0,
+    ) -> None:
+        if isinstance(model, nn.Module):
+            cfg = getattr(model, "_config", None)
+            if cfg is None:
+                raise ValueError(
+                    "the model has no `_config`, whose test pipeline prepares the images; set "
+                    "model._config = Config.fromfile(...), or give the config instead of the model"
+                )
+        else:
+            if weights is None:
+                raise ValueError("a config alone has random weights; give a checkpoint as weights")
+            cfg = model if isinstance(model, Config) else read_config(str(model))
+        init_default_scope(cfg.get("default_scope", "mmpretrain"))
+        self.config = cfg
+        self.model: Any = model if isinstance(model, nn.Module) else _build_model(cfg)
+        dataset_meta = getattr(self.model, "_dataset_meta", None) or {}
+        if weights is not None:
+            path = existing_checkpoint(str(weights))
+            checkpoint = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+            load_all_weights(self.model, weights_of(checkpoint))
+            dataset_meta = checkpoint.get("meta", {}).get("dataset_meta") or dataset_meta
+        names = classes if classes is not None else dataset_meta.get("classes")
+        if names is None:
+            raise ValueError(
+                "the checkpoint does not name its classes (meta.dataset_meta.classes, which "
+                "tools/train.py writes); give them as classes=[...]"
+            )
+        self.classes: list[str] = list(names)
+        self.model.to(device or get_device()).eval()
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self._load, self._prepare = _pipeline(cfg)
+
+    def __call__(
+        self,
+        images: Images,
+        return_attention: bool = False,
+        progress: bool = True,
+        skip_unreadable: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Predict the labels of images.
+
+        Args:
+            images: a path of an image; a folder, searched with its subfolders; an array (H, W, 3),
+                BGR as mmcv loads it; or a list of these.
+            return_attention: whether results hold the attention maps.
+            progress: whether to show a progress bar.
+            skip_unreadable: whether an image that cannot be read gives a result with only `image`
+                and `error` instead of ending the call.
+
+        Returns:
+            A dict per image, in the order given (see the class).
+
+        Raises:
+            ValueError: an image cannot be read; or attention is asked of a model without it.
+            FileNotFoundError: an image is not there.
+        """
+        return list(self.predict(images, return_attention, progress, skip_unreadable))
+
+    def predict(
+        self,
+        images: Images,
+        return_attention: bool = False,
+        progress: bool = True,
+        skip_unreadable: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the results of `__call__` one by one, as soon as a batch is done."""
+        listed = list_images(images)
+        loader = DataLoader(
+            _PreparedImages(listed, self._load, self._prepare),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=list,
+        )
+        bar = ProgressBar(len(listed), file=sys.stdout) if progress else None
+        done = 0
+        with _attention_maps(self.model, return_attention):
+            for batch in loader:
+                if not skip_unreadable:
+                    for read in batch:
+                        if isinstance(read, Exception):
+                            raise read
+                good = [read for read in batch if not isinstance(read, Exception)]
+                samples = iter(self._forward(good))
+                for read in batch:
+                    image = listed[done]
+                    name = done if isinstance(image, np.ndarray) else image
+                    if isinstance(read, Exception):
+                        yield {"image": name, "error": str(read)}
+                    else:
+                        yield {"image": name, **self._result(next(samples), return_attention)}
+                    done += 1
+                if bar is not None:
+                    bar.update(len(batch))
+        if bar is not None:
+            print(flush=True)
+
+    @torch.no_grad()
+    def _forward(self, batch: list[dict]) -> list[DataSample]:
+        return self.model.test_step(pseudo_collate(batch)) if batch else []
+
+    def _result(self, sample: DataSample, with_attention: bool) -> dict[str, Any]:
+        scores = sample.pred_score.tolist()
+        if len(scores) != len(self.classes):
+            raise ValueError(
+                f"the model has {len(scores)} classes but {len(self.classes)} class names are "
+                "known; give as many as the model was trained with"
+            )
+        labels = sample.pred_label.tolist()
+        result: dict[str, Any] = {
+            "labels": labels,
+            "names": [self.classes[label] for label in labels],
+            "probabilities": [scores[label] for label in labels],
+            "sequence": None,
+            "sequence_probabilities": None,
+            "scores": scores,
+        }
+        if "sequence" in sample:
+            sequence, emitted = sample.sequence.tolist(), sample.sequence_score.tolist()
+            result["sequence"], result["sequence_probabilities"] = sequence, emitted
+            result["probabilities"] = [emitted[sequence.index(label)] for label in labels]
+        if with_attention:
+            if "attention" not in sample:
+                raise ValueError(
+                    "the model gives no attention maps; ask for them only with an "
+                    "OrderlessRNNHead whose attention is on"
+                )
+            result["attention"] = sample.attention.cpu().numpy()
+        return result
+
+
+class _PreparedImages(Dataset):
+    """Images as the model's test pipeline leaves them; one that cannot be read is its error."""
+
+    def __init__(self, images: list[str | np.ndarray], load: LoadImage, prepare: Compose) -> None:
+        self.images = images
+        self.load = load
+        self.prepare = prepare
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict | Exception:
+        image = self.images[index]
+        if isinstance(image, np.ndarray):
+            size = image.shape[:2]
+            return self.prepare({"img": image, "img_shape": size, "ori_shape": size})
+        try:
+            loaded = self.load({"img_path": image})
+        except (ValueError, OSError) as error:
+            return error
+        return self.prepare(loaded)
+
+
+@contextmanager
+def _attention_maps(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Switch a head's attention output on or off, where it has one, for the length of a block."""
+    head: Any = getattr(model, "head", None)
+    before = getattr(head, "return_attention", None)
+    if before is None:
+        yield
+        return
+    head.return_attention = wanted
+    try:
+        yield
+    finally:
+        head.return_attention = before
+
+
+def _build_model(cfg: Config) -> nn.Module:
+    """Build a config's model as the Runner does."""
+    model_cfg = dict(cfg.model)
+    if model_cfg.get("data_preprocessor") is None:
+        model_cfg["data_preprocessor"] = cfg.get("data_preprocessor")
+    return MODELS.build(model_cfg)
+
+
+def _pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
+    """Return what loads an image and what prepares it for the model, from the test pipeline.
+
+    Raises:
+        ValueError: the test pipeline does not begin with loading an image from a file.
+    """
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset", {})
+    transforms = [TRANSFORMS.build(transform) for transform in dataset.get("pipeline") or []]
+    if not transforms or not isinstance(transforms[0], LoadImageFromFile):
+        raise ValueError(
+            f"the test pipeline of the config (dataset {dataset.get('type')}) does not begin with "
+            "an image file; use the config that reads images, not the one of cached features"
+        )
+    # In place of its own loader, the one that names a damaged file.
+    load = LoadImage(transforms[0].color_type, transforms[0].imdecode_backend)
+    return load, Compose(transforms[1:])

@@ -1,0 +1,77 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from mmorderless._compat import attribute_of_history_buffer, require_openmmlab
+
+
+def test_what_mmengine_writes_can_be_loaded_with_weights_only(tmp_path):
+    buffer = HistoryBuffer([1.0, 2.0, 3.0], [1, 1, 1])
+    scores = {"best": np.float64(1.5), "epoch": np.int64(3), "map": np.ones(2, np.float32)}
+    torch.save(
+        {"message_hub": {"log_scalars": {"loss": buffer}}, "meta": scores}, tmp_path / "c.pth"
+    )
+    loaded = torch.load(tmp_path / "c.pth", weights_only=True)
+    assert loaded["message_hub"]["log_scalars"]["loss"].mean() == 2.0
+    assert loaded["meta"]["best"] == 1.5
+    assert loaded["meta"]["map"].tolist() == [1, 1]
+
+
+def test_other_code_stays_forbidden(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return getattr, (np.ndarray, "tofile")
+
+    torch.save({"state_dict": Evil()}, tmp_path / "c.pth")
+    with pytest.raises(ValueError, match="not written by mmengine"):
+        torch.load(tmp_path / "c.pth", weights_only=True)
+    with pytest.raises(ValueError, match="not written by mmengine"):
+        attribute_of_history_buffer(HistoryBuffer, "__init__")
+
+
+def test_missing_openmmlab_names_both_ways_to_install_it(monkeypatch):
+    for name in ("mmcv", "mmpretrain"):
+        monkeypatch.setitem(sys.modules, name, None)  # what an absent module looks like to import
+    with pytest.raises(ImportError, match=r"needs mmcv, mmpretrain; .*\[onedl\].*\[openmmlab\]"):
+        require_openmmlab()
+
+
+def test_import_registers_everything(repository):
+    """In a process of its own, by the one line that configs use."""
+    code = """
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+import mmengine.utils
+mmengine.utils.import_modules_from_strings(imports=['mmorderless'], allow_failed_imports=False)
+from mmpretrain import registry
+wanted = dict(
+    MODELS=['OrderlessRNNHead', 'PLALoss', 'MLALoss', 'FixedOrderLoss', 'EfficientNetLite0',
+            'FeaturePassThrough', 'StridedCNN'],
+    DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures'],
+    METRICS=['LabelSetMetric'],
+    TRANSFORMS=['LoadImage'],
+    HOOKS=['LabelOrderHook', 'LabelSetReportHook', 'CheckpointMatchHook'],
+)
+missing = [n for r, names in wanted.items() for n in names if n not in getattr(registry, r)]
+assert not missing, missing
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=repository, check=True)
+
+
+def test_public_names():
+    import mmorderless
+
+    assert set(mmorderless.__all__) == {
+        "OrderlessInferencer",
+        "__version__",
+        "analysis",
+        "datasets",
+        "hooks",
+        "inference",
+        "metrics",
+        "models",
+    }

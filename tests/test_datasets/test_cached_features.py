@@ -1,0 +1,103 @@
+"""What is written is read back; what is not complete is not trusted."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import default_collate
+from mmpretrain.registry import DATASETS, MODELS
+from torch.utils.data import DataLoader
+
+from mmorderless.datasets.cached_features import CachedFeatures, read_index, write_split
+
+CLASSES = ["ant", "bee", "cat"]
+LABELS = [[0, 2], [], [1], [0, 1, 2], [2]]
+FEATURES = np.random.default_rng(0).standard_normal((5, 7, 2, 3)).astype(np.float32)
+IMAGES = [{"img_path": f"{i}.jpg", "gt_label": labels} for i, labels in enumerate(LABELS)]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    write_split(tmp_path, "train", "k", IMAGES, CLASSES, [FEATURES[:3], FEATURES[3:]])
+    return tmp_path
+
+
+def test_items_are_the_features_in_half_precision_with_their_labels(cache):
+    dataset = DATASETS.build(dict(type="CachedFeatures", cache=str(cache), split="train"))
+    assert len(dataset) == 5
+    assert dataset.metainfo["classes"] == tuple(CLASSES)
+    for i, item in enumerate(dataset):
+        assert item["inputs"].dtype == torch.float16
+        assert torch.equal(item["inputs"], torch.from_numpy(FEATURES[i]).half())
+        sample = item["data_samples"]
+        assert sample.gt_label.dtype == torch.int64
+        assert sample.gt_label.tolist() == LABELS[i] == dataset.get_cat_ids(i)
+        assert (sample.img_path, sample.sample_idx) == (f"{i}.jpg", i)
+
+
+def test_the_models_preprocessor_makes_a_float32_batch(cache):
+    dataset = CachedFeatures(str(cache), "train")
+    preprocessor = MODELS.build(dict(type="ClsDataPreprocessor"))
+    batch = preprocessor(default_collate([dataset[i] for i in range(5)]), training=True)
+    assert batch["inputs"].dtype == torch.float32
+    assert torch.equal(batch["inputs"], torch.from_numpy(FEATURES).half().float())
+    assert [sample.gt_label.tolist() for sample in batch["data_samples"]] == LABELS
+
+
+def test_workers_read_the_same(cache):
+    dataset = CachedFeatures(str(cache), "train")
+    dataset[0]  # opens the file in this process
+    loader = DataLoader(dataset, batch_size=2, num_workers=2, collate_fn=default_collate)
+    inputs = torch.cat([batch["inputs"] for batch in loader])
+    assert torch.equal(inputs, torch.from_numpy(FEATURES).half())
+
+
+def test_a_pickled_dataset_does_not_carry_the_features(cache):
+    dataset = CachedFeatures(str(cache), "train")
+    dataset[0]
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert copy._features is None
+    assert torch.equal(copy[1]["inputs"], dataset[1]["inputs"])
+
+
+def test_missing_split_names_the_command(cache):
+    with pytest.raises(FileNotFoundError, match=r"split 'test'.*python tools/cache_features\.py"):
+        CachedFeatures(str(cache), "test")
+
+
+def test_interrupted_writing_leaves_no_split(tmp_path):
+    def batches():
+        yield FEATURES[:3]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_split(tmp_path, "train", "k", IMAGES, CLASSES, batches())
+    assert read_index(tmp_path, "train") is None
+    # The next run writes over what was left.
+    write_split(tmp_path, "train", "k", IMAGES, CLASSES, [FEATURES])
+    assert read_index(tmp_path, "train")["shape"] == [5, 7, 2, 3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train.json", "train.npy"]
+
+
+def test_features_that_overflow_float16_are_an_error(tmp_path):
+    huge = FEATURES.copy()
+    huge[4] = 1e6
+    with pytest.raises(
+        ValueError, match=r"images 3 to 4 is not finite in float16 \(largest 1e\+06"
+    ):
+        write_split(tmp_path, "train", "k", IMAGES, CLASSES, [FEATURES[:3], huge[3:]])
+    assert read_index(tmp_path, "train") is None
+
+
+def test_too_few_features_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match="features of 3 images for 5"):
+        write_split(tmp_path, "train", "k", IMAGES, CLASSES, [FEATURES[:3]])
+
+
+def test_another_version_is_an_error(cache):
+    index = json.loads((cache / "train.json").read_text())
+    (cache / "train.json").write_text(json.dumps({**index, "version": 0}))
+    with pytest.raises(ValueError, match="has version 0, this package reads version 1"):
+        CachedFeatures(str(cache), "train")

@@ -1,0 +1,226 @@
+"""The inferencer gives, image by image, what the model predicts."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+
+from mmorderless import OrderlessInferencer
+
+CLASSES = ("ant", "bee", "cat", "dog")
+SIZE = 64
+
+
+def config(head: dict, **model) -> Config:
+    pipeline = [
+        dict(type="LoadImageFromFile"),
+        dict(type="Resize", scale=(SIZE, SIZE)),
+        dict(type="PackInputs"),
+    ]
+    dataset = dict(type="JsonMultiLabel", ann_file="unused.json", pipeline=pipeline)
+    backbone = dict(type="ResNet", depth=18, base_channels=4, stem_channels=4, out_indices=(2,))
+    normalise = dict(mean=[127.0] * 3, std=[128.0] * 3, to_rgb=True)
+    return Config(
+        dict(
+            model=dict(type="ImageClassifier", backbone=backbone, head=head, **model),
+            data_preprocessor=normalise,
+            test_dataloader=dict(batch_size=2, dataset=dataset),
+        )
+    )
+
+
+def orderless_config(**head) -> Config:
+    return config(
+        dict(
+            type="OrderlessRNNHead",
+            num_classes=4,
+            in_channels=16,
+            max_steps=5,
+            **{**dict(hidden_size=8, embed_size=4, attention_size=8), **head},
+        )
+    )
+
+
+def bce_config() -> Config:
+    head = dict(type="MultiLabelLinearClsHead", num_classes=4, in_channels=16)
+    return config(head, neck=dict(type="GlobalAveragePooling"))
+
+
+def save(cfg: Config, file, classes=CLASSES) -> str:
+    """Save weights that make the model emit different sets for different images."""
+    model = MODELS.build(cfg.model)
+    for parameter in model.head.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.7)
+    if hasattr(model.head, "decoder"):
+        model.head.decoder.classifier.bias.data[-1] = -2  # END comes late: labels repeat
+    meta = {"dataset_meta": {"classes": classes}} if classes else {}
+    torch.save({"meta": meta, "state_dict": model.state_dict()}, file)
+    return str(file)
+
+
+@pytest.fixture
+def images(tmp_path) -> list[str]:
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    paths = []
+    for i in range(5):
+        image = (rng.integers(0, 256, 3) + rng.integers(0, 40, (30 + i, 50, 3))).clip(0, 255)
+        paths.append(str(tmp_path / "photos" / f"{i}.png"))
+        cv2.imwrite(paths[-1], image.astype(np.uint8))
+    return paths
+
+
+@pytest.fixture
+def inferencer(tmp_path) -> OrderlessInferencer:
+    cfg = orderless_config()
+    return OrderlessInferencer(cfg, save(cfg, tmp_path / "a.pth"), device="cpu", batch_size=2)
+
+
+def assert_same(results: list[dict], expected: list[dict], names: bool = True) -> None:
+    """Equal up to rounding, which depends on the size of the batch."""
+    assert len(results) == len(expected)
+    for one, other in zip(results, expected):
+        assert not names or one["image"] == other["image"]
+        assert one["sequence"] == other["sequence"]
+        for field in ("probabilities", "sequence_probabilities", "scores"):
+            assert one[field] == pytest.approx(other[field], abs=1e-5)
+
+
+def test_results_are_the_models_predictions(inferencer, images):
+    results = inferencer(images, progress=False)
+    for path, result in zip(images, results):
+        image = cv2.resize(cv2.imread(path), (SIZE, SIZE))[..., ::-1].astype(np.float32)
+        inputs = torch.from_numpy((image - 127) / 128).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            sample = inferencer.model(inputs, mode="predict")[0]
+        assert result["image"] == path
+        assert result["labels"] == sample.pred_label.tolist()
+        assert result["sequence"] == sample.sequence.tolist()
+        assert result["scores"] == pytest.approx(sample.pred_score.tolist(), abs=1e-5)
+
+
+def test_fields_of_a_result_agree(inferencer, images):
+    results = inferencer(images, progress=False)
+    assert any(len(set(result["sequence"])) < len(result["sequence"]) for result in results)
+    for result in results:
+        # Distinct labels in the order of emission, each with the probability of its first step.
+        assert result["labels"] == list(dict.fromkeys(result["sequence"]))
+        assert result["names"] == [CLASSES[label] for label in result["labels"]]
+        first = [result["sequence"].index(label) for label in result["labels"]]
+        assert result["probabilities"] == [result["sequence_probabilities"][t] for t in first]
+        assert len(result["scores"]) == 4
+        assert "attention" not in result
+
+
+def test_folder_list_array_batches_and_workers_give_the_same(inferencer, images, tmp_path):
+    results = inferencer(images, progress=False)
+    assert_same(inferencer(str(tmp_path / "photos"), progress=False), results)
+    assert_same(inferencer(images[0], progress=False), results[:1])
+    arrays = inferencer([cv2.imread(path) for path in images], progress=False)
+    assert [result["image"] for result in arrays] == [0, 1, 2, 3, 4]
+    assert_same(arrays, results, names=False)
+    inferencer.batch_size, inferencer.num_workers = 5, 2
+    assert_same(inferencer(images, progress=False), results)
+
+
+def test_attention_on_request(inferencer, images):
+    results = inferencer(images[:2], return_attention=True, progress=False)
+    for result in results:
+        assert result["attention"].shape == (len(result["sequence"]), 4, 4)
+        np.testing.assert_allclose(result["attention"].sum((1, 2)), 1, atol=1e-5)
+    assert inferencer.model.head.return_attention is False
+
+
+def test_progress_is_shown(inferencer, images, capsys):
+    inferencer(images)
+    assert "5/5" in capsys.readouterr().out
+
+
+def test_model_without_attention_cannot_give_it(tmp_path, images):
+    for cfg in (bce_config(), orderless_config(attention_size=None)):
+        inferencer = OrderlessInferencer(cfg, save(cfg, tmp_path / "b.pth"), device="cpu")
+        with pytest.raises(ValueError, match="attention"):
+            inferencer(images, return_attention=True, progress=False)
+
+
+def test_bce_model_has_labels_and_scores_but_no_sequence(tmp_path, images):
+    cfg = bce_config()
+    results = OrderlessInferencer(cfg, save(cfg, tmp_path / "b.pth"), device="cpu")(
+        images, progress=False
+    )
+    assert any(result["labels"] for result in results)
+    for result in results:
+        above = [label for label, score in enumerate(result["scores"]) if score >= 0.5]
+        assert result["labels"] == above
+        assert result["probabilities"] == [result["scores"][label] for label in above]
+        assert result["sequence"] is None
+        assert result["sequence_probabilities"] is None
+
+
+def test_unreadable_images_are_errors_that_name_the_file(inferencer, images, tmp_path):
+    cv2.imwrite(str(tmp_path / "cut.jpg"), cv2.imread(images[0]))
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-300])
+    (tmp_path / "text.png").write_text("no image")
+    bad = {
+        str(tmp_path / "gone.png"): FileNotFoundError,
+        str(tmp_path / "cut.jpg"): ValueError,
+        str(tmp_path / "text.png"): ValueError,
+    }
+    for path, error in bad.items():
+        with pytest.raises(error, match=path) as raised:
+            inferencer([images[0], path], progress=False)
+        assert "\n" not in str(raised.value)
+    mixed = [images[0], *bad, images[1]]
+    results = inferencer(mixed, progress=False, skip_unreadable=True)
+    assert [result["image"] for result in results] == mixed
+    assert all(path in result["error"] for path, result in zip(bad, results[1:4]))
+    assert_same([results[0], results[4]], inferencer(images[:2], progress=False))
+
+
+def test_built_model_needs_its_config(images, tmp_path):
+    cfg = orderless_config()
+    weights = save(cfg, tmp_path / "a.pth")
+    expected = OrderlessInferencer(cfg, weights, device="cpu")(images, progress=False)
+    model = MODELS.build({**cfg.model, "data_preprocessor": cfg.data_preprocessor})
+    with pytest.raises(ValueError, match="the model has no `_config`"):
+        OrderlessInferencer(model, weights)
+    model._config = cfg
+    assert_same(OrderlessInferencer(model, weights, device="cpu")(images, progress=False), expected)
+    # It has its weights now; only the names of the classes are missing.
+    with pytest.raises(ValueError, match="does not name its classes"):
+        OrderlessInferencer(model)
+    inferencer = OrderlessInferencer(model, classes=CLASSES, device="cpu")
+    assert_same(inferencer(images, progress=False), expected)
+
+
+def test_weights_and_class_names_must_be_there(tmp_path, images):
+    cfg = orderless_config()
+    with pytest.raises(ValueError, match="random weights"):
+        OrderlessInferencer(cfg)
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+        OrderlessInferencer(cfg, tmp_path / "gone.pth")
+    with pytest.raises(FileNotFoundError, match="there is no config"):
+        OrderlessInferencer(tmp_path / "gone.py", tmp_path / "gone.pth")
+    nameless = save(cfg, tmp_path / "nameless.pth", classes=None)
+    with pytest.raises(ValueError, match=r"does not name its classes.*classes=\[\.\.\.\]"):
+        OrderlessInferencer(cfg, nameless)
+    few = OrderlessInferencer(cfg, nameless, classes=["ant"], device="cpu")
+    with pytest.raises(ValueError, match="has 4 classes but 1 class names"):
+        few(images, progress=False)
+
+
+def test_weights_of_another_model_are_an_error(tmp_path):
+    bce = save(bce_config(), tmp_path / "b.pth")
+    with pytest.raises(ValueError, match=r"the checkpoint lacks .* would stay random"):
+        OrderlessInferencer(orderless_config(), bce)
+
+
+def test_config_of_cached_features_cannot_read_images(tmp_path):
+    cfg = orderless_config()
+    weights = save(cfg, tmp_path / "a.pth")
+    cfg.test_dataloader.dataset = dict(type="CachedFeatures", cache="c", split="val")
+    with pytest.raises(ValueError, match=r"\(dataset CachedFeatures\) does not begin with"):
+        OrderlessInferencer(cfg, weights)

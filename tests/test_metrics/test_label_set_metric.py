@@ -1,0 +1,248 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmpretrain.evaluation import MultiLabelMetric
+from mmpretrain.registry import METRICS
+from mmpretrain.structures import DataSample
+
+from mmorderless.metrics import LabelSetMetric, label_set_metric, set_scores
+
+NUM_CLASSES = 5
+
+
+def make_samples(number, with_sequence=True, seed=0):
+    """Predictions of the orderless head, or of a BCE head, with empty sets among them."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for i in range(number):
+        sequence = rng.integers(NUM_CLASSES, size=i % 5)
+        sample = DataSample()
+        sample.set_gt_label(torch.tensor(np.flatnonzero(rng.random(NUM_CLASSES) < 0.4)))
+        sample.set_pred_score(torch.tensor(rng.random(NUM_CLASSES), dtype=torch.float32))
+        sample.set_pred_label(torch.tensor(list(dict.fromkeys(sequence)), dtype=torch.long))
+        if with_sequence:
+            sample.set_field(torch.tensor(sequence), "sequence")
+        samples.append(sample)
+    return samples
+
+
+def evaluate(samples, **settings):
+    evaluator = Evaluator([METRICS.build({"type": "LabelSetMetric", **settings})])
+    for i in range(0, len(samples), 4):
+        evaluator.process(samples[i : i + 4])
+    return evaluator.evaluate(len(samples))
+
+
+@pytest.fixture
+def log(monkeypatch):
+    lines = []
+    monkeypatch.setattr(label_set_metric, "print_log", lambda line, **_: lines.append(line))
+    return lines
+
+
+def test_metric_equals_the_pure_functions():
+    samples = make_samples(30)
+    results = evaluate(samples)
+    truth = set_scores.label_matrix([s.gt_label.tolist() for s in samples], NUM_CLASSES)
+    predicted = set_scores.label_matrix([s.pred_label.tolist() for s in samples], NUM_CLASSES)
+    scores = np.stack([s.pred_score.numpy() for s in samples])
+    expected = {
+        **set_scores.class_scores(predicted, truth),
+        **set_scores.overall_scores(predicted, truth),
+        **set_scores.example_scores(predicted, truth),
+        **set_scores.label_count_errors(predicted, truth),
+        **set_scores.sequence_scores([s.sequence.tolist() for s in samples], NUM_CLASSES),
+        "exact_match": set_scores.exact_match(predicted, truth),
+        "mA": set_scores.mean_accuracy(predicted, truth)[0],
+        "mAP": set_scores.mean_average_precision(scores, truth)[0],
+    }
+    assert results == {f"set/{name}": value for name, value in expected.items()}
+    assert results["set/duplicates"] > 0
+
+
+def test_metric_reads_the_emitted_set_not_the_thresholded_scores():
+    # The scores alone would choose class 1; the model emitted class 0.
+    sample = DataSample().set_gt_label([0]).set_pred_label([0])
+    sample.set_pred_score(torch.tensor([0.1, 0.9]))
+    assert evaluate([sample])["set/OF1"] == 100
+    evaluator = Evaluator([MultiLabelMetric(thr=0.5, average="micro")])
+    evaluator.process([sample])
+    assert evaluator.evaluate(1)["multi-label/f1-score_micro"] == 0
+
+
+def test_bce_predictions_have_no_order_scores():
+    results = evaluate(make_samples(12, with_sequence=False))
+    assert {"set/CF1", "set/OF1", "set/mAP"} <= set(results)
+    assert not {"set/duplicates", "set/rigidness", "set/rigidness_random"} & set(results)
+
+
+def test_top3_scores_cut_the_emitted_labels():
+    sample = DataSample().set_gt_label([0, 1]).set_pred_label([3, 2, 1, 0])
+    sample.set_pred_score(torch.tensor([0.9, 0.8, 0.3, 0.7]))
+    results = evaluate([sample], top3=True)
+    assert results["set/OP"] == 50
+    assert results["set/OP_top3"] == pytest.approx(100 * 2 / 3)  # class 2 is cut
+    assert results["set/OR_top3"] == 100
+    assert results["set/CP_top3"] == 50
+
+
+def test_half_precision_scores():
+    sample = DataSample().set_gt_label([0]).set_pred_label([0])
+    sample.set_pred_score(torch.tensor([0.75, 0.25], dtype=torch.bfloat16))
+    assert evaluate([sample])["set/mAP"] == 100
+
+
+def test_predictions_without_scores_leave_map_out():
+    sample = {"pred_label": [0, 2], "gt_label": np.array([0]), "sequence": [0, 2]}
+    results = evaluate([sample], num_classes=3)
+    assert "set/mAP" not in results
+    assert results["set/CP"] == pytest.approx(100 / 3)
+    with pytest.raises(ValueError, match="top3 needs pred_score"):
+        evaluate([sample], num_classes=3, top3=True)
+
+
+def test_number_of_classes_comes_from_the_dataset_where_there_are_no_scores():
+    metric = LabelSetMetric()
+    metric.process(None, [{"pred_label": [0], "gt_label": [0]}])
+    with pytest.raises(ValueError, match=r"cannot tell the number of classes.* give num_classes"):
+        metric.evaluate(1)
+    metric = LabelSetMetric()
+    metric.dataset_meta = {"classes": ("a", "b", "c", "d")}
+    metric.process(None, [{"pred_label": [0], "gt_label": [0]}])
+    assert metric.evaluate(1)["set/CR"] == 25
+
+
+def test_number_of_classes_must_be_one():
+    with pytest.raises(ValueError, match=r"different lengths: \[5, 7\]"):
+        evaluate(make_samples(2), num_classes=7)
+
+
+def test_works_inside_a_multi_task_metric():
+    samples = make_samples(6)
+    metric = METRICS.build(
+        {"type": "MultiTasksMetric", "task_metrics": {"tags": [{"type": "LabelSetMetric"}]}}
+    )
+    metric.process(None, [{"tags": {**s.to_dict(), "eval_mask": True}} for s in samples])
+    results = metric.evaluate(6)
+    assert results == {f"tags_{name}": value for name, value in evaluate(samples).items()}
+
+
+def test_the_log_says_what_the_scores_leave_out(log):
+    samples = [
+        {"pred_label": [0], "gt_label": [0], "pred_score": torch.rand(4), "sequence": [0]},
+        {"pred_label": [2], "gt_label": [0, 1], "pred_score": torch.rand(4), "sequence": [2]},
+    ]
+    results = evaluate(samples)
+    assert np.isnan(results["set/rigidness"])
+    assert log == [
+        "LabelSetMetric: 2 images, 4 classes; 2 classes never predicted (precision 0); "
+        "2 classes without a positive (recall 0); mA leaves out 3 classes; "
+        "mAP leaves out 2 classes; rigidness is not a number: no image has two labels"
+    ]
+
+
+@pytest.mark.parametrize("field,what", [("pred_label", "prediction"), ("gt_label", "ground truth")])
+def test_class_index_out_of_range(field, what):
+    samples = make_samples(3)
+    samples[2].set_field(torch.tensor([0, 5]), field)
+    with pytest.raises(ValueError, match=f"class index 5 in the {what} of image 2 is not in 0 … 4"):
+        evaluate(samples)
+
+
+def test_no_prediction_at_all():
+    with pytest.raises(ValueError, match="no predictions to score"):
+        evaluate([])
+
+
+def test_missing_labels():
+    with pytest.raises(ValueError, match="needs gt_label, but the data sample has only pred_label"):
+        LabelSetMetric().process(None, [{"pred_label": [0]}])
+
+
+def test_a_partial_evaluation_is_said(log):
+    metric = LabelSetMetric()
+    metric.process(None, [sample.to_dict() for sample in make_samples(3)])
+    metric.evaluate(10)
+    assert "only 3 of the dataset's 10 images were evaluated" in log[0]
+
+
+def test_more_results_than_images():
+    metric = LabelSetMetric()
+    metric.process(None, [sample.to_dict() for sample in make_samples(4)])
+    with pytest.raises(
+        ValueError, match=r"got 4 results .* for a dataset of 3 images; use mmengine"
+    ):
+        metric.evaluate(3)
+
+
+# Two processes see images 0 2 4 and 1 3; a sampler that rounds up gives the second image 0 as well.
+TWO_PROCESSES = """
+import datetime, json, sys
+import torch
+import torch.distributed as dist
+from mmengine.dataset import DefaultSampler
+from mmorderless.metrics import LabelSetMetric
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group(
+    "gloo", init_method="file://" + store, rank=rank, world_size=2,
+    timeout=datetime.timedelta(seconds=60),
+)
+samples = torch.load("samples.pt", weights_only=False)
+results = {}
+for name, settings, round_up in (
+    ("cpu", {"collect_dir": "collected"}, True),
+    ("gpu", {}, True),
+    ("unpadded", {}, False),
+):
+    metric = LabelSetMetric(collect_device="cpu" if name == "cpu" else "gpu", **settings)
+    sampler = DefaultSampler(samples, shuffle=False, round_up=round_up)
+    metric.process(None, [samples[i] for i in sampler])
+    seen = len(metric.results)
+    results[name] = seen, metric.evaluate(len(samples))
+metric.process(None, samples)  # both processes see all images
+try:
+    metric.evaluate(len(samples))
+except ValueError as error:
+    results["error"] = str(error)
+with open(f"rank{rank}.json", "w") as file:
+    json.dump(results, file)
+dist.destroy_process_group()
+"""
+
+
+def test_padded_images_are_not_counted_twice(tmp_path, repository):
+    samples = make_samples(5)
+    torch.save([sample.to_dict() for sample in samples], tmp_path / "samples.pt")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_PROCESSES, str(rank), str(tmp_path / "store")],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(2)
+    ]
+    try:
+        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+    alone = evaluate(samples)
+    for rank, unpadded in ((0, 3), (1, 2)):
+        results = json.loads((tmp_path / f"rank{rank}.json").read_text())
+        assert "got 10 results from 2 process(es) for a dataset of 5 images" in results.pop("error")
+        assert {name: seen for name, (seen, _) in results.items()} == {
+            "cpu": 3,
+            "gpu": 3,
+            "unpadded": unpadded,
+        }
+        for _, scores in results.values():
+            assert scores == pytest.approx(alone)

@@ -1,0 +1,81 @@
+"""The launch scripts, with stand-ins for python and srun that print how they are called."""
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def stand_in(tmp_path) -> Path:
+    """A program that prints its arguments, one a line, and its threads."""
+    program = tmp_path / "srun"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\necho "threads $OMP_NUM_THREADS"\n')
+    program.chmod(0o755)
+    return program
+
+
+def lines(done) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_dist_scripts_share_the_cores_and_take_a_free_port(project, stand_in, repository):
+    environment = dict(PYTHON=str(stand_in), OMP_NUM_THREADS="", MKL_NUM_THREADS="")
+    called = lines(project.run("dist_train.sh", "a b.py", "2", "--resume", **environment))
+    assert called[:4] == ["-m", "torch.distributed.run", "--nnodes=1", "--nproc_per_node=2"]
+    assert "--rdzv-endpoint=127.0.0.1:0" in called
+    script = called.index(str(repository / "tools/train.py"))
+    assert called[script + 1 : -1] == ["a b.py", "--launcher", "pytorch", "--resume"]
+    threads = max(1, os.sysconf("SC_NPROCESSORS_ONLN") // 2)
+    assert called[-1] == f"threads {threads}"
+
+    called = lines(project.run("dist_test.sh", "a.py", "b.pth", "9999", **environment))
+    script = called.index(str(repository / "tools/test.py"))
+    assert called[script + 1 : -1] == ["a.py", "b.pth", "--launcher", "pytorch"]
+    assert called[-1] == "threads 1"
+
+
+def test_dist_scripts_obey_the_environment(project, stand_in):
+    environment = dict(NNODES="2", NODE_RANK="1", MASTER_ADDR="host", PORT="1234")
+    called = lines(
+        project.run(
+            "dist_train.sh", "a.py", "4", PYTHON=str(stand_in), OMP_NUM_THREADS="3", **environment
+        )
+    )
+    for option in ("--nnodes=2", "--node_rank=1", "--master_addr=host", "--master_port=1234"):
+        assert option in called
+    assert called[-1] == "threads 3"
+
+
+def test_slurm_scripts(project, stand_in, repository):
+    environment = dict(
+        PATH=f"{stand_in.parent}:{os.environ['PATH']}",
+        PYTHON="python3",
+        OMP_NUM_THREADS="",
+        GPUS="16",
+        GPUS_PER_NODE="4",
+        CPUS_PER_TASK="6",
+        SRUN_ARGS="--quotatype=auto --mem=4G",
+    )
+    for tool, script, expected in [
+        ("slurm_train.sh", "train.py", "a.py --work-dir w --launcher slurm --amp"),
+        ("slurm_test.sh", "test.py", "a.py w --launcher slurm --amp"),
+    ]:
+        called = lines(project.run(tool, "part", "job", "a.py", "w", "--amp", **environment))
+        assert called[:7] == shlex.split(
+            "--partition=part --job-name=job --gres=gpu:4 --ntasks=16 --ntasks-per-node=4 "
+            "--cpus-per-task=6 --kill-on-bad-exit=1"
+        )
+        assert called[7:9] == ["--quotatype=auto", "--mem=4G"]
+        assert called[9:12] == ["python3", "-u", str(repository / "tools" / script)]
+        assert called[12:-1] == expected.split()
+        assert called[-1] == "threads 6"
+
+
+@pytest.mark.parametrize("tool", ["dist_train", "dist_test", "slurm_train", "slurm_test"])
+def test_too_few_arguments_are_answered_with_the_usage(project, tool):
+    done = project.run(f"{tool}.sh", "a.py")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: bash tools/{tool}.sh ")

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Evaluate in NPROC processes, on as many accelerators or on the CPU:
+#   bash tools/dist_test.sh CONFIG CHECKPOINT NPROC [options of tools/test.py]
+# Environment: as in tools/dist_train.sh.
+set -euo pipefail
+
+if [ "$#" -lt 3 ]; then
+    echo "usage: bash tools/dist_test.sh CONFIG CHECKPOINT NPROC [options of tools/test.py]" >&2
+    exit 2
+fi
+CONFIG=$1
+CHECKPOINT=$2
+NPROC=$3
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+exec bash "$TOOLS/torchrun.sh" "$NPROC" "$TOOLS/test.py" "$CONFIG" "$CHECKPOINT" \
+    --launcher pytorch "${@:4}"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Train in NPROC processes, on as many accelerators or on the CPU:
+#   bash tools/dist_train.sh CONFIG NPROC [options of tools/train.py]
+# Environment: PYTHON, OMP_NUM_THREADS; for several nodes NNODES, NODE_RANK, MASTER_ADDR, PORT.
+set -euo pipefail
+
+if [ "$#" -lt 2 ]; then
+    echo "usage: bash tools/dist_train.sh CONFIG NPROC [options of tools/train.py]" >&2
+    exit 2
+fi
+CONFIG=$1
+NPROC=$2
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+exec bash "$TOOLS/torchrun.sh" "$NPROC" "$TOOLS/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -1,0 +1,42 @@
+# What quickstart.sh and run_tests.sh share; to be sourced.
+#   make_environment DIR FAMILY   a virtual environment with this package, made once
+# Environment: PYTHON, the interpreter to build on (3.10 to 3.14).
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# What is tested here. Newer CPU builds of torch (2.13) break `import torchvision`.
+TORCH=(torch==2.11.0 torchvision==0.26.0)
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10 python3.14}; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' \
+            2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    echo "error: no Python 3.10 to 3.14 found (looked for ${PYTHON:-python3 and python3.10 to" \
+        "python3.14}); install one or set PYTHON=/path/to/python3" >&2
+    return 1
+}
+
+make_environment() {
+    local folder=$1 family=$2 python stamp
+    stamp="$family ${TORCH[*]} $(cksum <"$ROOT/setup.py") $ROOT"
+    if [ "$(cat "$folder/.made-for" 2>/dev/null)" = "$stamp" ]; then
+        echo "== environment: $folder (there already)"
+        return
+    fi
+    python=$(find_python)
+    echo "== environment: $folder ($("$python" --version), $family); a few minutes, about 5 GB"
+    rm -rf "$folder"
+    if ! "$python" -m venv "$folder"; then
+        echo "error: $python cannot make a virtual environment; install its venv module" \
+            "(Debian: apt-get install python3-venv)" >&2
+        return 1
+    fi
+    "$folder/bin/python" -m pip install --disable-pip-version-check "${TORCH[@]}"
+    "$folder/bin/python" -m pip install --disable-pip-version-check \
+        --editable "$ROOT[$family,quickstart,dev]"
+    echo "$stamp" >"$folder/.made-for"
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# What dist_train.sh and dist_test.sh share: torchrun.sh NPROC SCRIPT [arguments of the script]
+set -euo pipefail
+
+NPROC=$1
+PYTHON=${PYTHON:-python}
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+
+# Processes times threads must not exceed the cores, or each waits for the others.
+CORES=$(getconf _NPROCESSORS_ONLN)
+THREADS=$((CORES / NPROC))
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((THREADS > 0 ? THREADS : 1))}
+export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
+
+NNODES=${NNODES:-1}
+if [ "$NNODES" -eq 1 ] && [ -z "${PORT:-}" ]; then
+    # Port 0: torchrun takes one that is free, so that two runs on a machine do not meet.
+    RENDEZVOUS=(--rdzv-backend=c10d --rdzv-endpoint=127.0.0.1:0)
+else
+    RENDEZVOUS=(--node_rank="${NODE_RANK:-0}" --master_addr="${MASTER_ADDR:-127.0.0.1}"
+        --master_port="${PORT:-29500}")
+fi
+exec "$PYTHON" -m torch.distributed.run --nnodes="$NNODES" --nproc_per_node="$NPROC" \
+    "${RENDEZVOUS[@]}" "${@:2}"
