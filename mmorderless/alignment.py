@@ -5,7 +5,8 @@ Tokens: see `vocabulary`; logits have C + 1 entries, END is the last.
 
 Every step is used exactly once, so a step's log-partition cannot change which assignment is
 cheapest: all functions work on −logits, without a softmax. Nothing here is differentiated. A
-batch pays one copy to the host (costs and checks together) and at most one copy back.
+batch pays one copy to the host (costs and checks together) and at most one copy back; targets that
+are not on the device of the logits pay one more.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,10 @@ from .vocabulary import IGNORE, Vocabulary
 LabelSets = Union[Sequence[Tensor], Tensor]
 """Per image a 1-D tensor of class indices, or a multi-hot tensor (B, C)."""
 
+Check = Callable[[np.ndarray], None]
+"""Raises a ValueError when a report, one image a row, calls for it."""
+
+NO_IMAGES = "no label sets: the batch is empty"
 _OUT_OF_RANGE, _DUPLICATE, _NOT_BINARY = 1, 2, 4  # bits of PackedLabels.faults
 _ABSENT = 2**52  # sorts behind every label, and survives the float64 that PyTorch pads with
 
@@ -67,7 +72,9 @@ def pack_labels(
                 f"multi-hot targets must have shape (B, {num_classes}), got "
                 f"{tuple(targets.shape)}; pass index sets as a list of 1-D tensors"
             )
-        hot = targets.to(device)
+        if len(targets) == 0:
+            raise ValueError(NO_IMAGES)
+        hot = targets if targets.device == device else to_device(targets, device)
         positive = hot != 0
         width = max(1, min(num_classes, num_steps - 1))
         labels = positive.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices
@@ -77,17 +84,19 @@ def pack_labels(
         return PackedLabels(labels[:, :width], present, num_labels, faults)
 
     if len(targets) == 0:
-        raise ValueError("no label sets: the batch is empty")
-    check_room(max(len(labels) for labels in targets), num_steps)
+        raise ValueError(NO_IMAGES)
     for labels in targets:
-        if labels.dim() != 1 or (len(labels) > 0 and labels.is_floating_point()):
-            raise ValueError(
-                "each label set must be a 1-D tensor of class indices, got shape "
-                f"{tuple(labels.shape)} of {labels.dtype}"
-            )
-    padded = pad_sequence([labels.long() for labels in targets], True, _ABSENT).to(device)
+        if not isinstance(labels, Tensor) or labels.dim() != 1:
+            got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
+            raise ValueError(f"each label set must be a 1-D tensor of class indices, got {got}")
+        if len(labels) > 0 and labels.is_floating_point():
+            raise ValueError(f"class indices must be integers, got {labels.dtype}")
+    check_room(max(len(labels) for labels in targets), num_steps)
+    padded = pad_sequence([labels.long() for labels in targets], True, _ABSENT)
     if padded.shape[1] == 0:  # one column of padding keeps every shape below non-empty
         padded = padded.new_full((len(targets), 1), _ABSENT)
+    if padded.device != device:
+        padded = to_device(padded, device)
     padded = padded.sort(dim=1).values  # (B, N)
     present = padded != _ABSENT
     wrong = present & ((padded < 0) | (padded >= num_classes))
@@ -121,9 +130,8 @@ def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
     Raises:
         ValueError: shapes do not match, or a cost that counts is not finite.
     """
-    present = _check_costs(cost, num_labels)
-    column = _solve(cost, num_labels, _check_finite_costs)
-    return column.masked_fill(~present, -1)
+    present, report, check = _examine_costs(cost, num_labels)
+    return _solve(cost, num_labels, check, report).masked_fill(~present, -1)
 
 
 @torch.no_grad()
@@ -145,7 +153,7 @@ def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor
     Raises:
         ValueError: shapes do not match, or a cost that counts is not finite.
     """
-    present = _check_costs(cost, num_labels)
+    present, report, check = _examine_costs(cost, num_labels)
     if predicted_position.shape != present.shape:
         raise ValueError(
             f"predicted_position must have shape {tuple(present.shape)}, got "
@@ -153,7 +161,7 @@ def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor
         )
     positions = torch.arange(cost.shape[1], device=cost.device)
     hit = predicted_position[:, :, None] == positions  # (B, step, label)
-    return _align_around(cost, num_labels, present, hit, _check_finite_costs)
+    return _align_around(cost, present, hit, check, report)
 
 
 @torch.no_grad()
@@ -171,9 +179,9 @@ def min_loss_targets(logits: Tensor, targets: LabelSets) -> Tensor:
         ValueError: a label is out of range or given twice, the labels do not fit into the steps,
             or a logit is not finite (the message names the image's place in the batch).
     """
-    scene = _Scene(logits, targets)
-    column = _solve(scene.cost(), scene.packed.num_labels, scene.check, scene.report())
-    return scene.tokens(scene.packed.labels.gather(1, column))
+    batch = _Batch(logits, targets)
+    column = _solve(batch.cost(), batch.packed.num_labels, batch.check, batch.report())
+    return batch.tokens(batch.packed.labels.gather(1, column))
 
 
 @torch.no_grad()
@@ -193,14 +201,12 @@ def predicted_label_targets(logits: Tensor, targets: LabelSets) -> Tensor:
     Raises:
         ValueError: as `min_loss_targets`.
     """
-    scene = _Scene(logits, targets)
-    packed = scene.packed
-    predicted = scene.steps.argmax(2)  # (B, N)
+    batch = _Batch(logits, targets)
+    packed = batch.packed
+    predicted = batch.steps.argmax(2)  # (B, N)
     hit = (predicted[:, :, None] == packed.labels[:, None, :]) & packed.present[:, None, :]
-    label_of_step = _align_around(
-        scene.cost(), packed.num_labels, packed.present, hit, scene.check, scene.report()
-    )
-    return scene.tokens(packed.labels.gather(1, label_of_step.clamp(min=0)))
+    label_of_step = _align_around(batch.cost(), packed.present, hit, batch.check, batch.report())
+    return batch.tokens(packed.labels.gather(1, label_of_step.clamp(min=0)))
 
 
 @torch.no_grad()
@@ -216,19 +222,26 @@ def ordered_targets(logits: Tensor, targets: LabelSets, ranks: Tensor) -> Tensor
         Tokens, shape (B, T), as `min_loss_targets` returns them.
 
     Raises:
-        ValueError: as `min_loss_targets`.
+        ValueError: as `min_loss_targets`, or `ranks` is not of C classes.
     """
-    scene = _Scene(logits, targets)
-    packed = scene.packed
-    ranks = ranks.to(logits.device).expand(len(packed.labels), scene.vocabulary.num_classes)
+    batch = _Batch(logits, targets)
+    packed, num_classes = batch.packed, batch.vocabulary.num_classes
+    if ranks.shape not in ((num_classes,), (len(logits), num_classes)):
+        raise ValueError(
+            f"the order ranks {ranks.shape[-1]} classes (shape {tuple(ranks.shape)}), the logits "
+            f"have {num_classes}; the head's num_classes and the dataset's classes disagree"
+        )
+    if ranks.device != logits.device:
+        ranks = to_device(ranks, logits.device)
+    ranks = ranks.expand(len(packed.labels), num_classes)
     key = ranks.gather(1, packed.labels)
     last = torch.finfo(key.dtype).max if key.is_floating_point() else torch.iinfo(key.dtype).max
     order = key.masked_fill(~packed.present, last).argsort(dim=1, stable=True)
-    scene.check(to_host(scene.report()))
-    return scene.tokens(packed.labels.gather(1, order))
+    batch.check(to_host(batch.report()))
+    return batch.tokens(packed.labels.gather(1, order))
 
 
-class _Scene:
+class _Batch:
     """Logits and label sets of one batch, with what the strategies share."""
 
     def __init__(self, logits: Tensor, targets: LabelSets) -> None:
@@ -243,16 +256,17 @@ class _Scene:
         )
         width = self.packed.labels.shape[1]
         self.logits = logits.detach()[:, : width + 1]  # (B, ≤ N + 1, C + 1)
-        self.steps = self.logits[:, :width].float()  # (B, N, C + 1)
+        self.steps = self.logits[:, :width]  # (B, N, C + 1)
 
     def cost(self) -> Tensor:
-        """Cost −logit of label j at step t, shape (B, N, N)."""
+        """Cost −logit of label j at step t, float32, shape (B, N, N)."""
         labels = self.packed.labels
-        return -self.steps.gather(2, labels[:, None, :].expand(-1, labels.shape[1], -1))
+        return -self.steps.gather(2, labels[:, None, :].expand(-1, labels.shape[1], -1)).float()
 
     def report(self) -> Tensor:
         """Per image n_i, the faults and the first step that is not finite, shape (B, 3)."""
-        finite = self.logits.isfinite().all(2)  # (B, ≤ N + 1)
+        # In float32, as everything below: a float64 beyond its range is not finite here.
+        finite = self.logits.float().isfinite().all(2)  # (B, ≤ N + 1)
         first_bad = finite.to(torch.int64).cumprod(1).sum(1)
         return torch.stack([self.packed.num_labels, self.packed.faults, first_bad], 1)
 
@@ -260,18 +274,18 @@ class _Scene:
         """Raise the ValueError that the report calls for."""
         num_labels, faults, first_bad = (report[:, k].astype(np.int64) for k in range(3))
         most = int(num_labels.max())
-        check_room(most, self.num_steps)
         if faults.any():
             image = int(np.flatnonzero(faults)[0])
             what = {
                 _OUT_OF_RANGE: f"holds an index outside 0 … {self.vocabulary.num_classes - 1}; "
                 "compare num_classes with the annotation file",
                 _DUPLICATE: "names a class twice; remove duplicates from the annotation file",
-                _NOT_BINARY: "is multi-hot with values other than 0 and 1; soft labels cannot be "
-                "put into a sequence",
+                _NOT_BINARY: "is multi-hot with values other than 0 and 1; soft labels (Mixup, "
+                "CutMix) cannot be put into a sequence: set model.train_cfg=None",
             }
             bit = int(faults[image]) & -int(faults[image])
             raise ValueError(f"the label set of image {image} of the batch {what[bit]}")
+        check_room(most, self.num_steps)
         bad = np.flatnonzero(first_bad <= most)
         if bad.size:
             raise ValueError(
@@ -291,12 +305,7 @@ class _Scene:
 
 
 def _align_around(
-    cost: Tensor,
-    num_labels: Tensor,
-    present: Tensor,
-    hit: Tensor,
-    check: Callable[[np.ndarray], None],
-    report: Tensor | None = None,
+    cost: Tensor, present: Tensor, hit: Tensor, check: Check, report: Tensor
 ) -> Tensor:
     """Pin hits at their first step and solve for what is left; label_of_step, shape (B, N)."""
     hit = hit & present[:, :, None] & present[:, None, :]  # (B, step, label)
@@ -317,19 +326,13 @@ def _align_around(
     return torch.empty_like(steps).scatter_(1, steps, torch.where(is_free, assigned, pinned))
 
 
-def _solve(
-    cost: Tensor,
-    num_free: Tensor,
-    check: Callable[[np.ndarray], None],
-    report: Tensor | None = None,
-) -> Tensor:
+def _solve(cost: Tensor, num_free: Tensor, check: Check, report: Tensor) -> Tensor:
     """Solve the leading (num_free × num_free) block of every matrix.
 
     Args:
         cost: shape (B, N, N).
         num_free: size of each image's block, shape (B,).
-        check: called on the host, before anything is solved, with the report (or, without one,
-            with the blocks' costs), one image a row.
+        check: called with the report on the host, before anything is solved.
         report: per-image numbers that travel with the costs, shape (B, R).
 
     Returns:
@@ -340,14 +343,10 @@ def _solve(
     inside = columns < num_free[:, None]
     cost = cost.float().masked_fill(~(inside[:, :, None] & inside[:, None, :]), 0)
     # One copy for all: float32 holds every index and count below 2^24 exactly.
-    numbers = [cost.flatten(1), num_free[:, None].float()]
-    numbers += [] if report is None else [report.float()]
-    host = to_host(torch.cat(numbers, 1))
+    host = to_host(torch.cat([cost.flatten(1), num_free[:, None].float(), report.float()], 1))
     area = width * width
-    check(host[:, :area] if report is None else host[:, area + 1 :])
+    check(host[:, area + 1 :])
     sizes = host[:, area].astype(np.int64)
-    if sizes.max(initial=0) > width:
-        raise ValueError(f"num_labels must be at most {width}, got {sizes.max()}")
     hard = np.flatnonzero(sizes > 1)
     if hard.size == 0:
         return columns
@@ -361,18 +360,23 @@ def _solve(
     return to_device(result, cost.device)
 
 
-def _check_costs(cost: Tensor, num_labels: Tensor) -> Tensor:
-    """Check shapes; which steps count, shape (B, N)."""
+def _examine_costs(cost: Tensor, num_labels: Tensor) -> tuple[Tensor, Tensor, Check]:
+    """Check shapes; which steps count (B, N), the report and what checks it on the host."""
     if cost.dim() != 3 or cost.shape[1] != cost.shape[2] or num_labels.shape != cost.shape[:1]:
         raise ValueError(
             f"cost must have shape (B, N, N) and num_labels (B,), got {tuple(cost.shape)} and "
             f"{tuple(num_labels.shape)}"
         )
-    return torch.arange(cost.shape[1], device=cost.device) < num_labels[:, None]
+    width = cost.shape[1]
+    present = torch.arange(width, device=cost.device) < num_labels[:, None]
+    counts = present[:, :, None] & present[:, None, :]
+    finite = (cost.float().isfinite() | ~counts).all(2).all(1)
 
+    def check(report: np.ndarray) -> None:
+        if report[:, 0].max(initial=0) > width:
+            raise ValueError(f"num_labels must be at most {width}, got {int(report[:, 0].max())}")
+        bad = np.flatnonzero(report[:, 1] == 0)
+        if bad.size:
+            raise ValueError(f"a cost of image {bad[0]} of the batch is not finite")
 
-def _check_finite_costs(block_costs: np.ndarray) -> None:
-    """Raise a ValueError when a cost, one image a row, is not finite."""
-    bad = np.flatnonzero(~np.isfinite(block_costs).all(1))
-    if bad.size:
-        raise ValueError(f"a cost of image {bad[0]} of the batch is not finite")
+    return present, torch.stack([num_labels, finite], 1), check

@@ -209,6 +209,7 @@ def _set_shared(cfg: Config, args: argparse.Namespace) -> None:
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(name) is not None:
             _set_dataloader(cfg[name], args, on_cpu)
+    _set_hook(cfg, "ClassNamesMatchHook")
     if args.launcher != "none":
         if on_cpu:
             _set_cpu_wrapper(cfg)

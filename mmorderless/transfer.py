@@ -1,7 +1,7 @@
 """The only two doors between the device and the host.
 
-Every copy waits for the device, so alignment is written to need one each way a batch. All of its
-copies go through these helpers, which makes them easy to find and to count.
+Every copy waits for the device, so alignment is written to need one each way a batch. All copies
+of the alignment go through these helpers, which makes them easy to find and to count.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ def to_host(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """Copy an array to a device; on CUDA from pinned memory, without waiting."""
-    tensor = torch.from_numpy(array)
-    if device.type == "cuda":
+def to_device(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """Copy an array or a tensor to a device; to CUDA from pinned memory, without waiting."""
+    tensor = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+    if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -5,6 +5,7 @@ from math import factorial
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmorderless.alignment as alignment
 from mmorderless.alignment import (
@@ -101,6 +102,21 @@ def test_align_predicted_pins_the_first_occurrence_and_solves_the_rest():
     cost[0, 1, 0] = cost[0, 2, 2] = 9.0  # dear: label 0 at step 1, label 2 at step 2
     result = align_predicted(cost, torch.tensor([3]), torch.tensor([[1, 1, -1]]))
     assert result.tolist() == [[1, 2, 0]]
+
+
+def test_align_predicted_equals_brute_force():
+    generator = torch.Generator().manual_seed(6)
+    n = 5
+    for _ in range(50):
+        cost = torch.randn(1, n, n, generator=generator)
+        predicted = torch.randint(-1, n, (1, n), generator=generator)
+        result = align_predicted(cost, torch.tensor([n]), predicted)[0].tolist()
+        wanted = predicted[0].tolist()
+        first = {j: wanted.index(j) for j in wanted if j >= 0}
+        assert all(result[t] == j for j, t in first.items())
+        orders = [o for o in orders_of(n) if all(o[t] == j for j, t in first.items())]
+        best = min(cost[0, range(n), o].sum() for o in orders)
+        torch.testing.assert_close(cost[0, range(n), result].sum(), best)
 
 
 def test_paper_figure_4():
@@ -236,13 +252,43 @@ def test_logits_that_are_not_finite_name_the_image(align, value):
         align(logits, labels)
 
 
+def test_an_order_of_other_classes_is_an_error():
+    for num_ranked in (1, 4, 6):
+        with pytest.raises(ValueError, match=f"ranks {num_ranked} classes .* logits have 5"):
+            ordered_targets(torch.randn(1, 3, 6), [torch.tensor([0])], torch.arange(num_ranked))
+
+
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+def test_a_step_that_another_image_of_the_batch_counts_must_be_finite(align):
+    """Its gradient would be NaN, although the image itself ended before."""
+    logits = torch.randn(2, 4, 6)
+    logits[1, 2, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"logits of image 1 .* \(first at step 2\)"):
+        align(logits, [torch.tensor([0, 1]), torch.tensor([], dtype=torch.long)])
+
+
+def test_float64_logits_beyond_float32_are_not_finite():
+    logits = torch.zeros(1, 2, 4, dtype=torch.float64)
+    logits[0, 0, 1] = 1e300
+    with pytest.raises(ValueError, match="not finite"):
+        min_loss_targets(logits, [torch.tensor([0])])
+
+
 @pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
 def test_wrong_multi_hot_targets(align):
     logits = torch.randn(1, 3, 6)
     with pytest.raises(ValueError, match="cannot place 4 labels in 3 decoding steps"):
         align(logits, torch.tensor([[1, 1, 1, 1, 0]]))
-    with pytest.raises(ValueError, match="soft labels"):
-        align(logits, torch.tensor([[0.3, 0.0, 0.7, 0.0, 0.0]]))
+    # Soft labels of a mixture name more classes than fit: that is not what is wrong.
+    for soft in ([0.3, 0.0, 0.7, 0.0, 0.0], [0.1, 0.2, 0.3, 0.2, 0.2]):
+        with pytest.raises(ValueError, match=r"soft labels .* set model\.train_cfg=None"):
+            align(logits, torch.tensor([soft]))
+    with pytest.raises(ValueError, match="the batch is empty"):
+        align(logits[:0], torch.zeros(0, 5))
+    with pytest.raises(ValueError, match="1-D tensor of class indices, got list"):
+        align(logits, [[0, 1]])
+    with pytest.raises(ValueError, match=r"must be integers, got torch\.float32"):
+        align(logits, [torch.tensor([0.0])])
     with pytest.raises(ValueError, match=r"shape \(B, 5\)"):
         align(logits, torch.zeros(1, 6))
     with pytest.raises(ValueError, match="2 label sets for 1 images"):
@@ -254,6 +300,10 @@ def test_cost_functions_reject_bad_input():
         align_min_loss(torch.tensor([[[1.0]], [[float("nan")]]]), torch.tensor([1, 1]))
     with pytest.raises(ValueError, match="num_labels must be at most 2, got 3"):
         align_min_loss(torch.zeros(1, 2, 2), torch.tensor([3]))
+    with pytest.raises(ValueError, match="num_labels must be at most 2, got 3"):
+        align_predicted(torch.zeros(1, 2, 2), torch.tensor([3]), torch.tensor([[0, 1]]))
+    with pytest.raises(ValueError, match=r"predicted_position must have shape \(1, 2\)"):
+        align_predicted(torch.zeros(1, 2, 2), torch.tensor([2]), torch.tensor([0]))
     with pytest.raises(ValueError, match=r"shape \(B, N, N\)"):
         align_min_loss(torch.zeros(1, 2, 3), torch.tensor([2]))
     # What lies outside an image's block is not looked at.
@@ -291,6 +341,45 @@ def test_one_copy_each_way_and_no_needless_solve(monkeypatch):
     copies.update(host=0)
     ordered_targets(logits, labels, torch.arange(12))
     assert copies["host"] == 1
+
+
+class Synchronisations(TorchDispatchMode):
+    """Counts the operations that make the host wait for a device."""
+
+    names = ("aten._local_scalar_dense", "aten.nonzero", "aten.equal", "aten.item")
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if str(function).startswith(self.names):
+            self.seen.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+def test_no_hidden_synchronisation(align):
+    logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
+    hot = torch.zeros(len(labels), 12)
+    for image, wanted in enumerate(labels):
+        hot[image, wanted] = 1
+    for targets in (labels, hot):
+        with Synchronisations() as mode:
+            align(logits, targets)
+        assert mode.seen == []
+    with Synchronisations() as mode:
+        bool(logits.any())
+    assert mode.seen  # the counter sees what it is for
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_cuda_equals_cpu(align, where):
+    logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
+    there = align(logits.cuda(), [wanted.to(where) for wanted in labels])
+    assert torch.equal(there.cpu(), align(logits, labels))
 
 
 def test_alignment_is_not_differentiated_and_does_not_touch_its_input():

@@ -54,7 +54,8 @@ wanted = dict(
     DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures'],
     METRICS=['LabelSetMetric'],
     TRANSFORMS=['LoadImage'],
-    HOOKS=['LabelOrderHook', 'LabelSetReportHook', 'CheckpointMatchHook'],
+    HOOKS=['LabelOrderHook', 'LabelSetReportHook', 'CheckpointMatchHook',
+           'ClassNamesMatchHook'],
 )
 missing = [n for r, names in wanted.items() for n in names if n not in getattr(registry, r)]
 assert not missing, missing

@@ -68,7 +68,7 @@ def coco(tmp_path_factory):
     for split in ("train2014", "val2014"):
         write_images(root / split, 4)
         (root / "annotations").mkdir(exist_ok=True)
-        (root / f"annotations/annotations/instances_{split}.json").write_text(json.dumps(instances))
+        (root / f"annotations/instances_{split}.json").write_text(json.dumps(instances))
     return root
 
 

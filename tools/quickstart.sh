@@ -11,8 +11,10 @@ OUT=${OUT:-work_dirs/quickstart}
 make_environment "$VENV" onedl
 cd "$ROOT"
 PYTHON=$VENV/bin/python
+# One core is left to the process that loads images: threads beyond the cores collapse the speed.
 CORES=$(getconf _NPROCESSORS_ONLN)
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((CORES < 4 ? CORES : 4))}
+THREADS=$((CORES > 4 ? 4 : CORES > 1 ? CORES - 1 : 1))
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$THREADS}
 
 echo "== 1/4 BCE: a linear head warms up the encoder (scenes are drawn on the first run)"
 "$PYTHON" tools/train.py configs/bce_digits.py --work-dir "$OUT/bce"

@@ -18,4 +18,6 @@ esac
 
 make_environment "$VENV" "$FAMILY"
 cd "$ROOT"
+# Some tests start two processes, each with threads of its own.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec "$VENV/bin/python" -m pytest "$@"

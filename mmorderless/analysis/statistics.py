@@ -128,14 +128,14 @@ def pair_order_counts(sequences: Sequence[Labels], num_classes: int) -> np.ndarr
     """
     label, image = flatten_labels(sequences, num_classes, "sequence")
     label, image = drop_repeats(label, image, num_classes)
-    before = np.zeros(num_classes * num_classes, dtype=np.int64)
+    pairs = [np.empty(0, dtype=np.int64)]
     # All pairs that are `gap` steps apart at once; the longest sequence bounds the number of gaps.
     for gap in range(1, len(label)):
         together = image[gap:] == image[:-gap]
         if not together.any():
             break
-        pair = label[:-gap][together] * num_classes + label[gap:][together]
-        before += np.bincount(pair, minlength=before.size)
+        pairs.append(label[:-gap][together] * num_classes + label[gap:][together])
+    before = np.bincount(np.concatenate(pairs), minlength=num_classes * num_classes)
     return before.reshape(num_classes, num_classes)
 
 

@@ -98,7 +98,8 @@ class CsvMultiLabel(MultiLabelDataset):
     Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
 
     Args:
-        classes: class names, or the path of a file with one a line.
+        classes: class names, or the path of a file with one a line (relative to the working
+            directory, as in mmpretrain).
         classes_from: the CSV of the training images, relative to `data_root`.
         keep_unlabelled: whether images with an empty label set stay.
         **kwargs: of mmpretrain's `MultiLabelDataset`.

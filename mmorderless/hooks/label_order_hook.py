@@ -1,5 +1,8 @@
 """Give fixed-order losses what they must know of the training set."""
 
+from collections.abc import Sequence
+
+import numpy as np
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -11,42 +14,50 @@ from ..ordering import count_labels
 
 @HOOKS.register_module()
 class LabelOrderHook(Hook):
-    """Count the training set's labels for frequent- and rare-first, and reseed the random order.
+    """Count the training set's labels for the fixed orders, and reseed the random order.
 
-    Does nothing for a model without a `FixedOrderLoss`.
+    Does nothing for a model without a `FixedOrderLoss`; a loss that was given its classes and
+    counts keeps them.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Hand the class names and image counts of the training set to every loss.
 
         Raises:
-            ValueError: the training set has no class names, or its labels are those of several
-                tasks.
+            ValueError: the training set has no class names, or not one label set per image.
         """
-        losses = fixed_order_losses(runner)
+        losses = [loss for loss in fixed_order_losses(runner) if loss.needs_training_labels]
         if not losses:
             return
         dataset = runner.train_dataloader.dataset
+        remedy = "give each FixedOrderLoss its classes and counts in the config"
+        if not hasattr(dataset, "get_data_info"):
+            raise ValueError(
+                f"the labels of {type(dataset).__name__} cannot be counted (no get_data_info); "
+                f"{remedy}"
+            )
         classes = dataset.metainfo.get("classes")
         if classes is None:
             raise ValueError(
                 f"{type(dataset).__name__} has no class names to order labels by; give it "
-                "metainfo=dict(classes=[...])"
+                f"metainfo=dict(classes=[...]), or {remedy}"
             )
         label_sets = [dataset.get_data_info(i)["gt_label"] for i in range(len(dataset))]
-        if label_sets and isinstance(label_sets[0], dict):
+        if any(not isinstance(labels, Sequence | np.ndarray) for labels in label_sets):
             raise ValueError(
-                "the dataset holds labels of several tasks; give each FixedOrderLoss its classes "
-                "and counts instead of using LabelOrderHook"
+                f"{type(dataset).__name__} does not give one list of labels per image; {remedy}"
             )
         counts = count_labels(label_sets, len(classes))
         for loss in losses:
             loss.set_training_labels(classes, counts)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start the random order anew from the run's seed, the rank and the epoch."""
+        """Start the random order anew from the run's seed, the rank and the progress of training.
+
+        A loop that counts iterations has one epoch; a resumed one must not repeat its orders.
+        """
         for loss in fixed_order_losses(runner):
-            loss.reseed(runner.seed or 0, runner.rank, runner.epoch)
+            loss.reseed(runner.seed or 0, runner.rank, runner.epoch, runner.iter)
 
 
 def fixed_order_losses(runner: Runner) -> list[FixedOrderLoss]:

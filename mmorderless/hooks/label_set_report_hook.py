@@ -124,17 +124,17 @@ def make_record(sample: BaseDataElement) -> dict[str, Any]:
     """Keep of one prediction what the report needs, small enough for a whole dataset.
 
     Raises:
-        ValueError: the sample has no predicted or true labels.
+        ValueError: the sample has no predicted or true labels, or no scores.
     """
-    for field in ("pred_label", "gt_label"):
+    for field in ("pred_label", "pred_score", "gt_label"):
         if field not in sample:
             raise ValueError(
                 f"LabelSetReportHook needs {field}, but the data sample has only "
-                f"{', '.join(sample.all_keys())}; use a multi-label head and dataset"
+                f"[{', '.join(sample.all_keys())}]; use a multi-label head and dataset of one task"
             )
     predicted = as_labels(sample.pred_label)
     sequence = as_labels(sample.sequence) if "sequence" in sample else None
-    if sequence is None:
+    if sequence is None or "sequence_score" not in sample:
         probabilities = as_scores(sample.pred_score)[predicted]
     else:
         emitted = sequence.tolist()

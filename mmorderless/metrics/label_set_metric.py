@@ -23,8 +23,10 @@ class LabelSetMetric(BaseMetric):
     Unlike mmpretrain's `MultiLabelMetric`, which thresholds `pred_score`, this reads the set that
     the model decided on. All results are percentages except the label-count errors (labels per
     image): CP CR CF1, OP OR OF1, example_accuracy/precision/recall/F1, exact_match, mA,
-    label_count_error and label_count_bias. mAP needs `pred_score`; duplicates, rigidness and
-    rigidness_random need `sequence`. What cannot be computed is left out.
+    label_count_error and label_count_bias. mAP and mAP_all_classes (mmpretrain's convention: a
+    class without a positive counts as 0) need `pred_score`; duplicates, rigidness and
+    rigidness_random need `sequence`: without these fields they are left out. A mean over nothing
+    (no class with a positive, no image with two labels) is NaN.
 
     Args:
         num_classes: number of classes C. Only needed where the predictions have no `pred_score`
@@ -130,6 +132,8 @@ class LabelSetMetric(BaseMetric):
         if scores is not None:
             score_matrix = np.stack(scores)
             metrics["mAP"], left_out = set_scores.mean_average_precision(score_matrix, truth)
+            kept = num_classes - left_out
+            metrics["mAP_all_classes"] = metrics["mAP"] * kept / num_classes if kept else 0.0
             notes.append(f"mAP leaves out {left_out} classes")
         if self.top3:
             if scores is None:
@@ -148,7 +152,7 @@ class LabelSetMetric(BaseMetric):
         lengths = {len(score) for score in scores or ()}
         if self.num_classes is not None:
             lengths.add(self.num_classes)
-        if not lengths and self.dataset_meta and self.dataset_meta.get("classes"):
+        if self.dataset_meta and self.dataset_meta.get("classes"):
             lengths.add(len(self.dataset_meta["classes"]))
         if not lengths:
             raise ValueError(
@@ -157,8 +161,9 @@ class LabelSetMetric(BaseMetric):
             )
         if len(lengths) > 1:
             raise ValueError(
-                f"{type(self).__name__} got pred_score or num_classes of different lengths: "
-                f"{sorted(lengths)}; they must be the model's number of classes"
+                f"{type(self).__name__} got different numbers of classes from pred_score, "
+                f"num_classes and the dataset's classes: {sorted(lengths)}; make the head's "
+                "num_classes that of the dataset"
             )
         return lengths.pop()
 

@@ -28,7 +28,7 @@ def as_grid(
         ValueError: the features are pooled, or their channels are not `in_channels`.
     """
     if not isinstance(feats, Tensor):
-        feats = feats[-1]
+        feats = feats[-1] if len(feats) > 0 else feats
     if isinstance(feats, Tensor) and feats.dim() == 4:
         layout: tuple[int, ...] = (feats.shape[2], feats.shape[3])
         grid = feats.flatten(2).transpose(1, 2)  # (B, L, D)

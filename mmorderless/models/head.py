@@ -74,7 +74,9 @@ class OrderlessRNNHead(BaseModule):
         self.decoder = AttentionLSTM(
             num_classes, in_channels, hidden_size, embed_size, attention_size, dropout
         )
-        self.loss_module: nn.Module = MODELS.build(loss or loss_of(strategy or "pla"))
+        if loss is None:
+            loss = loss_of("pla" if strategy is None else strategy)
+        self.loss_module: nn.Module = MODELS.build(loss)
 
     def pre_logits(self, feats: Features) -> Tensor:
         """Cells that the decoder attends to, shape (B, L, D)."""
@@ -84,13 +86,13 @@ class OrderlessRNNHead(BaseModule):
         """Logits (B, T, C + 1) of a rollout that stops when every image has emitted END."""
         return self.decoder.rollout(self.pre_logits(feats), self.max_steps, until_end=True).logits
 
-    def loss(self, feats: Features, data_samples: list[DataSample], **kwargs) -> dict:
+    def loss(self, feats: Features, data_samples: list[DataSample]) -> dict:
         """Loss of a batch.
 
         Args:
             feats: the backbone's features.
-            data_samples: B samples with `gt_label`.
-            **kwargs: handed to the loss.
+            data_samples: B samples with `gt_label`; `gt_score`, where there is one, must be its
+                multi-hot form.
 
         Returns:
             The loss by its name.
@@ -98,11 +100,14 @@ class OrderlessRNNHead(BaseModule):
         Raises:
             ValueError: a sample has no `gt_label` or a soft one, or its labels do not fit.
         """
-        targets = hard_labels(data_samples)
-        longest = max(len(labels) for labels in targets)
+        labels = true_labels(data_samples)
+        longest = max(len(label_set) for label_set in labels)
         check_room(longest, self.max_steps)
         logits = self.decoder.rollout(self.pre_logits(feats), longest + 1).logits
-        return dict(loss=self.loss_module(logits, targets, **kwargs))
+        # Mixup and CutMix leave gt_label as it is and change gt_score, which the loss then refuses.
+        soft = all("gt_score" in sample for sample in data_samples)
+        targets = torch.stack([sample.gt_score for sample in data_samples]) if soft else labels
+        return dict(loss=self.loss_module(logits, targets))
 
     def predict(
         self, feats: Features, data_samples: Optional[list[Optional[DataSample]]] = None
@@ -122,23 +127,17 @@ class OrderlessRNNHead(BaseModule):
         return write_samples(emission, maps, data_samples)
 
 
-def hard_labels(data_samples: list[DataSample]) -> list[Tensor]:
+def true_labels(data_samples: list[DataSample]) -> list[Tensor]:
     """Class indices of each sample.
 
     Raises:
-        ValueError: a sample has no labels, or soft ones (of Mixup or CutMix).
+        ValueError: a sample has no labels.
     """
     for i, sample in enumerate(data_samples):
         if "gt_label" not in sample:
             raise ValueError(
                 f"image {i} of the batch has no gt_label; give images without labels an empty one"
             )
-    scores = [sample.gt_score for sample in data_samples if "gt_score" in sample]
-    if scores and bool(((stacked := torch.stack(scores)) != stacked.round()).any()):
-        raise ValueError(
-            "the labels are soft (Mixup or CutMix changed gt_score) and cannot be put into a "
-            "sequence; set model.train_cfg=None"
-        )
     return [sample.gt_label for sample in data_samples]
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..alignment import LabelSets, min_loss_targets, ordered_targets, predicted_label_targets
 from ..ordering import check_order, class_ranks
+from ..transfer import to_device
 from ..vocabulary import IGNORE
 
 AVERAGES = ("local", "world")
@@ -153,9 +154,14 @@ class FixedOrderLoss(SequenceLoss):
         self.order = order
         self.register_buffer("ranks", None, persistent=False)  # shape (C,)
         self._generator: Optional[torch.Generator] = None
-        self._seed = 0
+        self._seed: Optional[int] = None
         if classes is not None:
             self.set_training_labels(classes, counts)
+
+    @property
+    def needs_training_labels(self) -> bool:
+        """Whether the order depends on a training set that it has not been given."""
+        return self.order != "random" and self.ranks is None
 
     def set_training_labels(
         self, classes: Sequence[str], counts: Optional[Sequence[int]] = None
@@ -170,9 +176,10 @@ class FixedOrderLoss(SequenceLoss):
             array = None if counts is None else np.asarray(counts)
             self.ranks = torch.from_numpy(class_ranks(self.order, classes, array))
 
-    def reseed(self, seed: int, rank: int, epoch: int) -> None:
-        """Start the random order's generator from seed, process rank and epoch."""
-        state = np.random.SeedSequence([seed, rank, epoch]).generate_state(1, np.uint64)
+    def reseed(self, seed: int, rank: int, epoch: int, iteration: int = 0) -> None:
+        """Start the random order's generator from seed, process rank and progress of training."""
+        sequence = np.random.SeedSequence([seed, rank, epoch, iteration])
+        state = sequence.generate_state(1, np.uint64)
         self._seed = int(state[0] >> np.uint64(1))
         self._generator = None
 
@@ -180,17 +187,20 @@ class FixedOrderLoss(SequenceLoss):
         """Target tokens in the fixed order, shape (B, T)."""
         if self.order == "random":
             return ordered_targets(logits, targets, self._random_ranks(logits))
-        if self.ranks is None:
+        if self.needs_training_labels:
             raise ValueError(
                 f"the order {self.order!r} needs the training set: add "
                 "custom_hooks=[dict(type='LabelOrderHook')] to the config, or give FixedOrderLoss "
                 "its classes and counts"
             )
-        self.ranks = self.ranks.to(logits.device)
+        if self.ranks.device != logits.device:  # once: they stay there
+            self.ranks = to_device(self.ranks, logits.device)
         return ordered_targets(logits, targets, self.ranks)
 
     def _random_ranks(self, logits: Tensor) -> Tensor:
         """Independent ranks for every image, shape (B, C), drawn on the device of the logits."""
+        if self._seed is None:  # without LabelOrderHook: PyTorch's seed, apart on every process
+            self.reseed(torch.initial_seed(), dist.get_rank() if dist.is_initialized() else 0, 0)
         if self._generator is None or self._generator.device != logits.device:
             self._generator = torch.Generator(logits.device).manual_seed(self._seed)
         shape = (logits.shape[0], logits.shape[2] - 1)

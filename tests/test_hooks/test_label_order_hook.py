@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmpretrain.datasets import MultiTaskDataset
 from mmpretrain.registry import MODELS
 
 from mmorderless.datasets import JsonMultiLabel
@@ -20,7 +21,7 @@ def dataset_of(tmp_path, sets=SETS, name="train.json"):
     return JsonMultiLabel(ann_file=str(tmp_path / name))
 
 
-def runner_of(dataset, strategy, seed=0, rank=0, epoch=0):
+def runner_of(dataset, strategy, seed=0, rank=0, epoch=0, iteration=0):
     head = MODELS.build(
         dict(
             type="OrderlessRNNHead",
@@ -39,6 +40,7 @@ def runner_of(dataset, strategy, seed=0, rank=0, epoch=0):
         seed=seed,
         rank=rank,
         epoch=epoch,
+        iter=iteration,
     )
 
 
@@ -77,10 +79,12 @@ def test_dataset_wrappers_are_counted_as_they_are_trained_on(tmp_path):
         assert [CLASSES[c] for c in order_of(runner)] == ["ant", "zebra", "cow"]
 
 
-def test_random_order_depends_on_seed_rank_and_epoch(tmp_path):
+def test_random_order_depends_on_seed_rank_and_progress(tmp_path):
     dataset, drawn = dataset_of(tmp_path), set()
-    for seed, rank, epoch in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]:
-        runner = runner_of(dataset, "random", seed, rank, epoch)
+    # A loop that counts iterations stays in epoch 0: a resumed run must not repeat its orders.
+    progress = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 4)]
+    for key in progress:
+        runner = runner_of(dataset, "random", *key)
         LabelOrderHook().before_train(runner)
         orders = []
         for _ in range(2):  # the same epoch again gives the same orders: a resumed run agrees
@@ -88,27 +92,49 @@ def test_random_order_depends_on_seed_rank_and_epoch(tmp_path):
             orders.append(tuple(tuple(order_of(runner)) for _ in range(20)))
         assert orders[0] == orders[1]
         drawn.add(orders[0])
-    assert len(drawn) == 4
+    assert len(drawn) == len(progress)
 
 
 def test_models_without_an_order_need_no_class_names():
-    runner = runner_of(SimpleNamespace(metainfo={}), "pla")
+    for strategy in ("pla", "random"):
+        runner = runner_of(SimpleNamespace(metainfo={}), strategy)
+        LabelOrderHook().before_train(runner)
+        LabelOrderHook().before_train_epoch(runner)
+
+
+def test_given_counts_are_kept(tmp_path):
+    runner = runner_of(dataset_of(tmp_path), "rare_first")
+    runner.model[0].loss_module.set_training_labels(CLASSES, [1, 2, 3])
     LabelOrderHook().before_train(runner)
-    LabelOrderHook().before_train_epoch(runner)
+    assert order_of(runner) == [0, 1, 2]
 
 
-def test_errors():
+def multi_task_dataset(tmp_path):
+    task_labels = {"objects": [0, 1], "scenes": [1]}
+    annotation = {
+        "metainfo": {"tasks": ["objects", "scenes"]},
+        "data_list": [{"img_path": "0.jpg", "gt_label": task_labels}],
+    }
+    (tmp_path / "tasks.json").write_text(json.dumps(annotation))
+    return MultiTaskDataset(ann_file="tasks.json", data_root=str(tmp_path))
+
+
+def test_a_dataset_of_several_tasks_needs_counts_in_the_config(tmp_path):
+    dataset = multi_task_dataset(tmp_path)
+    with pytest.raises(ValueError, match=r"MultiTaskDataset cannot be counted .*; give each Fixed"):
+        LabelOrderHook().before_train(runner_of(dataset, "rare_first"))
+    runner = runner_of(dataset, "rare_first")
+    runner.model[0].loss_module.set_training_labels(CLASSES, [1, 2, 3])  # as the message says
+    LabelOrderHook().before_train(runner)
+    LabelOrderHook().before_train(runner_of(dataset, "random"))
+
+
+def test_errors(tmp_path):
+    dataset = dataset_of(tmp_path)
+    dataset._metainfo.pop("classes")
     with pytest.raises(ValueError, match="has no class names to order labels by"):
-        LabelOrderHook().before_train(runner_of(SimpleNamespace(metainfo={}), "rare_first"))
-
-    class MultiTask:
-        metainfo = {"classes": CLASSES}
-
-        def __len__(self):
-            return 1
-
-        def get_data_info(self, index):
-            return {"gt_label": {"objects": [0], "scenes": [1]}}
-
-    with pytest.raises(ValueError, match="labels of several tasks; give each FixedOrderLoss"):
-        LabelOrderHook().before_train(runner_of(MultiTask(), "rare_first"))
+        LabelOrderHook().before_train(runner_of(dataset, "rare_first"))
+    single = dataset_of(tmp_path)
+    single.get_data_info = lambda index: {"gt_label": 1}  # as a single-label dataset gives it
+    with pytest.raises(ValueError, match="does not give one list of labels per image"):
+        LabelOrderHook().before_train(runner_of(single, "rare_first"))

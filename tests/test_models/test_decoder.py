@@ -87,6 +87,22 @@ def test_stops_when_the_whole_batch_has_emitted_end():
     assert decoder.rollout(grid, 9, until_end=True).logits.shape == (B, 9, C + 1)
 
 
+def test_stopping_remembers_who_has_ended(monkeypatch):
+    """Image 0 ends at step 0 and emits labels again, image 1 ends at step 1: two steps."""
+    decoder = make().eval()
+    script = iter([[C, 0], [0, C], [1, 1], [C, C]])
+
+    def scripted(token, state, projection):
+        logits = torch.nn.functional.one_hot(torch.tensor(next(script)), C + 1).float()
+        return logits, state, None
+
+    monkeypatch.setattr(decoder, "_step", scripted)
+    assert decoder.rollout(torch.randn(2, L, D), 4, until_end=True).tokens.tolist() == [
+        [C, 0],
+        [0, C],
+    ]
+
+
 def test_a_short_rollout_is_the_beginning_of_a_long_one():
     decoder = make().eval()
     grid = torch.randn(B, L, D)

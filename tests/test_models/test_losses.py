@@ -52,7 +52,7 @@ def test_one_label_reduces_every_strategy_to_the_same_cross_entropy():
         torch.testing.assert_close(loss(logits, labels), expected)
 
 
-def test_mla_is_never_above_pla_nor_pla_above_what_it_could_choose_from():
+def test_mla_is_never_above_pla_or_a_fixed_order():
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
         logits = torch.randn(3, 4, C + 1, generator=generator)
@@ -123,6 +123,14 @@ def test_random_order_is_drawn_anew_and_depends_on_seed_rank_and_epoch():
     assert len({tuple(orders) for orders in drawn.values()}) == 4
     loss.reseed(0, 0, 1)
     assert random_orders(loss) == drawn[0, 0, 1]
+
+
+def test_random_order_without_the_hook_follows_pytorchs_seed():
+    orders = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        orders.append(random_orders(FixedOrderLoss("random"), times=20))
+    assert orders[0] == orders[1] != orders[2]
 
 
 def test_random_order_is_uniform():

@@ -1,0 +1,71 @@
+"""Stops a run whose splits, or whose checkpoint, mean different classes by the same index."""
+
+from collections.abc import Sequence
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+from torch.utils.data import Dataset
+
+
+@HOOKS.register_module()
+class ClassNamesMatchHook(Hook):
+    """Compare the class names of training, validation, test and checkpoint.
+
+    A class index says nothing by itself: two splits that sort different names give every score,
+    and all of them wrong. `mmorderless.launch` adds this hook to every run. What has no names is
+    not compared.
+    """
+
+    def __init__(self) -> None:
+        self._checkpoint_names: Sequence[str] | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare the validation set with the training set.
+
+        Raises:
+            ValueError: their names differ.
+        """
+        if runner.val_loop is not None:
+            trained = class_names(runner.train_dataloader.dataset)
+            compare_names(trained, class_names(runner.val_dataloader.dataset), "validation set")
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember the names that the checkpoint was trained with."""
+        meta = checkpoint.get("meta", {}).get("dataset_meta") or {}
+        self._checkpoint_names = meta.get("classes")
+
+    def before_test(self, runner: Runner) -> None:
+        """Compare the test set with the checkpoint.
+
+        Raises:
+            ValueError: their names differ.
+        """
+        tested = class_names(runner.test_dataloader.dataset)
+        compare_names(self._checkpoint_names, tested, "test set")
+
+
+def class_names(dataset: Dataset) -> Sequence[str] | None:
+    """Class names of a dataset, None where it has none."""
+    return getattr(dataset, "metainfo", {}).get("classes")
+
+
+def compare_names(trained: Sequence[str] | None, used: Sequence[str] | None, what: str) -> None:
+    """Raise a ValueError when two lists of names differ; None matches everything.
+
+    Args:
+        trained: names of the training set.
+        used: names of the set that is about to be used.
+        what: how the error calls it.
+    """
+    if trained is None or used is None or list(trained) == list(used):
+        return
+    index = next(
+        (i for i, (a, b) in enumerate(zip(trained, used)) if a != b), min(len(trained), len(used))
+    )
+    theirs, ours = (names[index] if index < len(names) else None for names in (used, trained))
+    raise ValueError(
+        f"the {what} has {len(used)} classes, training had {len(trained)}, and class {index} is "
+        f"{theirs!r} instead of {ours!r}; give every split the same classes (CsvMultiLabel: "
+        "classes_from=TRAIN.csv)"
+    )
