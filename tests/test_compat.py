@@ -6,7 +6,17 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmorderless._compat import attribute_of_history_buffer, require_openmmlab
+from mmorderless._compat import (
+    allow_mmengine_checkpoints,
+    attribute_of_history_buffer,
+    require_openmmlab,
+)
+
+
+@pytest.fixture(autouse=True)
+def _allow():
+    # The OneDL fork takes the types off PyTorch's list again after each of its own loads.
+    allow_mmengine_checkpoints()
 
 
 def test_what_mmengine_writes_can_be_loaded_with_weights_only(tmp_path):

@@ -155,13 +155,14 @@ def test_a_checkpoint_that_breaks_off_is_an_error(config, tmp_path):
     assert evaluation(config, "https://host/a.pth").load_from == "https://host/a.pth"
 
 
-def test_every_run_checks_its_checkpoint_once(config):
-    assert hook_types(training(config)) == ["CheckpointMatchHook"]
+def test_every_run_checks_its_checkpoint_and_class_names_once(config):
+    assert hook_types(training(config)) == ["ClassNamesMatchHook", "CheckpointMatchHook"]
     with open(config, "a") as file:
         file.write("custom_hooks = [dict(type='CheckpointMatchHook'), dict(type='EMAHook')]")
-    assert hook_types(training(config)) == ["CheckpointMatchHook", "EMAHook"]
+    own = ["CheckpointMatchHook", "EMAHook", "ClassNamesMatchHook"]
+    assert hook_types(training(config)) == own
     torch.save({}, "a.pth")
-    match, _ = evaluation(config, "a.pth").custom_hooks
+    match, *_ = evaluation(config, "a.pth").custom_hooks
     assert match == dict(type="CheckpointMatchHook", complete=True)
 
 

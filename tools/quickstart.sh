@@ -16,9 +16,10 @@ CORES=$(getconf _NPROCESSORS_ONLN)
 THREADS=$((CORES > 4 ? 4 : CORES > 1 ? CORES - 1 : 1))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$THREADS}
 
-echo "== 1/4 BCE: a linear head warms up the encoder (scenes are drawn on the first run)"
-"$PYTHON" tools/train.py configs/bce_digits.py --work-dir "$OUT/bce"
-echo "== 2/4 PLA: the attention LSTM learns to emit label sets"
+echo "== 1/4 BCE: a linear head warms up the encoder for 8 epochs (first, scenes are drawn)"
+"$PYTHON" tools/train.py configs/bce_digits.py --work-dir "$OUT/bce" \
+    --cfg-options train_cfg.max_epochs=8
+echo "== 2/4 PLA: the attention LSTM learns to emit label sets, 16 epochs"
 "$PYTHON" tools/train.py configs/pla_digits.py --work-dir "$OUT/pla" \
     --cfg-options load_from="$(cat "$OUT/bce/last_checkpoint")"
 CHECKPOINT=$(cat "$OUT/pla/last_checkpoint")

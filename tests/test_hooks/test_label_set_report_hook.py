@@ -229,7 +229,7 @@ def test_predictions_without_label_sets():
     hook = LabelSetReportHook()
     sample = DataSample().set_pred_score(torch.rand(3))
     with pytest.raises(
-        ValueError, match="needs pred_label, but the data sample has only num_classes, pred"
+        ValueError, match=r"needs pred_label, but the data sample has only \[num_classes, pred"
     ):
         hook.after_val_iter(None, 0, None, [sample])
 

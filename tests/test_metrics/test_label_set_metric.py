@@ -61,6 +61,7 @@ def test_metric_equals_the_pure_functions():
         "exact_match": set_scores.exact_match(predicted, truth),
         "mA": set_scores.mean_accuracy(predicted, truth)[0],
         "mAP": set_scores.mean_average_precision(scores, truth)[0],
+        "mAP_all_classes": set_scores.mean_average_precision(scores, truth)[0],
     }
     assert results == {f"set/{name}": value for name, value in expected.items()}
     assert results["set/duplicates"] > 0
@@ -119,8 +120,21 @@ def test_number_of_classes_comes_from_the_dataset_where_there_are_no_scores():
 
 
 def test_number_of_classes_must_be_one():
-    with pytest.raises(ValueError, match=r"different lengths: \[5, 7\]"):
+    with pytest.raises(ValueError, match=r"different numbers of classes .*: \[5, 7\]"):
         evaluate(make_samples(2), num_classes=7)
+    metric = LabelSetMetric()
+    metric.dataset_meta = {"classes": ("a", "b", "c")}
+    metric.process(None, [sample.to_dict() for sample in make_samples(2)])
+    with pytest.raises(ValueError, match=r"different numbers of classes .*: \[3, 5\]"):
+        metric.evaluate(2)
+
+
+def test_map_over_all_classes_counts_those_without_a_positive_as_0():
+    samples = make_samples(30)
+    for sample in samples:
+        sample.set_gt_label(sample.gt_label[sample.gt_label < NUM_CLASSES - 2])
+    results = evaluate(samples)
+    assert results["set/mAP_all_classes"] == pytest.approx(results["set/mAP"] * 3 / NUM_CLASSES)
 
 
 def test_works_inside_a_multi_task_metric():
