@@ -1,11 +1,13 @@
 """Errors a user can cause, said on one line."""
 
+import atexit
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from torch import distributed
 
@@ -47,13 +49,23 @@ def run_tool(main: Main, argv: Sequence[str] | None = None) -> None:
         print(f"error: {error_line(error)}", file=sys.stderr, flush=True)
         code = 1
     if distributed.is_available() and distributed.is_initialized():
-        if code:
-            # The other processes wait in a collective call: leave without a goodbye, so that the
-            # launcher ends them.
-            sys.stdout.flush()
-            os._exit(code)
-        distributed.destroy_process_group()
+        _leave_process_group(code)
     sys.exit(code)
+
+
+def _leave_process_group(code: int) -> NoReturn:
+    """End a process of a distributed run, without Python's own way of winding up.
+
+    After an error the other processes wait in a collective call: leaving without a goodbye lets the
+    launcher end them. After success, a thread of gloo may still release a tensor while Python winds
+    up, which aborts the process ("terminate called without an active exception").
+    """
+    if code == 0:
+        distributed.destroy_process_group()
+        atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def is_user_error(error: BaseException) -> bool:

@@ -115,3 +115,28 @@ def test_ctrl_c_has_its_own_exit_code(capsys):
         raise KeyboardInterrupt
 
     assert run(main, capsys) == (130, "error: interrupted\n")
+
+
+@pytest.mark.parametrize("fails, code", [(False, 0), (True, 1)])
+def test_a_process_of_a_distributed_run_leaves_in_order(tmp_path, fails, code):
+    """What was printed and registered at exit is done, although Python does not wind up."""
+    script = f"""
+import atexit, sys
+from torch import distributed
+from mmorderless.errors import run_tool
+
+def main(argv):
+    distributed.init_process_group(
+        "gloo", init_method="file://{tmp_path}/store", rank=0, world_size=1)
+    atexit.register(print, "at exit")
+    print("printed", end="")
+    if {fails}:
+        raise ValueError("it broke")
+
+run_tool(main, [])
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == code
+    assert "printed" in result.stdout
+    assert ("at exit" in result.stdout) == (not fails)
+    assert ("error: it broke" in result.stderr) == fails
