@@ -1,5 +1,8 @@
 """A user's error is one line; a defect keeps its traceback."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from mmengine.registry import Registry
