@@ -11,7 +11,7 @@ from ._compat import allow_mmengine_checkpoints, require_openmmlab
 require_openmmlab()
 allow_mmengine_checkpoints()
 
-from . import analysis, datasets, hooks, inference, metrics, models  # noqa: E402
+from . import analysis, datasets, hooks, inference, metrics, models, schedules  # noqa: E402
 from .inference import OrderlessInferencer  # noqa: E402
 from .version import __version__  # noqa: E402
 
@@ -24,4 +24,5 @@ __all__ = [
     "inference",
     "metrics",
     "models",
+    "schedules",
 ]

@@ -2,16 +2,26 @@
 
 from .cached_features import CachedFeatures
 from .coco import CocoMultiLabel
+from .cropping import CropBox
 from .csv_labels import CsvMultiLabel
 from .digit_scenes import DigitScenes
 from .json_labels import JsonMultiLabel
 from .loading import LoadImage
+from .mirflickr import MIRFlickr25k
+from .nus_wide import NusWide
+from .pa100k import PA100K
+from .wider_attribute import WiderAttribute
 
 __all__ = [
+    "PA100K",
     "CachedFeatures",
     "CocoMultiLabel",
+    "CropBox",
     "CsvMultiLabel",
     "DigitScenes",
     "JsonMultiLabel",
     "LoadImage",
+    "MIRFlickr25k",
+    "NusWide",
+    "WiderAttribute",
 ]

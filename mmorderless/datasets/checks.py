@@ -1,16 +1,70 @@
 """Checks that the datasets share: annotation files, class names, label lists, image files.
 
 Pure: nothing here knows mm. Every error names the file or image, the values and the remedy on one
-line.
+line. An error about one entry of a file goes through `report_fault`, so that tools/check_dataset.py
+can list them all; an error about a whole file is raised.
 """
 
 import json
+import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from PIL import Image
+
+_collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
+
+
+@contextmanager
+def collect_faults() -> Iterator[list[str]]:
+    """Gather the faults of single entries instead of stopping at the first.
+
+    Yields:
+        The messages so far, in the order in which the entries are read.
+    """
+    faults: list[str] = []
+    token = _collected.set(faults)
+    try:
+        yield faults
+    finally:
+        _collected.reset(token)
+
+
+def report_fault(message: str) -> None:
+    """Raise a ValueError about one entry of a file, or note it inside `collect_faults`.
+
+    Who calls it goes on with what is right in the entry.
+    """
+    faults = _collected.get()
+    if faults is None:
+        raise ValueError(message)
+    faults.append(message)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a dataset's owners, or the paper, say of a split.
+
+    Attributes:
+        name: dataset and split.
+        images: number of examples.
+        labels: number of image-label pairs, None where it is not known.
+        most_labels: the largest number of labels of an image, None where it is not known.
+        about: whether the numbers are rounded or disputed, so that 1 % more or less is the same.
+    """
+
+    name: str
+    images: int
+    labels: int | None = None
+    most_labels: int | None = None
+    about: bool = False
 
 
 def missing_annotation(path: str) -> FileNotFoundError:
@@ -64,6 +118,23 @@ def check_keys(record: Any, keys: Sequence[str], what: str, form: str) -> None:
         raise ValueError(f"{what} lacks {', '.join(missing)}; {form}")
 
 
+def has_keys(record: Any, keys: Sequence[str], what: str, form: str) -> bool:
+    """Tell whether an entry has all of its keys; a fault is reported when it has not.
+
+    Args:
+        record: what was read.
+        keys: the keys it must have.
+        what: the entry's name in the message.
+        form: where the form of the file is described, for the message.
+    """
+    try:
+        check_keys(record, keys, what, form)
+    except ValueError as error:
+        report_fault(str(error))
+        return False
+    return True
+
+
 def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]:
     """Return the class names as a tuple.
 
@@ -87,6 +158,31 @@ def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]
     return tuple(classes)
 
 
+def choose_classes(
+    in_file: Sequence[str], chosen: Sequence[str] | None, source: str
+) -> tuple[str, ...]:
+    """Return the names of the classes to use.
+
+    Args:
+        in_file: the names that a published dataset has, in its order.
+        chosen: the option `classes`: some of these names, in the order wanted; None for all.
+        source: the file or folder they come from, for the message.
+
+    Raises:
+        ValueError: a chosen name is not in the file, or a name is blank or occurs twice.
+    """
+    names = check_classes(in_file, source)
+    if chosen is None:
+        return names
+    chosen = check_classes(chosen, "the option `classes`")
+    unknown = sorted(set(chosen) - set(names))
+    if unknown:
+        raise ValueError(
+            f"`classes` names {unknown}, which {source} does not have; choose from {list(names)}"
+        )
+    return chosen
+
+
 def check_labels(labels: Any, num_classes: int, image: str, source: str) -> list[int]:
     """Return an image's labels in ascending order.
 
@@ -100,21 +196,43 @@ def check_labels(labels: Any, num_classes: int, image: str, source: str) -> list
         ValueError: not a list of integers, an index is not in 0 … C − 1, or one occurs twice.
     """
     if not isinstance(labels, list) or any(type(label) is not int for label in labels):
-        raise ValueError(
+        report_fault(
             f"labels of {image} must be a list of class indices, got {labels!r} in {source}; "
             "write [] for none and [3] for one"
         )
+        return []
     distinct = sorted(set(labels))
     if distinct and (distinct[0] < 0 or distinct[-1] >= num_classes):
-        raise ValueError(
+        report_fault(
             f"labels of {image} must be in 0 … {num_classes - 1} ({num_classes} classes), "
             f"got {labels} in {source}; correct them or the class names"
         )
     if len(distinct) != len(labels):
-        raise ValueError(
+        report_fault(
             f"labels of {image} must be distinct, got {labels} in {source}; list each label once"
         )
-    return distinct
+    return [label for label in distinct if 0 <= label < num_classes]
+
+
+def labels_of_rows(matrix: np.ndarray) -> list[list[int]]:
+    """Turn a boolean matrix of shape (N, C) into N ascending lists of class indices."""
+    rows, labels = np.nonzero(matrix)
+    borders = np.searchsorted(rows, np.arange(len(matrix) + 1)).tolist()
+    flat = labels.tolist()
+    return [flat[start:end] for start, end in pairwise(borders)]
+
+
+def are_files(paths: Sequence[str]) -> list[bool]:
+    """Tell which files exist, with one listing a folder instead of one look-up a file."""
+    names_in: dict[str, set[str]] = {}
+    exist = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in names_in:
+            is_folder = os.path.isdir(folder or ".")
+            names_in[folder] = set(os.listdir(folder or ".")) if is_folder else set()
+        exist.append(name in names_in[folder])
+    return exist
 
 
 def select_images(records: list[dict], keep_unlabelled: bool, source: str) -> list[dict]:
@@ -133,6 +251,26 @@ def select_images(records: list[dict], keep_unlabelled: bool, source: str) -> li
         remedy = "set keep_unlabelled=True to keep them" if records else "it must list images"
         raise ValueError(f"{source} lists {len(records)} images, none of them to use; {remedy}")
     return selected
+
+
+def images_on_disk(records: list[dict], folder: str) -> list[dict]:
+    """Return the records whose image exists.
+
+    Args:
+        records: one an image, each with its `img_path`.
+        folder: where the images should be, for the message.
+
+    Raises:
+        ValueError: not one of them exists.
+    """
+    exist = are_files([record["img_path"] for record in records])
+    found = [record for record, exists in zip(records, exist) if exists]
+    if not found:
+        raise ValueError(
+            f"none of {len(records)} images is in {folder}; set data_root and data_prefix to "
+            "where they lie"
+        )
+    return found
 
 
 def is_truncated_jpeg(content: bytes) -> bool:

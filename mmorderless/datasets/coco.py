@@ -5,7 +5,25 @@ import os.path as osp
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from .checks import check_classes, check_keys, read_json, repeated_items, select_images
+from .checks import (
+    Published,
+    check_classes,
+    check_keys,
+    choose_classes,
+    read_json,
+    repeated_items,
+    report_fault,
+    select_images,
+)
+
+# By the file's name and whether unlabelled images stay.
+PUBLISHED = {
+    ("instances_train2014.json", False): Published("COCO train2014", 82_081, 241_035, 18),
+    ("instances_train2014.json", True): Published("COCO train2014", 82_783, 241_035, 18),
+    ("instances_val2014.json", False): Published("COCO val2014", 40_137),
+    ("instances_val2014.json", True): Published("COCO val2014", 40_504),
+}
+NUM_CLASSES = 80
 
 FORM = "give an instances file, e.g. annotations/instances_train2014.json"
 
@@ -32,12 +50,7 @@ def label_sets(instances: dict, source: str, classes=None) -> tuple[tuple[str, .
     in_file = check_classes([name_of_id[i] for i in sorted(name_of_id)], source)
     if len(name_of_id) != len(instances["categories"]):
         raise ValueError(f"category ids occur twice in {source}; download it again")
-    classes = in_file if classes is None else check_classes(classes, "the option `classes`")
-    unknown = sorted(set(classes) - set(in_file))
-    if unknown:
-        raise ValueError(
-            f"`classes` names {unknown}, which {source} does not have; choose from {list(in_file)}"
-        )
+    classes = choose_classes(in_file, classes, source)
     class_of_name = {name: c for c, name in enumerate(classes)}
     # −1 marks a category that is in the file but not among the classes.
     class_of_id = {i: class_of_name.get(name, -1) for i, name in name_of_id.items()}
@@ -46,12 +59,15 @@ def label_sets(instances: dict, source: str, classes=None) -> tuple[tuple[str, .
     if len(labels_of_image) != len(instances["images"]):
         repeated = repeated_items([str(image["id"]) for image in instances["images"]])
         raise ValueError(f"image ids {repeated[:5]} occur twice in {source}; download it again")
+    for name in repeated_items([image["file_name"] for image in instances["images"]]):
+        report_fault(f"image {name} occurs twice in {source}; download it again")
     for image_id, category_id in instances["annotations"]:
         if image_id not in labels_of_image or category_id not in class_of_id:
-            raise ValueError(
+            report_fault(
                 f"an annotation of image {image_id} and category {category_id} has no such image "
                 f"or category in {source}; download it again"
             )
+            continue
         label = class_of_id[category_id]
         if label >= 0:
             labels_of_image[image_id].add(label)
@@ -117,3 +133,10 @@ class CocoMultiLabel(MultiLabelDataset):
     def filter_data(self) -> list[dict]:
         """Drop the images without a label unless they are to be kept."""
         return select_images(self.data_list, self.keep_unlabelled, self.ann_file)
+
+    @property
+    def published(self) -> Published | None:
+        """Counts of the full split, where the file's name says which it is."""
+        if len(self._metainfo["classes"]) != NUM_CLASSES:
+            return None
+        return PUBLISHED.get((osp.basename(self.ann_file), self.keep_unlabelled))

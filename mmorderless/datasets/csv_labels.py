@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from .checks import check_classes, missing_annotation, repeated_items, select_images
+from .checks import (
+    check_classes,
+    missing_annotation,
+    repeated_items,
+    report_fault,
+    select_images,
+)
 
 HEADER = ["image", "labels"]
 
@@ -34,7 +40,7 @@ def read_label_names(path: str) -> list[tuple[str, list[str]]]:
             header = next(reader, [])
             if [cell.strip() for cell in header] != HEADER:
                 raise ValueError(f"{path} must start with the header image,labels, got {header}")
-            rows = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader if row]
+            parsed = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader if row]
     except FileNotFoundError:
         raise missing_annotation(path) from None
     except UnicodeDecodeError as error:
@@ -43,29 +49,31 @@ def read_label_names(path: str) -> list[tuple[str, list[str]]]:
         raise ValueError(
             f"{path}, line {reader.line_num}: {error}; quote cells as in RFC 4180"
         ) from None
-    repeated = repeated_items([image for image, _ in rows])
-    if repeated:
-        raise ValueError(
-            f"images {repeated[:5]} have more than one row in {path}; "
+    rows = [row for row in parsed if row is not None]
+    for image in repeated_items([image for image, _ in rows]):
+        report_fault(
+            f"image {image} has more than one row in {path}; "
             "write an image's labels in one cell, separated by ';'"
         )
     return rows
 
 
-def _parse_row(row: list[str], place: str) -> tuple[str, list[str]]:
+def _parse_row(row: list[str], place: str) -> tuple[str, list[str]] | None:
     if len(row) != 2:
-        raise ValueError(
+        report_fault(
             f"{place}: a row has two cells, image and labels, got {len(row)}: {row}; "
             "separate labels by ';' and quote a cell that holds a comma"
         )
+        return None
     image, cell = row[0].strip(), row[1].strip()
     names = [name.strip() for name in cell.split(";")] if cell else []
     if not image or "" in names:
-        raise ValueError(f"{place}: empty image path or label name in {row}; remove or name it")
+        report_fault(f"{place}: empty image path or label name in {row}; remove or name it")
+        return None
     repeated = repeated_items(names)
     if repeated:
-        raise ValueError(f"{place}: labels {repeated} of {image} occur twice; list each once")
-    return image, names
+        report_fault(f"{place}: labels {repeated} of {image} occur twice; list each once")
+    return image, list(dict.fromkeys(names))
 
 
 def read_class_names(path: str) -> list[str]:
@@ -139,12 +147,12 @@ class CsvMultiLabel(MultiLabelDataset):
         for image, names in rows:
             unknown = [name for name in names if name not in class_of_name]
             if unknown:
-                raise ValueError(
+                report_fault(
                     f"labels {unknown} of {image} in {self.ann_file} are not among the "
                     f"{len(classes)} classes ({', '.join(classes[:5])}, …); "
                     "correct them or add them to the classes"
                 )
-            labels = sorted(class_of_name[name] for name in names)
+            labels = sorted(class_of_name[name] for name in names if name in class_of_name)
             records.append({"img_path": osp.join(folder, image), "gt_label": labels})
         return records
 

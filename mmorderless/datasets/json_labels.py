@@ -5,7 +5,7 @@ import os.path as osp
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from .checks import check_classes, check_keys, check_labels, read_json, select_images
+from .checks import check_classes, check_keys, check_labels, has_keys, read_json, select_images
 
 FORM = (
     "write {'metainfo': {'classes': [names]}, "
@@ -44,11 +44,15 @@ class JsonMultiLabel(MultiLabelDataset):
         self._metainfo["classes"] = self._merge_classes(annotations["metainfo"])
         for key, value in annotations["metainfo"].items():
             self._metainfo.setdefault(key, value)
-        return [self.parse_data_info(record) for record in annotations["data_list"]]
+        what = f"an image of {self.ann_file}"
+        return [
+            self.parse_data_info(record)
+            for record in annotations["data_list"]
+            if has_keys(record, ("img_path", "gt_label"), what, FORM)
+        ]
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """Join an image's path and check its labels."""
-        check_keys(raw_data_info, ("img_path", "gt_label"), f"an image of {self.ann_file}", FORM)
         image = raw_data_info["img_path"]
         return {
             **raw_data_info,

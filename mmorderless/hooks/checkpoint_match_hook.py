@@ -1,11 +1,11 @@
 """Stops a run whose checkpoint holds nothing that the model can use."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..checkpoints import check_some_weights_match, load_all_weights, weights_of
+from .bare_model import bare_model
 
 
 @HOOKS.register_module()
@@ -35,6 +35,5 @@ class CheckpointMatchHook(Hook):
         Raises:
             ValueError: no weight fits the model; or, when `complete`, one is missing.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         check = load_all_weights if self.complete else check_some_weights_match
-        check(model, weights_of(checkpoint))
+        check(bare_model(runner), weights_of(checkpoint))

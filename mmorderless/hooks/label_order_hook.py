@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..models.losses import FixedOrderLoss
 from ..ordering import count_labels
+from .bare_model import bare_model
 
 
 @HOOKS.register_module()
@@ -62,5 +62,5 @@ class LabelOrderHook(Hook):
 
 def fixed_order_losses(runner: Runner) -> list[FixedOrderLoss]:
     """Every fixed-order loss inside the runner's model."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return [module for module in model.modules() if isinstance(module, FixedOrderLoss)]
+    modules = bare_model(runner).modules()
+    return [module for module in modules if isinstance(module, FixedOrderLoss)]

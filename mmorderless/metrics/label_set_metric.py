@@ -25,8 +25,9 @@ class LabelSetMetric(BaseMetric):
     image): CP CR CF1, OP OR OF1, example_accuracy/precision/recall/F1, exact_match, mA,
     label_count_error and label_count_bias. mAP and mAP_all_classes (mmpretrain's convention: a
     class without a positive counts as 0) need `pred_score`; duplicates, rigidness and
-    rigidness_random need `sequence`: without these fields they are left out. A mean over nothing
-    (no class with a positive, no image with two labels) is NaN.
+    rigidness_random need `sequence`: without these fields they are left out. Classes that a sample
+    lists in `gt_ignore` (WIDER Attribute's unspecified ones) are left out of both mAPs for this
+    sample. A mean over nothing (no class with a positive, no image with two labels) is NaN.
 
     Args:
         num_classes: number of classes C. Only needed where the predictions have no `pred_score`
@@ -71,6 +72,7 @@ class LabelSetMetric(BaseMetric):
                     "truth": as_labels(sample["gt_label"]),
                     "score": as_scores(sample["pred_score"]) if "pred_score" in sample else None,
                     "sequence": as_labels(sample["sequence"]) if "sequence" in sample else None,
+                    "ignored": as_labels(sample["gt_ignore"]) if "gt_ignore" in sample else None,
                 }
             )
 
@@ -131,10 +133,15 @@ class LabelSetMetric(BaseMetric):
         notes.append(f"mA leaves out {left_out} classes")
         if scores is not None:
             score_matrix = np.stack(scores)
-            metrics["mAP"], left_out = set_scores.mean_average_precision(score_matrix, truth)
+            ignored = self._ignored(results, num_classes)
+            metrics["mAP"], left_out = set_scores.mean_average_precision(
+                score_matrix, truth, ignored
+            )
             kept = num_classes - left_out
             metrics["mAP_all_classes"] = metrics["mAP"] * kept / num_classes if kept else 0.0
             notes.append(f"mAP leaves out {left_out} classes")
+            if ignored is not None:
+                notes[-1] += f" and {int(ignored.sum())} unspecified labels"
         if self.top3:
             if scores is None:
                 raise ValueError("top3 needs pred_score in every prediction; set top3=False")
@@ -147,6 +154,13 @@ class LabelSetMetric(BaseMetric):
                 notes.append("rigidness is not a number: no image has two labels")
         print_log(f"{type(self).__name__}: {'; '.join(notes)}", logger="current")
         return metrics
+
+    def _ignored(self, results: list[dict], num_classes: int) -> np.ndarray | None:
+        """Classes that mAP leaves out, boolean, shape (N, C); None where no sample names any."""
+        if all(r["ignored"] is None for r in results):
+            return None
+        lists = [() if r["ignored"] is None else r["ignored"] for r in results]
+        return set_scores.label_matrix(lists, num_classes, "gt_ignore")
 
     def _count_classes(self, scores: list[np.ndarray] | None) -> int:
         lengths = {len(score) for score in scores or ()}

@@ -138,7 +138,9 @@ def mean_accuracy(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, int]
     return mean_or_nan((true_positive_rate + true_negative_rate)[kept] / 2), int((~kept).sum())
 
 
-def mean_average_precision(scores: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
+def mean_average_precision(
+    scores: np.ndarray, truth: np.ndarray, ignored: np.ndarray | None = None
+) -> tuple[float, int]:
     """mAP: mean over the classes that have a positive of the average precision.
 
     AP = Σ_k (R_k − R_{k−1}) P_k over the distinct score values as thresholds, that is the mean over
@@ -148,6 +150,8 @@ def mean_average_precision(scores: np.ndarray, truth: np.ndarray) -> tuple[float
     Args:
         scores: score of each class, shape (N, C).
         truth: shape (N, C).
+        ignored: entries that count neither as positive nor as negative (an attribute that is
+            unspecified), boolean, shape (N, C); None for none.
 
     Returns:
         mAP in percent (NaN when no class has a positive), and the number of classes left out.
@@ -162,10 +166,13 @@ def mean_average_precision(scores: np.ndarray, truth: np.ndarray) -> tuple[float
             f"the scores of {int((~finite).sum())} of {len(scores)} images are not finite, first "
             f"that of image {int(np.argmin(finite))}; check the model's output for NaN"
         )
+    counted = np.ones_like(truth) if ignored is None else ~ignored
+    check_sets(counted, truth)
+    truth = truth & counted
     positives = truth.sum(axis=0)
     average_precisions = []
     for c in np.flatnonzero(positives):
-        all_scores, true_scores = np.sort(scores[:, c]), np.sort(scores[truth[:, c], c])
+        all_scores, true_scores = np.sort(scores[counted[:, c], c]), np.sort(scores[truth[:, c], c])
         # The images that enter no later than each positive: those of the same score or a higher.
         retrieved = len(all_scores) - np.searchsorted(all_scores, true_scores)
         hits = len(true_scores) - np.searchsorted(true_scores, true_scores)

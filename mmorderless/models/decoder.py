@@ -9,7 +9,8 @@ A attention size, E embedding size.
     h_t, c_t  = LSTM([embedding(token_{t−1}), context_t], h_{t−1}, c_{t−1})        (Eq. 1)
     logits_t  = W h_t + b                                                         (Eq. 2)
 
-The token fed back is the model's own arg max, in training as in testing. Eq. 1 is the standard
+The token fed back is the model's own arg max, in training as in testing, unless the caller forces
+another (teacher forcing). Eq. 1 is the standard
 LSTM, which `nn.LSTMCell` computes too; its parameters are used here, its kernel is not, because
 the part of the gates that depends on the hidden state is computed together with the query and the
 context gate.
@@ -21,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..vocabulary import Vocabulary
+from ..vocabulary import IGNORE, Vocabulary
 
 
 class DecoderState(NamedTuple):
@@ -144,6 +145,7 @@ class AttentionLSTM(nn.Module):
         num_steps: int,
         until_end: bool = False,
         return_attention: bool = False,
+        feed: Optional[Tensor] = None,
     ) -> Rollout:
         """Decode step by step, feeding back the model's own arg max.
 
@@ -155,6 +157,8 @@ class AttentionLSTM(nn.Module):
             num_steps: T, the most steps to decode; END counts as one.
             until_end: stop as soon as every image has emitted END.
             return_attention: keep the attention weights of every step.
+            feed: tokens to feed back instead of the arg max (teacher forcing), shape (B, T); the
+                last is not used, and IGNORE stands for END.
 
         Raises:
             ValueError: `num_steps` is not positive, or attention is asked of a decoder without.
@@ -168,15 +172,18 @@ class AttentionLSTM(nn.Module):
         token = torch.full((len(grid),), self.vocabulary.start, device=grid.device)  # (B,)
         ended = torch.zeros_like(token, dtype=torch.bool)
         logits, tokens, weights = [], [], []
-        for _ in range(num_steps):
+        if feed is not None:
+            feed = torch.where(feed == IGNORE, self.vocabulary.end, feed)
+        for t in range(num_steps):
             step_logits, state, attention = self._step(token, state, projection)
-            token = step_logits.detach().argmax(1)
+            emitted = step_logits.detach().argmax(1)
+            token = emitted if feed is None else feed[:, t]
             logits.append(step_logits)
-            tokens.append(token)
+            tokens.append(emitted)
             if return_attention and attention is not None:
                 weights.append(attention)
             if until_end:
-                ended = ended | (token == self.vocabulary.end)
+                ended = ended | (emitted == self.vocabulary.end)
                 if bool(ended.all()):
                     break
         return Rollout(

@@ -12,8 +12,9 @@ from ..alignment import check_room
 from .decoder import AttentionLSTM
 from .emission import Emission, read_rollout
 from .features import as_grid
-from .losses import loss_of
+from .losses import FixedOrderLoss, loss_of
 
+FEEDS = ("own", "target")
 Features = Union[Tensor, tuple[Tensor, ...], list[Tensor]]
 
 
@@ -32,6 +33,9 @@ class OrderlessRNNHead(BaseModule):
         max_steps: most steps of a rollout; END counts as one.
         strategy: `pla`, `mla`, `frequent_first`, `rare_first`, `dictionary` or `random`; `pla`
             when neither this nor `loss` is given.
+        feed: what training feeds back: `own`, the model's arg max, as the paper does for every
+            strategy; or `target`, the true label of the step before (teacher forcing), which only
+            fixed orders know in advance.
         loss: config of a loss over logits (B, T, C + 1) and label sets, instead of a strategy.
         hidden_size: LSTM size H.
         embed_size: size E of the label embeddings.
@@ -42,8 +46,8 @@ class OrderlessRNNHead(BaseModule):
         init_cfg: initialisation, as everywhere in mmengine.
 
     Raises:
-        ValueError: the strategy is unknown, both `strategy` and `loss` are given, or a size is
-            not positive.
+        ValueError: the strategy or the feed is unknown, both `strategy` and `loss` are given, the
+            target is fed without a fixed order, or a size is not positive.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class OrderlessRNNHead(BaseModule):
         max_steps: int,
         strategy: Optional[str] = None,
         loss: Optional[dict] = None,
+        feed: str = "own",
         hidden_size: int = 512,
         embed_size: int = 256,
         attention_size: Optional[int] = 512,
@@ -77,6 +82,14 @@ class OrderlessRNNHead(BaseModule):
         if loss is None:
             loss = loss_of("pla" if strategy is None else strategy)
         self.loss_module: nn.Module = MODELS.build(loss)
+        if feed not in FEEDS:
+            raise ValueError(f"unknown feed {feed!r}; choose one of {', '.join(FEEDS)}")
+        if feed == "target" and not isinstance(self.loss_module, FixedOrderLoss):
+            raise ValueError(
+                f"feed='target' needs a fixed order, which {type(self.loss_module).__name__} does "
+                "not have: it aligns the labels to the prediction; set feed='own'"
+            )
+        self.feed = feed
 
     def pre_logits(self, feats: Features) -> Tensor:
         """Cells that the decoder attends to, shape (B, L, D)."""
@@ -103,11 +116,18 @@ class OrderlessRNNHead(BaseModule):
         labels = true_labels(data_samples)
         longest = max(len(label_set) for label_set in labels)
         check_room(longest, self.max_steps)
-        logits = self.decoder.rollout(self.pre_logits(feats), longest + 1).logits
+        grid = self.pre_logits(feats)
         # Mixup and CutMix leave gt_label as it is and change gt_score, which the loss then refuses.
         soft = all("gt_score" in sample for sample in data_samples)
         targets = torch.stack([sample.gt_score for sample in data_samples]) if soft else labels
-        return dict(loss=self.loss_module(logits, targets))
+        if self.feed == "own":
+            logits = self.decoder.rollout(grid, longest + 1).logits
+            return dict(loss=self.loss_module(logits, targets))
+        # The order is known before anything is predicted; it is drawn once, if it is random.
+        blank = grid.new_zeros(len(grid), longest + 1, self.num_classes + 1)
+        tokens = self.loss_module.align(blank, targets)
+        logits = self.decoder.rollout(grid, longest + 1, feed=tokens).logits
+        return dict(loss=self.loss_module.of_tokens(logits, tokens))
 
     def predict(
         self, feats: Features, data_samples: Optional[list[Optional[DataSample]]] = None

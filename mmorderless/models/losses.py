@@ -88,6 +88,10 @@ class SequenceLoss(nn.Module):
         else:
             steps = max(len(labels) for labels in targets) + 1
             logits, tokens = logits[:, :steps], tokens[:, :steps]
+        return self.of_tokens(logits, tokens)
+
+    def of_tokens(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """Loss of a batch whose target tokens (B, T) are known."""
         return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
 
 

@@ -5,11 +5,17 @@ import pytest
 from PIL import Image
 
 from mmorderless.datasets.checks import (
+    are_files,
     check_classes,
     check_keys,
     check_labels,
+    choose_classes,
+    collect_faults,
+    has_keys,
     is_truncated_jpeg,
+    labels_of_rows,
     read_json,
+    report_fault,
     select_images,
 )
 
@@ -52,6 +58,54 @@ def test_wrong_labels_are_named(labels, rule):
     assert "a.jpg" in message
     assert "a.json" in message
     assert "\n" not in message
+
+
+def test_faults_are_gathered_only_where_they_are_asked_for():
+    with collect_faults() as faults:
+        assert check_labels([4, 1, 1, -1], 4, "a.jpg", "a.json") == [1]
+        assert check_labels("dog", 4, "b.jpg", "a.json") == []
+        assert not has_keys({"a": 1}, ["a", "b"], "an image", "write it")
+        assert has_keys({"a": 1}, ["a"], "an image", "write it")
+        with collect_faults() as inner:
+            report_fault("inner")
+        assert inner == ["inner"]
+    assert [fault.split(" (")[0] for fault in faults] == [
+        "labels of a.jpg must be in 0 … 3",
+        "labels of a.jpg must be distinct, got [4, 1, 1, -1] in a.json; list each label once",
+        "labels of b.jpg must be a list of class indices, got 'dog' in a.json; "
+        "write [] for none and [3] for one",
+        "an image lacks b; write it",
+    ]
+    with pytest.raises(ValueError, match="outer"):
+        report_fault("outer")
+
+
+def test_an_error_ends_the_gathering():
+    with pytest.raises(KeyError), collect_faults():
+        raise KeyError("x")
+    with pytest.raises(ValueError, match="outer"):
+        report_fault("outer")
+
+
+def test_classes_of_a_published_dataset_are_chosen_by_name():
+    assert choose_classes(["a", "b", "c"], None, "x") == ("a", "b", "c")
+    assert choose_classes(["a", "b", "c"], ["c", "a"], "x") == ("c", "a")
+    with pytest.raises(ValueError, match=r"names \['d'\], which x does not have; choose from"):
+        choose_classes(["a", "b"], ["d"], "x")
+
+
+def test_labels_of_rows_equal_the_plain_reading():
+    for shape in [(0, 3), (1, 1), (7, 4)]:
+        matrix = np.random.default_rng(0).random(shape) < 0.3
+        assert labels_of_rows(matrix) == [np.flatnonzero(row).tolist() for row in matrix]
+
+
+def test_files_are_found_by_listing_their_folders(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    paths = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "1.jpg", "a", str(tmp_path / "a/1.jpg")]
+    assert are_files(paths) == [True, False, False, False, True, True]
 
 
 def test_classes_become_a_tuple():

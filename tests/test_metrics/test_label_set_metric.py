@@ -137,6 +137,29 @@ def test_map_over_all_classes_counts_those_without_a_positive_as_0():
     assert results["set/mAP_all_classes"] == pytest.approx(results["set/mAP"] * 3 / NUM_CLASSES)
 
 
+def test_ignored_labels_are_left_out_of_map_alone(log):
+    """What mAP counts is what is left when the images are dropped class by class."""
+    samples = make_samples(30)
+    before = evaluate(samples)
+    rng = np.random.default_rng(1)
+    ignored = rng.random((30, NUM_CLASSES)) < 0.3
+    for sample, row in zip(samples[1:], ignored[1:]):  # the first one has no such field
+        sample.set_field(np.flatnonzero(row).tolist(), "gt_ignore")
+    ignored[0] = False
+    after = evaluate(samples)
+    truth = set_scores.label_matrix([s.gt_label.tolist() for s in samples], NUM_CLASSES)
+    scores = np.stack([s.pred_score.numpy() for s in samples])
+    expected = [
+        set_scores.mean_average_precision(scores[kept, c : c + 1], truth[kept, c : c + 1])[0]
+        for c, kept in enumerate(~ignored.T)
+    ]
+    assert after.pop("set/mAP") == pytest.approx(np.mean(expected))
+    assert after.pop("set/mAP_all_classes") == pytest.approx(np.mean(expected))
+    assert before["set/mAP"] != pytest.approx(np.mean(expected))
+    assert after == {name: value for name, value in before.items() if "mAP" not in name}
+    assert f"mAP leaves out 0 classes and {ignored.sum()} unspecified labels" in log[-1]
+
+
 def test_works_inside_a_multi_task_metric():
     samples = make_samples(6)
     metric = METRICS.build(

@@ -6,6 +6,7 @@ from mmpretrain.structures import DataSample, MultiTaskDataSample
 
 from mmorderless.models.head import OrderlessRNNHead
 from mmorderless.models.losses import STRATEGIES, FixedOrderLoss
+from mmorderless.vocabulary import IGNORE
 
 C, D = 6, 8
 HEAD = dict(num_classes=C, in_channels=D, max_steps=5, hidden_size=16, embed_size=4)
@@ -200,6 +201,41 @@ def test_autocast_trains_and_predicts(dtype):
     torch.testing.assert_close(loss, expected, atol=0.05, rtol=0.05)
     assert all(p.grad.isfinite().all() for p in head.parameters())
     assert predicted[0].pred_score.dtype == torch.float32
+
+
+@pytest.mark.parametrize("strategy", ["frequent_first", "dictionary", "random"])
+def test_teacher_forcing_feeds_the_true_label_of_the_step_before(strategy, monkeypatch):
+    head = make(strategy=strategy, feed="target", dropout=0.0)
+    head.loss_module.set_training_labels(list("fedcba"), [6, 5, 4, 3, 2, 1])
+    fed = []
+    step = head.decoder._step
+    monkeypatch.setattr(
+        head.decoder, "_step", lambda token, *x: fed.append(token) or step(token, *x)
+    )
+    seen = []
+    of_tokens = head.loss_module.of_tokens
+    monkeypatch.setattr(
+        head.loss_module, "of_tokens", lambda x, tokens: seen.append(tokens) or of_tokens(x, tokens)
+    )
+    loss = head.loss(FEATS, samples(*TRUTH))["loss"]
+    fed, tokens = torch.stack(fed, 1), seen[0]
+    assert fed[:, 0].tolist() == [C + 1] * 3  # START
+    assert torch.equal(fed[:, 1:], tokens[:, :-1].masked_fill(tokens[:, :-1] == IGNORE, C))
+    assert sorted(tokens[0, :3].tolist()) == TRUTH[0]
+    loss.backward()
+    assert all(p.grad is not None for p in head.parameters())
+    monkeypatch.undo()  # prediction still feeds back what was emitted
+    predicted = head.eval().predict(FEATS)
+    own = make(strategy=strategy, dropout=0.0).eval().predict(FEATS)
+    assert all(torch.equal(a.sequence, b.sequence) for a, b in zip(predicted, own))
+
+
+def test_teacher_forcing_needs_a_fixed_order():
+    for strategy in ("pla", "mla"):
+        with pytest.raises(ValueError, match="feed='target' needs a fixed order"):
+            make(strategy=strategy, feed="target")
+    with pytest.raises(ValueError, match="unknown feed 'teacher'; choose one of own, target"):
+        make(feed="teacher")
 
 
 def test_validation_never_raises_for_sets_that_do_not_fit():

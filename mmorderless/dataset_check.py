@@ -1,0 +1,348 @@
+"""Looks at the datasets of a config: what is in them, and everything that is wrong with them."""
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from mmengine.utils import ProgressBar
+from mmpretrain.registry import DATASETS
+
+from . import datasets as _datasets  # noqa: F401  (registers)
+from .analysis.statistics import flatten_labels
+from .datasets.checks import Published, check_labels, collect_faults, repeated_items
+from .datasets.loading import LoadImage
+from .errors import error_line, is_user_error
+from .hooks.class_names_match_hook import compare_names
+from .launch import add_config_options, read_config
+
+SPLITS = ("train", "val", "test")
+REPEATING_WRAPPERS = ("RepeatDataset", "ClassBalancedDataset")
+WHOLE_SHARE = 0.9
+WIDTH = 100
+LISTED = 10
+
+Progress = Callable[[int], None]
+
+
+@dataclass
+class Split:
+    """What was found in one split.
+
+    Attributes:
+        name: its name, or those of the splits that are configured alike.
+        dataset: the dataset's type.
+        classes: class names, None where the dataset has none.
+        images: path of each example's image.
+        examples: what tells examples apart, in their order: the path, and the box where there is
+            one.
+        labels: label set of each example; wrong labels are left out.
+        dropped: how many examples the dataset left out, by reason.
+        published: what the owners say of the split.
+        problems: what is wrong, by kind.
+    """
+
+    name: str
+    dataset: str
+    classes: Sequence[str] | None = None
+    images: list[str] = field(default_factory=list)
+    examples: list[str] = field(default_factory=list)
+    labels: list[list[int]] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+    published: Published | None = None
+    problems: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, problems: Sequence[str]) -> None:
+        """Add problems of one kind, each once."""
+        if problems:
+            self.problems[kind] = list(dict.fromkeys(problems))
+
+
+# Reading ----------------------------------------------------------------------------------------
+
+
+def split_configs(cfg: Config) -> dict[str, ConfigDict]:
+    """Return the dataset config of each split; splits that are configured alike become one.
+
+    Args:
+        cfg: a config with dataloaders.
+
+    Raises:
+        ValueError: it has none.
+    """
+    configs: dict[str, ConfigDict] = {}
+    for split in SPLITS:
+        if cfg.get(f"{split}_dataloader") is None:
+            continue
+        dataset = cfg[f"{split}_dataloader"].dataset
+        while dataset.type in REPEATING_WRAPPERS:
+            dataset = dataset.dataset
+        alike = next((name for name, other in configs.items() if other == dataset), None)
+        if alike is not None:
+            configs[f"{alike} and {split}"] = configs.pop(alike)
+        else:
+            configs[split] = dataset
+    if not configs:
+        raise ValueError(f"{cfg.filename} has no train_, val_ or test_dataloader to check")
+    return configs
+
+
+def read_split(name: str, config: ConfigDict) -> Split:
+    """Load a split's dataset and gather what is wrong with its annotation.
+
+    Args:
+        name: of the split.
+        config: of its dataset.
+    """
+    split = Split(name, config.type)
+    with collect_faults() as faults:
+        try:
+            dataset = DATASETS.build({**config, "lazy_init": False})
+            records = [dataset.get_data_info(i) for i in range(len(dataset))]
+        except Exception as error:
+            if not is_user_error(error):
+                raise
+            split.add("dataset", [*faults, error_line(error)])
+            return split
+    split.classes = dataset.metainfo.get("classes")
+    split.dropped = getattr(dataset, "dropped", {})
+    split.published = getattr(dataset, "published", None)
+    fill(split, records)
+    split.add("annotation", faults)
+    return split
+
+
+def fill(split: Split, records: Sequence[dict[str, Any]]) -> None:
+    """Take the images and labels of a split's records, and note what is wrong with them.
+
+    Args:
+        split: what to fill; it has its classes.
+        records: per example `img_path`, `gt_label`, and `box` where there is one.
+    """
+    num_classes = sys.maxsize if split.classes is None else len(split.classes)
+    with collect_faults() as faults:
+        for record in records:
+            path, labels = record["img_path"], record.get("gt_label")
+            labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
+            split.labels.append(check_labels(labels, num_classes, path, split.dataset))
+            split.images.append(path)
+            box = record.get("box")
+            split.examples.append(path if box is None else f"{path} {tuple(box)}")
+    split.add("labels", faults)
+    repeated = repeated_items(split.examples)
+    split.add("repeated image", [f"{example} occurs more than once" for example in repeated])
+
+
+# Checks -----------------------------------------------------------------------------------------
+
+
+def drop_repeated_faults(splits: Sequence[Split]) -> None:
+    """Keep each fault of an annotation file at the first split only that is read from this file."""
+    known: set[str] = set()
+    for split in splits:
+        for kind in ("dataset", "annotation"):
+            faults = split.problems.pop(kind, [])
+            split.add(kind, [fault for fault in faults if fault not in known])
+            known.update(faults)
+
+
+def compare_splits(splits: Sequence[Split]) -> None:
+    """Note on the later split of each pair the images that both have, and other class names."""
+    for first, second in combinations(splits, 2):
+        if not first.images or not second.images:
+            continue
+        taken = {os.path.abspath(path) for path in first.images}
+        shared = [path for path in second.images if os.path.abspath(path) in taken]
+        second.add("image in two splits", [f"{path} is in {first.name} too" for path in shared])
+        try:
+            compare_names(first.classes, second.classes, f"split {second.name}")
+        except ValueError as error:
+            second.add("classes", [str(error)])
+
+
+def compare_published(split: Split) -> str | None:
+    """Compare a split with what its owners say.
+
+    Below nine tenths of the images it counts as a part, which is no problem.
+
+    Returns:
+        How it compares, or None where nothing is known.
+    """
+    published = split.published
+    if published is None:
+        return None
+    found = len(split.images) + sum(split.dropped.values())
+    if found < WHOLE_SHARE * published.images:
+        return f"a part of {published.name}, which has {published.images:,} images"
+    tolerance = published.images // 100 if published.about else 0
+    sizes = [len(labels) for labels in split.labels]
+    differences = [
+        f"{published.name} has {expected:,} {what}, found {number:,}"
+        for what, expected, number, allowed in (
+            ("images", published.images, found, tolerance),
+            ("labels", published.labels, sum(sizes), 0),
+            ("labels of an image at most", published.most_labels, max(sizes, default=0), 0),
+        )
+        if expected is not None and abs(number - expected) > allowed
+    ]
+    split.add("published counts", differences)
+    return f"{published.name}: {'differs' if differences else 'the published counts are met'}"
+
+
+def file_problem(path: str) -> str | None:
+    """Say why an image file cannot be opened or is empty; None where nothing is wrong."""
+    try:
+        with open(path, "rb") as file:
+            return None if file.read(1) else f"image {path} is empty"
+    except FileNotFoundError:
+        return f"image {path} does not exist"
+    except OSError as error:
+        return f"image {path} cannot be opened: {error.strerror}"
+
+
+def image_problem(path: str) -> str | None:
+    """Say why an image cannot be decoded; None where nothing is wrong."""
+    try:
+        LoadImage().transform({"img_path": path})
+    except (OSError, ValueError) as error:
+        return error_line(error)
+    return None
+
+
+def check_files(splits: Sequence[Split], decode: bool, workers: int) -> None:
+    """Open, or decode, every image of the splits once.
+
+    Args:
+        splits: what the problems are noted on.
+        decode: whether the images are decoded (OpenCV does that outside of Python's lock).
+        workers: number of threads.
+    """
+    paths = list(dict.fromkeys(path for split in splits for path in split.images))
+    if not paths:
+        return
+    print("decoding images" if decode else "opening images", flush=True)
+    progress = ProgressBar(len(paths), file=sys.stdout)
+    step = max(1, len(paths) // 100)
+    problems = {}
+    with ThreadPoolExecutor(workers) as pool:
+        found = pool.map(image_problem if decode else file_problem, paths)
+        for done, (path, problem) in enumerate(zip(paths, found), start=1):
+            if problem is not None:
+                problems[path] = problem
+            if done % step == 0 or done == len(paths):
+                progress.update(done - progress.completed)
+    print(flush=True)
+    for split in splits:
+        split.add("image files", [problems[path] for path in split.images if path in problems])
+
+
+# Output -----------------------------------------------------------------------------------------
+
+
+def describe(split: Split, comparison: str | None) -> str:
+    """Lay out what is in a split.
+
+    Args:
+        split: what was found.
+        comparison: how it compares with the published counts.
+    """
+    sizes = np.array([len(labels) for labels in split.labels], dtype=np.int64)
+    if not len(sizes):
+        return f"{split.name}: {split.dataset}, no image could be read"
+    num_files = len(set(split.images))
+    boxes = f" in {num_files:,} files" if num_files != len(sizes) else ""
+    lines = [
+        f"{split.name}: {split.dataset}",
+        f"  images: {len(sizes):,}{boxes}",
+        f"  labels: {sizes.sum():,} ({sizes.mean():.2f} per image, at most {sizes.max()})",
+    ]
+    lines += [f"  dropped: {number:,} {reason}" for reason, number in split.dropped.items()]
+    if comparison is not None:
+        lines.append(f"  {comparison}")
+    lines.append("  labels per image:")
+    histogram = np.bincount(sizes)
+    for size, number in enumerate(histogram):
+        bar = "#" * round(50 * number / histogram.max())
+        lines.append(f"    {size:3d} {number:9,d} {bar}".rstrip())
+    if split.classes is not None:
+        label, _ = flatten_labels(split.labels, len(split.classes), split.name)
+        counts = np.bincount(label, minlength=len(split.classes))
+        words = [f"{name}\N{NO-BREAK SPACE}{n:,}" for name, n in zip(split.classes, counts)]
+        lines.append(f"  images per class ({len(words)} classes):")
+        # A name and its number stay on one line.
+        text = ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
+        wrapped = textwrap.wrap(text, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+        lines += [f"    {line}".replace("\N{NO-BREAK SPACE}", " ") for line in wrapped]
+        if absent := [name for name, n in zip(split.classes, counts) if n == 0]:
+            lines.append(f"  classes without an image: {', '.join(absent)}")
+    return "\n".join(lines)
+
+
+def list_problems(splits: Sequence[Split], every: bool) -> str:
+    """Lay out what is wrong, by split and kind.
+
+    Args:
+        splits: what was found.
+        every: whether all problems are listed instead of the first of each kind.
+    """
+    lines = []
+    for split in splits:
+        for kind, problems in split.problems.items():
+            lines.append(f"{split.name}, {kind}: {len(problems):,}")
+            listed = problems if every else problems[:LISTED]
+            lines += [f"  {problem}" for problem in listed]
+            if len(problems) > len(listed):
+                lines.append(f"  … and {len(problems) - len(listed):,} more (--all lists them)")
+    total = sum(len(problems) for split in splits for problems in split.problems.values())
+    return "\n".join([f"problems: {total:,}", *lines])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check a config's datasets: the whole of tools/check_dataset.py.
+
+    Args:
+        argv: the command line's arguments.
+
+    Returns:
+        1 where something is wrong, else 0.
+    """
+    args = parser().parse_args(argv)
+    if args.workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {args.workers}")
+    cfg = read_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get("default_scope", "mmpretrain"))
+    splits = []
+    for name, config in split_configs(cfg).items():
+        print(f"reading {name}", flush=True)
+        splits.append(read_split(name, config))
+    drop_repeated_faults(splits)
+    compare_splits(splits)
+    if not args.labels_only:
+        check_files(splits, args.images, args.workers)
+    for split in splits:
+        print(f"\n{describe(split, compare_published(split))}")
+    print(f"\n{list_problems(splits, args.all)}")
+    return int(any(split.problems for split in splits))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(description="Check the datasets of a config.")
+    parser.add_argument("config", help="config file")
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument(
+        "--images", action="store_true", help="decode all images instead of only opening the files"
+    )
+    files.add_argument("--labels-only", action="store_true", help="do not look at the image files")
+    parser.add_argument("--workers", type=int, default=4, help="threads that read images")
+    parser.add_argument("--all", action="store_true", help="list every problem, however many")
+    add_config_options(parser)
+    return parser

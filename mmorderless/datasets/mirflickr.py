@@ -1,0 +1,174 @@
+"""MIRFLICKR-25000 as published: one file a concept with the numbers of its images."""
+
+import os.path as osp
+from collections.abc import Sequence
+
+from mmengine.logging import print_log
+from mmpretrain.datasets import MultiLabelDataset
+from mmpretrain.registry import DATASETS
+
+from .checks import (
+    choose_classes,
+    images_on_disk,
+    missing_annotation,
+    repeated_items,
+    report_fault,
+    select_images,
+)
+
+NUM_IMAGES = 25_000
+CONCEPTS = (
+    *("animals", "baby", "bird", "car", "clouds", "dog", "female", "flower", "food", "indoor"),
+    *("lake", "male", "night", "people", "plant_life", "portrait", "river", "sea", "sky"),
+    *("structures", "sunset", "transport", "tree", "water"),
+)
+"""The 24 concepts; an image is labelled where the concept is potentially visible."""
+RELEVANT = (
+    *("baby", "bird", "car", "clouds", "dog", "female", "flower", "male", "night", "people"),
+    *("portrait", "river", "sea", "tree"),
+)
+"""The 14 concepts that were annotated again, more strictly: where the concept is relevant."""
+
+
+def read_numbers(path: str) -> list[int]:
+    """Read image numbers, one a line.
+
+    Args:
+        path: a text file; blank lines are skipped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is not a number of 1 … 25000, or a number occurs twice.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = [line.strip() for line in file]
+    except FileNotFoundError:
+        raise missing_annotation(path) from None
+    numbers = []
+    for i, line in enumerate(lines, start=1):
+        if line.isdecimal() and 1 <= int(line) <= NUM_IMAGES:
+            numbers.append(int(line))
+        elif line:
+            report_fault(
+                f"{path}, line {i}: must be an image number in 1 … {NUM_IMAGES}, got {line!r}; "
+                "correct it or download it again"
+            )
+    for number in repeated_items([str(number) for number in numbers]):
+        report_fault(f"{path}: image {number} occurs twice; list each once")
+    return numbers
+
+
+def class_files(concepts: int, relevant: bool) -> dict[str, str]:
+    """Return for each class, in alphabetical order, the name of its annotation file.
+
+    Args:
+        concepts: 24, or 38 with the 14 relevant annotations as classes of their own.
+        relevant: of the 24, whether the relevant annotation replaces the potential one.
+
+    Raises:
+        ValueError: there is no such annotation.
+    """
+    if concepts not in (len(CONCEPTS), len(CONCEPTS) + len(RELEVANT)):
+        raise ValueError(f"MIRFLICKR-25000 has 24 or 38 concepts, got concepts={concepts}")
+    stricter = {name: f"{name}_r1" for name in RELEVANT}
+    if concepts == len(CONCEPTS):
+        stems = {name: stricter.get(name, name) if relevant else name for name in CONCEPTS}
+    elif relevant:
+        raise ValueError(
+            "relevant=True replaces annotations that the 38 concepts have both of; use concepts=24"
+        )
+    else:
+        stems = {name: name for name in sorted((*CONCEPTS, *stricter.values()))}
+    return {name: f"{stem}.txt" for name, stem in stems.items()}
+
+
+@DATASETS.register_module()
+class MIRFlickr25k(MultiLabelDataset):
+    """MIRFLICKR-25000, read from the owners' annotation folder.
+
+    `ann_file` is the folder with `<concept>.txt` (24 concepts, annotated where potentially visible)
+    and `<concept>_r1.txt` (14 of them, annotated where relevant); the images are `im<number>.jpg`.
+    `numbers` chooses the images of a split; the shipped config trains on 1 … 15000 and tests on
+    15001 … 25000.
+
+    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
+
+    Args:
+        data_root: folder of the dataset.
+        numbers: the first and the last image, both included, or a file with one image number a
+            line, relative to `data_root`.
+        concepts: 24, or 38 with the 14 relevant annotations as classes of their own (`baby_r1`).
+        relevant: of 24 concepts, whether the relevant annotation replaces the potential one where
+            there is one.
+        ann_file: folder of the annotation, relative to `data_root`.
+        data_prefix: folder of the images, relative to `data_root`.
+        drop_missing: whether images that are not on disk are dropped; their number goes to the
+            log.
+        keep_unlabelled: whether images without a concept stay.
+        **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects concepts by name, in that
+            order.
+
+    Raises:
+        FileNotFoundError: an annotation file is not there.
+        ValueError: an unknown option, or a line that is not an image number.
+    """
+
+    def __init__(
+        self,
+        data_root: str = "",
+        numbers: Sequence[int] | str = (1, NUM_IMAGES),
+        concepts: int = 24,
+        relevant: bool = False,
+        ann_file: str = "annotations",
+        data_prefix: str | dict = "mirflickr",
+        drop_missing: bool = False,
+        keep_unlabelled: bool = True,
+        **kwargs,
+    ) -> None:
+        if not isinstance(numbers, str) and not (
+            len(numbers) == 2 and 1 <= numbers[0] <= numbers[1] <= NUM_IMAGES
+        ):
+            raise ValueError(
+                f"numbers must be a file or the first and last image in 1 … {NUM_IMAGES}, got "
+                f"{tuple(numbers)}"
+            )
+        self.file_of_class = class_files(concepts, relevant)
+        self.numbers = numbers
+        self.drop_missing = drop_missing
+        self.keep_unlabelled = keep_unlabelled
+        self.dropped: dict[str, int] = {}
+        super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the annotation folder and take the chosen images."""
+        names = tuple(self.file_of_class)
+        classes = choose_classes(names, self._metainfo.get("classes"), "MIRFLICKR-25000")
+        self._metainfo["classes"] = classes
+        if isinstance(self.numbers, str):
+            chosen = read_numbers(osp.join(self.data_root, self.numbers))
+        else:
+            chosen = list(range(self.numbers[0], self.numbers[1] + 1))
+        labels_of_image: dict[int, list[int]] = {number: [] for number in chosen}
+        for c, name in enumerate(classes):
+            for number in set(read_numbers(osp.join(self.ann_file, self.file_of_class[name]))):
+                if number in labels_of_image:
+                    labels_of_image[number].append(c)
+        return [
+            {"img_path": osp.join(self.img_prefix, f"im{number}.jpg"), "gt_label": labels}
+            for number, labels in labels_of_image.items()
+        ]
+
+    def filter_data(self) -> list[dict]:
+        """Drop what is not on disk, and images without a label, where the options say so."""
+        records = self.data_list
+        if self.drop_missing:
+            records = images_on_disk(records, self.img_prefix)
+            missing = len(self.data_list) - len(records)
+            self.dropped["images not on disk"] = missing
+            print_log(
+                f"MIRFlickr25k: {missing} of {len(self.data_list)} images are not in "
+                f"{self.img_prefix} and dropped",
+                logger="current",
+            )
+        return select_images(records, self.keep_unlabelled, self.ann_file)

@@ -1,0 +1,245 @@
+"""NUS-WIDE as published: one 0/1 file a concept, image lists with backslashes.
+
+Letters: N number of images, C number of concepts.
+"""
+
+import os.path as osp
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.logging import print_log
+from mmpretrain.datasets import MultiLabelDataset
+from mmpretrain.registry import DATASETS
+
+from .checks import (
+    Published,
+    choose_classes,
+    images_on_disk,
+    labels_of_rows,
+    missing_annotation,
+    repeated_items,
+    report_fault,
+    select_images,
+)
+
+PROTOCOLS = ("paper", "official", "official_labelled")
+SPLITS = ("train", "test")
+NUM_SPLITS = 3
+NUM_CONCEPTS = 81
+PUBLISHED = {
+    "paper": {"train": 150_000, "test": 59_347},
+    "official": {"train": 161_789, "test": 107_859},
+    "official_labelled": {"train": 125_449, "test": 83_898},
+}
+
+
+def read_lines(path: str) -> list[str]:
+    """Return a text file's lines without blanks at their ends; empty lines are skipped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return [line.strip() for line in file if line.strip()]
+    except FileNotFoundError:
+        raise missing_annotation(path) from None
+
+
+def read_image_list(path: str) -> list[str]:
+    r"""Return the image paths of an image list, with `/` for the file's `\`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an image is listed twice.
+    """
+    images = [line.replace("\\", "/") for line in read_lines(path)]
+    for image in repeated_items(images):
+        report_fault(f"image {image} is listed twice in {path}; download it again")
+    return images
+
+
+def read_labels(paths: Sequence[str], num_images: int) -> np.ndarray:
+    """Read the label files of the concepts.
+
+    Args:
+        paths: for each concept a file with 0 or 1 on a line for each image.
+        num_images: number of images N.
+
+    Returns:
+        Boolean matrix, shape (N, C).
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        ValueError: a file does not have N lines, or a line is not 0 or 1.
+    """
+    labels = np.zeros((num_images, len(paths)), dtype=bool)
+    for c, path in enumerate(paths):
+        try:
+            with open(path, "rb") as file:
+                values = np.array(file.read().split())
+        except FileNotFoundError:
+            raise missing_annotation(path) from None
+        if len(values) != num_images:
+            raise ValueError(
+                f"{path} must have a line for each of the {num_images} images of the image list, "
+                f"got {len(values)}; download it again"
+            )
+        labels[:, c] = values == b"1"
+        for row in np.flatnonzero(~labels[:, c] & (values != b"0")):
+            value = values[row].decode(errors="replace")
+            report_fault(
+                f"{path}, line {row + 1}: must be 0 or 1, got {value!r}; download it again"
+            )
+    return labels
+
+
+def draw_split(num_images: int, num_train: int, seed: int, split_index: int) -> np.ndarray:
+    """Draw the training images of a random split.
+
+    The raw numbers of PCG64 are sorted: NumPy promises them for every version, which it does not
+    for `permutation`.
+
+    Args:
+        num_images: number of images to divide.
+        num_train: how many of them are for training.
+        seed: of all splits.
+        split_index: which of the splits.
+
+    Returns:
+        Boolean, shape (num_images,): True for training.
+
+    Raises:
+        ValueError: nothing would be left for one of the parts.
+    """
+    if not 0 < num_train < num_images:
+        raise ValueError(
+            f"cannot draw {num_train} training images of {num_images} and leave some for testing; "
+            f"set num_train between 1 and {num_images - 1}, or check that the files are complete"
+        )
+    numbers = np.random.PCG64(np.random.SeedSequence([seed, split_index])).random_raw(num_images)
+    is_train = np.zeros(num_images, dtype=bool)
+    is_train[np.argsort(numbers, kind="stable")[:num_train]] = True
+    return is_train
+
+
+@DATASETS.register_module()
+class NusWide(MultiLabelDataset):
+    """NUS-WIDE with its 81 concepts, in the owners' folders.
+
+    `data_root` holds `ConceptsList/Concepts81.txt`, `Groundtruth/AllLabels/Labels_<concept>.txt`,
+    `Groundtruth/TrainTestLabels/Labels_<concept>_{Train,Test}.txt`,
+    `ImageList/{Imagelist,TrainImagelist,TestImagelist}.txt` and the images in `Flickr/`. Only the
+    files that the protocol needs are read. The protocols:
+
+    - paper: the 209,347 images with a label; 150,000 drawn at random for training, the rest for
+      testing. There are three such splits; they depend on the seed alone (and not on which images
+      are on disk). The authors did not publish theirs.
+    - official: the owners' split, unlabelled images included (161,789 / 107,859).
+    - official_labelled: the owners' split without them (125,449 / 83,898).
+
+    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
+
+    Args:
+        data_root: folder of the dataset.
+        split: 'train' or 'test'.
+        protocol: 'paper', 'official' or 'official_labelled'.
+        split_index: which of the paper's splits: 0, 1 or 2.
+        seed: of the paper's splits.
+        num_train: number of training images of the paper's splits.
+        data_prefix: folder of the images, relative to `data_root`.
+        drop_missing: whether images that are not on disk are dropped (many of Flickr's links are
+            dead); their number goes to the log.
+        **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects concepts by name, in that
+            order, and does not change which images are used.
+
+    Raises:
+        FileNotFoundError: one of the owners' files is not there.
+        ValueError: an unknown option, or files that contradict each other.
+    """
+
+    def __init__(
+        self,
+        data_root: str = "",
+        split: str = "train",
+        protocol: str = "paper",
+        split_index: int = 0,
+        seed: int = 0,
+        num_train: int = 150_000,
+        data_prefix: str | dict = "Flickr",
+        drop_missing: bool = False,
+        **kwargs,
+    ) -> None:
+        if split not in SPLITS or protocol not in PROTOCOLS:
+            raise ValueError(
+                f"unknown split {split!r} or protocol {protocol!r} of NUS-WIDE; choose from "
+                f"{list(SPLITS)} and {list(PROTOCOLS)}"
+            )
+        if split_index not in range(NUM_SPLITS) or seed < 0:
+            raise ValueError(
+                f"NUS-WIDE needs split_index 0 … {NUM_SPLITS - 1} and seed ≥ 0, got "
+                f"split_index={split_index}, seed={seed}; correct them"
+            )
+        self.split = split
+        self.protocol = protocol
+        self.split_index = split_index
+        self.seed = seed
+        self.num_train = num_train
+        self.drop_missing = drop_missing
+        self.dropped: dict[str, int] = {}
+        super().__init__("", data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the protocol's files and take the split's images."""
+        concepts_file = osp.join(self.data_root, "ConceptsList", "Concepts81.txt")
+        concepts = choose_classes(read_lines(concepts_file), None, concepts_file)
+        classes = choose_classes(concepts, self._metainfo.get("classes"), concepts_file)
+        self._metainfo["classes"] = classes
+        if self.protocol == "paper":
+            images, labels = self._read("Imagelist.txt", "AllLabels", concepts, "")
+            labelled = np.flatnonzero(labels.any(axis=1))
+            is_train = draw_split(len(labelled), self.num_train, self.seed, self.split_index)
+            used = labelled[is_train == (self.split == "train")]
+        else:
+            part = self.split.capitalize()
+            images, labels = self._read(
+                f"{part}Imagelist.txt", "TrainTestLabels", concepts, f"_{part}"
+            )
+            is_used = labels.any(axis=1) | (self.protocol == "official")
+            used = np.flatnonzero(is_used)
+        columns = [concepts.index(name) for name in classes]
+        gt_labels = labels_of_rows(labels[np.ix_(used, columns)])
+        return [
+            {"img_path": osp.join(self.img_prefix, images[i]), "gt_label": gt_label}
+            for i, gt_label in zip(used.tolist(), gt_labels)
+        ]
+
+    def filter_data(self) -> list[dict]:
+        """Drop the images that are not on disk if they are to be dropped."""
+        records = self.data_list
+        if self.drop_missing:
+            records = images_on_disk(records, self.img_prefix)
+            missing = len(self.data_list) - len(records)
+            self.dropped["images not on disk"] = missing
+            print_log(
+                f"NusWide: {missing} of {len(self.data_list)} images are not in {self.img_prefix} "
+                "and dropped",
+                logger="current",
+            )
+        return select_images(records, True, self.data_root)
+
+    def _read(
+        self, image_list: str, folder: str, concepts: Sequence[str], suffix: str
+    ) -> tuple[list[str], np.ndarray]:
+        images = read_image_list(osp.join(self.data_root, "ImageList", image_list))
+        truth = osp.join(self.data_root, "Groundtruth", folder)
+        paths = [osp.join(truth, f"Labels_{concept}{suffix}.txt") for concept in concepts]
+        return images, read_labels(paths, len(images))
+
+    @property
+    def published(self) -> Published | None:
+        """Counts of the full split."""
+        if len(self._metainfo["classes"]) != NUM_CONCEPTS:
+            return None
+        name = f"NUS-WIDE {self.split}, protocol {self.protocol}"
+        return Published(name, PUBLISHED[self.protocol][self.split])

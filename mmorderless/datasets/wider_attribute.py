@@ -1,0 +1,200 @@
+"""WIDER Attribute as published: attributes of the persons in a photo, one box each."""
+
+import math
+import os.path as osp
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.logging import print_log
+from mmpretrain.datasets import MultiLabelDataset
+from mmpretrain.registry import DATASETS
+from PIL import Image, UnidentifiedImageError
+
+from .checks import (
+    Published,
+    check_keys,
+    choose_classes,
+    has_keys,
+    read_json,
+    report_fault,
+    select_images,
+)
+from .cropping import clip_box
+
+FORM = "give the owners' file, e.g. Anno/wider_attribute_trainval.json"
+POSITIVE, NEGATIVE, UNSPECIFIED = 1, -1, 0
+NUM_ATTRIBUTES = 14
+# Persons, boxes without area included, as the paper gives them.
+PUBLISHED = {
+    "wider_attribute_trainval.json": Published("WIDER Attribute trainval", 28_345, about=True),
+    "wider_attribute_test.json": Published("WIDER Attribute test", 29_179, about=True),
+}
+
+
+def attribute_names(annotation: dict, source: str) -> list[str]:
+    """Return the file's attribute names in the order of their ids 0 … 13.
+
+    Raises:
+        ValueError: the ids are not 0, 1, 2, …
+    """
+    name_of_id = annotation["attribute_id_map"]
+    ids = [str(i) for i in range(len(name_of_id))]
+    check_keys(name_of_id, ids, f"attribute_id_map of {source}", FORM)
+    return [name_of_id[i] for i in ids]
+
+
+def corners(bbox: Any, image: str, source: str) -> tuple[float, float, float, float] | None:
+    """Turn [x, y, width, height] into (left, top, right, bottom), in pixels.
+
+    None where it is not four finite numbers, which is reported.
+    """
+    is_box = isinstance(bbox, list) and len(bbox) == 4
+    if not is_box or not all(type(x) in (int, float) and math.isfinite(x) for x in bbox):
+        report_fault(
+            f"a box of {image} must be [x, y, width, height], got {bbox} in {source}; "
+            "download it again"
+        )
+        return None
+    x, y, width, height = (float(number) for number in bbox)
+    return x, y, x + width, y + height
+
+
+def check_attributes(values: Any, num_attributes: int, image: str, source: str) -> list[int]:
+    """Return a person's attributes, each 1, −1 or 0; a wrong one is reported and counts as −1."""
+    if not isinstance(values, list) or len(values) != num_attributes:
+        report_fault(
+            f"a person of {image} must have {num_attributes} attributes, got {values} in {source}; "
+            "download it again"
+        )
+        return [NEGATIVE] * num_attributes
+    known = (POSITIVE, NEGATIVE, UNSPECIFIED)
+    if any(value not in known for value in values):
+        report_fault(
+            f"attributes of a person of {image} must be 1, -1 or 0, got {values} in {source}; "
+            "download it again"
+        )
+    return [value if value in known else NEGATIVE for value in values]
+
+
+def image_size(path: str) -> tuple[float, float]:
+    """Return an image's height and width in pixels from its header.
+
+    Both are infinite where the file cannot be read: loading it will say what is wrong.
+    """
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+    except (OSError, UnidentifiedImageError):
+        return math.inf, math.inf
+    return height, width
+
+
+@DATASETS.register_module()
+class WiderAttribute(MultiLabelDataset):
+    """WIDER Attribute: 14 attributes of a person; each person's box is an example.
+
+    The box is clipped to its image; one that keeps no area is dropped, and their number goes to the
+    log. For that the headers of all images are read when the dataset is loaded. Put `CropBox`
+    behind the loading of the image.
+
+    An attribute may be unspecified (0). `gt_ignore` lists these classes; `LabelSetMetric` leaves
+    them out of mAP where it gets the field (`PackInputs(algorithm_keys=("gt_ignore",))`). In
+    training and in every other metric they count as `unspecified` says.
+
+    Gives per person `img_path`, `box` (left, top, right, bottom in pixels), `gt_label`, the sorted
+    distinct class indices, possibly none, and `gt_ignore`, the same of the unspecified ones.
+
+    Args:
+        data_root: folder of the dataset.
+        ann_file: the owners' JSON file, relative to `data_root`.
+        data_prefix: folder of the images, relative to `data_root`.
+        unspecified: what an unspecified attribute counts as, 'negative' (as in the literature) or
+            'positive'.
+        keep_unlabelled: whether persons without an attribute stay.
+        **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects attributes by name, in that
+            order.
+
+    Raises:
+        FileNotFoundError: the annotation file is not there.
+        ValueError: an unknown option, or the file does not have the owners' form.
+    """
+
+    def __init__(
+        self,
+        data_root: str = "",
+        ann_file: str = "Anno/wider_attribute_trainval.json",
+        data_prefix: str | dict = "Image",
+        unspecified: str = "negative",
+        keep_unlabelled: bool = True,
+        **kwargs,
+    ) -> None:
+        if unspecified not in ("negative", "positive"):
+            raise ValueError(
+                f"unspecified attributes count as 'negative' or 'positive', got {unspecified!r}"
+            )
+        self.unspecified = unspecified
+        self.keep_unlabelled = keep_unlabelled
+        self.dropped: dict[str, int] = {}
+        super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the annotation file and clip the boxes."""
+        annotation = read_json(self.ann_file)
+        check_keys(annotation, ("images", "attribute_id_map"), self.ann_file, FORM)
+        names = attribute_names(annotation, self.ann_file)
+        classes = choose_classes(names, self._metainfo.get("classes"), self.ann_file)
+        self._metainfo["classes"] = classes
+        attribute_of_class = [names.index(name) for name in classes]
+        what = f"an image of {self.ann_file}"
+        records = [
+            record
+            for image in annotation["images"]
+            if has_keys(image, ("file_name", "targets"), what, FORM)
+            for record in self._persons(image, len(names), attribute_of_class)
+        ]
+        kept = [record for record in records if record["box"] is not None]
+        if dropped := len(records) - len(kept):
+            self.dropped["boxes without area"] = dropped
+            print_log(
+                f"WiderAttribute: {dropped} boxes of {self.ann_file} have no area inside their "
+                "image and are dropped",
+                logger="current",
+            )
+        return kept
+
+    def filter_data(self) -> list[dict]:
+        """Drop the persons without a label unless they are to be kept."""
+        return select_images(self.data_list, self.keep_unlabelled, self.ann_file)
+
+    def _persons(
+        self, image: dict, num_attributes: int, attribute_of_class: Sequence[int]
+    ) -> list[dict]:
+        name = image["file_name"]
+        path = osp.join(self.img_prefix, name)
+        size = image_size(path)
+        positive = (POSITIVE, UNSPECIFIED) if self.unspecified == "positive" else (POSITIVE,)
+        persons = []
+        for target in image["targets"]:
+            what = f"a person of {name} in {self.ann_file}"
+            if not has_keys(target, ("bbox", "attribute"), what, FORM):
+                continue
+            box = corners(target["bbox"], name, self.ann_file)
+            values = check_attributes(target["attribute"], num_attributes, name, self.ann_file)
+            value_of_class = [values[attribute] for attribute in attribute_of_class]
+            if box is not None:
+                persons.append(
+                    {
+                        "img_path": path,
+                        "box": clip_box(box, *size),
+                        "gt_label": [c for c, x in enumerate(value_of_class) if x in positive],
+                        "gt_ignore": [c for c, x in enumerate(value_of_class) if x == UNSPECIFIED],
+                    }
+                )
+        return persons
+
+    @property
+    def published(self) -> Published | None:
+        """Counts of the full split, where the file's name says which it is."""
+        if len(self._metainfo["classes"]) != NUM_ATTRIBUTES:
+            return None
+        return PUBLISHED.get(osp.basename(self.ann_file))

@@ -1,0 +1,336 @@
+"""Stochastic weight averaging: the mean of the weights at the lowest points of the learning rate.
+
+"Raw" weights are those that the optimiser changes, "averaged" ones the mean of the snapshots.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from numbers import Number
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner, autocast
+from mmpretrain.engine.hooks.precise_bn_hook import update_bn_stats
+from mmpretrain.registry import HOOKS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
+
+from ..schedules.sawtooth import CYCLE
+from ..schedules.updates import after_each_update
+from ..seeding import random_state_kept, reseed
+from .bare_model import bare_model
+
+
+@HOOKS.register_module()
+class SWAHook(Hook):
+    """Average the weights after updates 4, 8, 12, …, and validate and save the average.
+
+    Use it with `SawtoothLR`, which has its lowest rate at these updates (counted from 1; an update
+    is not a batch, see `after_each_update`).
+
+    - Parameters are summed in float64, on every process alike.
+    - The averaged weights have batch-norm statistics of their own: the mean over training batches,
+      and over processes, of each batch's mean and variance, as `torch.optim.swa_utils.update_bn`
+      has it. They are estimated anew when a set of averaged weights is first validated or saved,
+      through `extract_feat` alone (the released code makes a second forward pass per iteration),
+      on batches of a dataloader of their own. The epoch that runs and the random numbers are not
+      disturbed. Layers that the model keeps in evaluation mode while it trains keep theirs.
+    - Validation sees the averaged weights; before the first snapshot the raw ones, which is logged.
+    - A checkpoint's `state_dict` holds the averaged weights; what resuming needs is under `swa`:
+      `raw` (a state_dict), `sum` (float64, by name), `count` and `updates`. A checkpoint without
+      the optimiser's state (the best one) cannot be resumed from and goes without it.
+    - After the training the model holds the averaged weights.
+
+    Args:
+        begin: updates that must have been made before weights are sampled; 0 is the paper's. A
+            short run should begin in its last third: early, random weights ruin the average.
+        bn_batches: largest number of batches per process that batch norm is estimated on.
+        validate_raw: whether the raw weights are validated too; their metrics get the prefix
+            `raw/`.
+
+    Raises:
+        ValueError: `begin` is negative, or `bn_batches` not positive.
+    """
+
+    # Below SyncBuffersHook (50), which must find the raw statistics; above LoggerHook (60), which
+    # is to log the raw metrics, and CheckpointHook (90).
+    priority = 55
+
+    def __init__(self, begin: int = 0, bn_batches: int = 128, validate_raw: bool = False) -> None:
+        if begin < 0 or bn_batches < 1:
+            raise ValueError(
+                f"begin must be at least 0 and bn_batches at least 1, got {begin} and {bn_batches}"
+            )
+        self.begin = begin
+        self.bn_batches = bn_batches
+        self.validate_raw = validate_raw
+        self.updates = 0
+        self.count = 0
+        self._training = False
+        self._sums: dict[str, Tensor] = {}
+        self._raw: dict[str, Tensor] = {}  # while the averaged weights are in the model
+        self._statistics: dict[str, Tensor] | None = None  # None: to be estimated
+        self._loader: DataLoader | None = None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Give a run that is resumed its raw weights and the sum of snapshots.
+
+        Raises:
+            ValueError: there is nothing to resume the average from.
+        """
+        if not runner._resume:
+            return
+        if "swa" not in checkpoint:
+            raise ValueError(
+                "the checkpoint to resume from holds no SWA state, only averaged weights or those "
+                "of a run without SWAHook; resume from an epoch_N.pth or iter_N.pth of this run, "
+                "or start from its weights with load_from"
+            )
+        swa = checkpoint["swa"]
+        self.updates, self.count = swa["updates"], swa["count"]
+        if self.count:
+            self._sums = swa["sum"]
+            checkpoint["state_dict"] = swa["raw"]
+
+    def before_train(self, runner: Runner) -> None:
+        """Watch the optimiser's updates and the saving of checkpoints."""
+        model = bare_model(runner)
+        device_of = {name: weight.device for name, weight in named_weights(model).items()}
+        self._sums = {name: total.to(device_of[name]) for name, total in self._sums.items()}
+        after_each_update(runner.optim_wrapper, partial(self._after_update, model))
+
+        save = runner.save_checkpoint
+
+        # mmengine calls `before_save_checkpoint` on the first process only, but `save_checkpoint`
+        # on all of them, and estimating batch norm needs all.
+        @wraps(save)
+        def estimate_and_save(*args: Any, **kwargs: Any) -> None:
+            self._estimate_batch_norm(runner)
+            save(*args, **kwargs)
+
+        runner.save_checkpoint = estimate_and_save
+        self._training = True
+
+    def _after_update(self, model: nn.Module) -> None:
+        """Take the snapshot that is due."""
+        self.updates += 1
+        if self.updates % CYCLE or self.updates < self.begin:
+            return
+        for name, weight in named_weights(model).items():
+            if name in self._sums:
+                self._sums[name].add_(weight.detach())
+            else:
+                self._sums[name] = weight.detach().to(torch.float64, copy=True)
+        self.count += 1
+        self._statistics = None
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Put the averaged weights into the model."""
+        if not self._training:
+            return
+        if not self.count:
+            first = -(-max(self.begin, CYCLE) // CYCLE) * CYCLE
+            runner.logger.info(
+                f"SWAHook: no snapshot after {self.updates} updates (the first is taken after "
+                f"update {first}); validating the raw weights"
+            )
+            return
+        self._estimate_batch_norm(runner)
+        self._put_average_in(bare_model(runner))
+        runner.logger.info(f"SWAHook: validating the average of {self.count} snapshots")
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Put the raw weights back, and validate them when asked to."""
+        if not self._training:
+            return
+        is_averaged = bool(self._raw)
+        self._put_raw_back(bare_model(runner))
+        if not self.validate_raw:
+            return
+        raw_metrics = validate(runner) if is_averaged else dict(metrics)
+        for name, value in raw_metrics.items():
+            metrics[f"raw/{name}"] = value
+            if isinstance(value, Number):
+                runner.message_hub.update_scalar(f"val/raw/{name}", value)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Put the averaged weights under `state_dict`, and what resuming needs under `swa`."""
+        if not self._training:
+            return
+        state = checkpoint["state_dict"]
+        swa: dict[str, Any] = dict(updates=self.updates, count=self.count)
+        if self.count:
+            swa["raw"] = copy.copy(state)
+            swa["raw"].update({name: tensor.cpu() for name, tensor in self._raw.items()})
+            swa["sum"] = {name: total.cpu() for name, total in self._sums.items()}
+            for name, tensor in self._average().items():
+                state[name] = tensor.to(state[name].dtype).cpu()
+        if "optimizer" in checkpoint:
+            checkpoint["swa"] = swa
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the averaged weights in the model."""
+        if self.count:
+            self._estimate_batch_norm(runner)
+            self._put_average_in(bare_model(runner))
+            self._raw = {}
+        else:
+            runner.logger.warning(
+                f"SWAHook: the training ended after {self.updates} updates without a snapshot "
+                f"(begin={self.begin}, then every {CYCLE}th); its weights are the raw ones"
+            )
+        self._training = False
+
+    def _average(self) -> dict[str, Tensor]:
+        """Return the averaged parameters in float64, and their batch-norm statistics, by name."""
+        assert self._statistics is not None
+        return {name: total / self.count for name, total in self._sums.items()} | self._statistics
+
+    @torch.no_grad()
+    def _put_average_in(self, model: nn.Module) -> None:
+        tensors = named_weights(model) | named_statistics(model)
+        self._raw = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        for name, tensor in self._average().items():
+            tensors[name].copy_(tensor)
+
+    @torch.no_grad()
+    def _put_raw_back(self, model: nn.Module) -> None:
+        tensors = named_weights(model) | named_statistics(model)
+        for name, tensor in self._raw.items():
+            tensors[name].copy_(tensor)
+        self._raw = {}
+
+    def _estimate_batch_norm(self, runner: Runner) -> None:
+        """Estimate the averaged weights' statistics unless they are known; on every process."""
+        if not self.count or self._statistics is not None:
+            return
+        model = bare_model(runner)
+        # Seeded, so that the same weights have the same statistics in a resumed run.
+        with preserved_random_state(), preserved_modes(model):
+            reseed(runner.seed, runner.rank)
+            if self._loader is None:
+                self._loader = build_loader(runner)
+            self._statistics = {}
+            self._put_average_in(model)
+            model.train()  # sets layers that the model keeps frozen back to evaluation
+            self._statistics = estimate_batch_norm(model, self._loader, self.bn_batches)
+            self._put_raw_back(model)
+
+
+def named_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return a model's parameters by name; one that has two names is there twice."""
+    return dict(model.named_parameters(remove_duplicate=False))
+
+
+def named_statistics(model: nn.Module) -> dict[str, Tensor]:
+    """Return the buffers of a model's batch norms by name."""
+    return {
+        f"{name}.{buffer_name}": buffer
+        for name, layer in model.named_modules(remove_duplicate=False)
+        if isinstance(layer, _BatchNorm)
+        for buffer_name, buffer in layer.named_buffers(recurse=False)
+    }
+
+
+class FeatureExtractor(nn.Module):
+    """A classifier as mmpretrain's `update_bn_stats` calls it, without its head.
+
+    Args:
+        model: a classifier of mmpretrain.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.data_preprocessor = model.data_preprocessor
+
+    def forward(self, inputs: Tensor, data_samples: Any = None) -> Any:
+        """Extract the features of a preprocessed batch."""
+        return self.model.extract_feat(inputs)
+
+
+def estimate_batch_norm(
+    model: nn.Module, loader: DataLoader, max_batches: int
+) -> dict[str, Tensor]:
+    """Estimate the statistics of the batch norms that are in training mode.
+
+    Args:
+        model: a classifier of mmpretrain. Its statistics are changed; their tensors stay the same
+            objects.
+        loader: training batches; as many on each process. A last, smaller batch counts only where
+            there is no other.
+        max_batches: how many to use at most.
+
+    Returns:
+        The layers' buffers by name: the mean over batches and processes of each batch's mean and
+        (unbiased) variance, and the number of batches.
+    """
+    buffers = named_statistics(model)
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.training
+    }
+    if not layers:
+        return {}
+    for layer in layers.values():
+        layer.reset_running_stats()
+    num_batches = min(max_batches, max(1, len(loader.sampler) // loader.batch_size))
+    num_samples = num_batches * loader.batch_size * get_world_size()
+    update_bn_stats(FeatureExtractor(model), loader, num_samples, logger="current")
+    if is_main_process():
+        print(flush=True)  # its progress bar does not end its line
+    estimates = {
+        f"{name}.{buffer_name}": buffer.clone()
+        for name, layer in layers.items()
+        for buffer_name, buffer in layer.named_buffers(recurse=False)
+    }
+    # update_bn_stats replaces the tensors, of which a wrapper for several processes keeps a list.
+    for name, layer in layers.items():
+        for buffer_name, _ in list(layer.named_buffers(recurse=False)):
+            setattr(layer, buffer_name, buffers[f"{name}.{buffer_name}"])
+    return estimates
+
+
+def build_loader(runner: Runner) -> DataLoader:
+    """Build a second loader of the training set: shuffled by the run's seed, each time alike."""
+    config = copy.deepcopy(runner.cfg.train_dataloader)
+    config.sampler = dict(type="DefaultSampler", shuffle=True)
+    config.persistent_workers = False
+    diff_rank_seed = runner._randomness_cfg.get("diff_rank_seed", False)
+    return runner.build_dataloader(config, seed=runner.seed, diff_rank_seed=diff_rank_seed)
+
+
+@torch.no_grad()
+def validate(runner: Runner) -> dict[str, float]:
+    """Return the metrics of the weights that the model has; no hook is called."""
+    loop = runner.val_loop
+    with preserved_random_state(), autocast(enabled=loop.fp16):
+        for batch in loop.dataloader:
+            samples = runner.model.val_step(batch)
+            loop.evaluator.process(data_samples=samples, data_batch=batch)
+    return loop.evaluator.evaluate(len(loop.dataloader.dataset))
+
+
+@contextmanager
+def preserved_modes(model: nn.Module) -> Iterator[None]:
+    """Give each module its training or evaluation mode back at the end."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def preserved_random_state() -> Iterator[None]:
+    """Give Python, NumPy and torch (CPU and the GPU in use) their random state back at the end."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with random_state_kept(), torch.random.fork_rng(devices):
+        yield
