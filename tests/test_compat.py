@@ -61,11 +61,13 @@ from mmpretrain import registry
 wanted = dict(
     MODELS=['OrderlessRNNHead', 'PLALoss', 'MLALoss', 'FixedOrderLoss', 'EfficientNetLite0',
             'FeaturePassThrough', 'StridedCNN'],
-    DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures'],
+    DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures',
+              'NusWide', 'WiderAttribute', 'PA100K', 'MIRFlickr25k'],
+    PARAM_SCHEDULERS=['SawtoothLR'],
     METRICS=['LabelSetMetric'],
-    TRANSFORMS=['LoadImage'],
+    TRANSFORMS=['LoadImage', 'CropBox'],
     HOOKS=['LabelOrderHook', 'LabelSetReportHook', 'CheckpointMatchHook',
-           'ClassNamesMatchHook'],
+           'ClassNamesMatchHook', 'SWAHook', 'DeterministicResumeHook'],
 )
 missing = [n for r, names in wanted.items() for n in names if n not in getattr(registry, r)]
 assert not missing, missing
@@ -85,4 +87,5 @@ def test_public_names():
         "inference",
         "metrics",
         "models",
+        "schedules",
     }
