@@ -27,9 +27,16 @@ make_environment() {
         echo "== environment: $folder (there already)"
         return
     fi
+    if [ -e "$folder" ] && [ ! -f "$folder/.made-for" ]; then
+        echo "error: $folder is there and was not made by this script; remove it, or set VENV to" \
+            "another folder" >&2
+        return 1
+    fi
     python=$(find_python)
     echo "== environment: $folder ($("$python" --version), $family); a few minutes, about 5 GB"
     rm -rf "$folder"
+    mkdir -p "$folder"
+    echo unfinished >"$folder/.made-for" # what breaks off here is made anew the next time
     if ! "$python" -m venv "$folder"; then
         echo "error: $python cannot make a virtual environment; install its venv module" \
             "(Debian: apt-get install python3-venv)" >&2

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,34 @@ def test_too_few_arguments_are_answered_with_the_usage(project, tool):
     done = project.run(f"{tool}.sh", "a.py")
     assert done.returncode == 2
     assert done.stderr.startswith(f"usage: bash tools/{tool}.sh ")
+
+
+def test_an_environment_of_somebody_else_is_never_deleted(repository, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/file").write_text("precious")
+    result = subprocess.run(
+        ["bash", str(repository / "tools/run_tests.sh")],
+        env={**os.environ, "VENV": str(tmp_path / "mine")},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("error:")
+    assert "was not made by this script; remove it, or set VENV" in result.stderr
+    assert (tmp_path / "mine/file").read_text() == "precious"
+
+
+def test_an_unknown_family_and_a_missing_python_are_one_line(repository, tmp_path):
+    for setting, message in [
+        ({"FAMILY": "mmcv"}, "unknown FAMILY=mmcv; use onedl or openmmlab"),
+        ({"PYTHON": "/no/python", "VENV": str(tmp_path / "venv")}, "no Python 3.10 to 3.14 found"),
+    ]:
+        result = subprocess.run(
+            ["bash", str(repository / "tools/run_tests.sh")],
+            env={**os.environ, **setting},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode != 0
+        assert result.stderr.count("\n") == 1
+        assert message in result.stderr
