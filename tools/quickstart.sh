@@ -39,5 +39,5 @@ echo "Results on the 1,000 test scenes (percent)"
 echo
 echo "checkpoint:             $CHECKPOINT"
 echo "predictions:            $OUT/predictions/predictions.json"
-echo "annotated pictures:     $OUT/predictions/"
+echo "annotated pictures:     $OUT/predictions/pictures/"
 echo "figures of the test:    $(ls -td "$OUT"/pla/*/label_sets/test | head -n 1)"
