@@ -27,6 +27,11 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     Returns:
         The tensors by name, without the `module.` that model wrappers put before each name.
     """
+    if not isinstance(checkpoint, Mapping):
+        raise ValueError(
+            f"the checkpoint holds a {type(checkpoint).__name__}, not weights by name; use a file "
+            "that tools/train.py wrote, or a state_dict"
+        )
     state = checkpoint.get("state_dict", checkpoint)
     return {
         name.removeprefix("module."): tensor

@@ -24,12 +24,34 @@ from .errors import error_line
 # Options ----------------------------------------------------------------------------------------
 
 
+class ConfigOptions(DictAction):
+    """mmengine's action for `--cfg-options`, which keeps blanks in a plain value (a path)."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Collect KEY=VALUE pairs into a dict."""
+        options = {}
+        for value in values:
+            key, separator, text = value.partition("=")
+            if not separator:
+                parser.error(f"{option_string} expects KEY=VALUE, got {value!r}")
+            structured = any(sign in text for sign in ",[]()")
+            parse = self._parse_iterable if structured else self._parse_int_float_bool
+            options[key] = parse(text)
+        setattr(namespace, self.dest, options)
+
+
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add `--cfg-options`, which every tool that reads a config has."""
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=ConfigOptions,
         metavar="KEY=VALUE",
         help="settings of the config to override, such as train_dataloader.batch_size=8 or "
         'key="[a,b]" (no white space)',
@@ -179,7 +201,7 @@ def existing_checkpoint(path: str) -> str:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file breaks off.
+        ValueError: the file breaks off, or is no checkpoint.
     """
     if "://" in path:
         return path
@@ -187,7 +209,13 @@ def existing_checkpoint(path: str) -> str:
     if not file.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give the path of a .pth file")
     with file.open("rb") as opened:
-        is_zip = opened.read(2) == b"PK"  # what torch.save writes since torch 1.6
+        start = opened.read(2)
+    is_zip = start == b"PK"  # what torch.save writes since torch 1.6
+    if not is_zip and start[:1] != b"\x80":  # a pickle, what it wrote before
+        raise ValueError(
+            f"{path} ({file.stat().st_size} bytes) is no checkpoint; it may be a Git LFS pointer "
+            "or a web page in its place: get the file itself"
+        )
     if is_zip and not zipfile.is_zipfile(file):
         raise ValueError(
             f"the checkpoint {path} ({file.stat().st_size} bytes) is damaged: writing or copying "

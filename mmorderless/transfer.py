@@ -1,4 +1,4 @@
-"""The only two doors between the device and the host.
+"""The only two doors of the alignment between the device and the host.
 
 Every copy waits for the device, so alignment is written to need one each way a batch. All copies
 of the alignment go through these helpers, which makes them easy to find and to count.

@@ -110,7 +110,7 @@ def test_resume_auto_without_a_checkpoint_starts_from_the_configs_weights(config
 
 def test_resume_auto_takes_the_last_checkpoint(config, tmp_path):
     (tmp_path / "w").mkdir()
-    (tmp_path / "w/epoch_2.pth").touch()
+    torch.save({}, tmp_path / "w/epoch_2.pth")
     (tmp_path / "w/last_checkpoint").write_text(str(tmp_path / "w/epoch_2.pth"))
     cfg = training(config, "--work-dir", "w", "--resume")
     assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / "w/epoch_2.pth"))
@@ -124,7 +124,7 @@ def test_resume_auto_takes_the_last_checkpoint(config, tmp_path):
 
 
 def test_resume_from_a_named_checkpoint(config, tmp_path):
-    (tmp_path / "a.pth").touch()
+    torch.save({}, tmp_path / "a.pth")
     cfg = training(config, "--resume", "a.pth")
     assert (cfg.resume, cfg.load_from) == (True, "a.pth")
     with pytest.raises(FileNotFoundError, match=r"no checkpoint b\.pth"):
@@ -132,7 +132,7 @@ def test_resume_from_a_named_checkpoint(config, tmp_path):
 
 
 def test_evaluation_loads_the_checkpoint_and_never_resumes(config, tmp_path):
-    (tmp_path / "a.pth").touch()
+    torch.save({}, tmp_path / "a.pth")
     cfg = evaluation(config, "a.pth", "--cfg-options", "resume=True")
     assert (cfg.resume, cfg.load_from) == (False, "a.pth")
     assert {"type": "CheckpointMatchHook", "complete": True} in cfg.custom_hooks
@@ -222,3 +222,20 @@ def test_without_a_launcher_no_process_group_is_made():
 def test_metrics_json_has_null_for_what_is_not_a_number():
     metrics = {"a": np.float32(0.5), "b": float("nan"), "c": torch.tensor([1, 2]), "d": 3}
     assert json.loads(launch.metrics_json(metrics)) == {"a": 0.5, "b": None, "c": [1, 2], "d": 3}
+
+
+def test_a_file_that_is_no_checkpoint_is_an_error(config, tmp_path):
+    for content in (b"version https://git-lfs.example/spec/v1\n", b"<html>", b""):
+        (tmp_path / "a.pth").write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.pth \(\d+ bytes\) is no checkpoint"):
+            evaluation(config, "a.pth")
+
+
+def test_cfg_options_keep_blanks_of_a_path_and_still_read_lists(config, capsys):
+    options = ["load_from=/a b/x y.pth", "key=[1, 2]", "other=(3,4)", "flag=True", "rate=1e-3"]
+    cfg = training(config, "--cfg-options", *options)
+    assert cfg.load_from == "/a b/x y.pth"
+    assert (cfg.key, cfg.other, cfg.flag, cfg.rate) == ([1, 2], (3, 4), True, 1e-3)
+    with pytest.raises(SystemExit):
+        training(config, "--cfg-options", "foo")
+    assert "--cfg-options expects KEY=VALUE, got 'foo'" in capsys.readouterr().err

@@ -1,22 +1,32 @@
 # What quickstart.sh and run_tests.sh share; to be sourced.
 #   make_environment DIR FAMILY   a virtual environment with this package, made once
-# Environment: PYTHON, the interpreter to build on (3.10 to 3.14).
+#   absolute PATH                 a path as seen from any folder
+# Environment: PYTHON, the interpreter to build on (3.10 to 3.13).
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # What is tested here. Newer CPU builds of torch (2.13) break `import torchvision`.
 TORCH=(torch==2.11.0 torchvision==0.26.0)
 
+absolute() {
+    case $1 in
+    /*) echo "$1" ;;
+    *) echo "$PWD/$1" ;;
+    esac
+}
+
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10 python3.14}; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' \
+    local candidates=(python3 python3.13 python3.12 python3.11 python3.10)
+    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
             2>/dev/null; then
             command -v "$candidate"
             return
         fi
     done
-    echo "error: no Python 3.10 to 3.14 found (looked for ${PYTHON:-python3 and python3.10 to" \
-        "python3.14}); install one or set PYTHON=/path/to/python3" >&2
+    echo "error: no Python 3.10 to 3.13 found (looked for ${PYTHON:-python3 and python3.10 to" \
+        "python3.13}); install one or set PYTHON=/path/to/python3" >&2
     return 1
 }
 

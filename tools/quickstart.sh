@@ -6,7 +6,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-VENV=${VENV:-$ROOT/.venv}
+VENV=$(absolute "${VENV:-$ROOT/.venv}")
 OUT=${OUT:-work_dirs/quickstart}
 make_environment "$VENV" onedl
 cd "$ROOT"
@@ -34,8 +34,9 @@ IMAGES=$(ls -d data/digit_scenes/v*_test_1000x48px_seed0/images | tail -n 1)
     --out-dir "$OUT/predictions"
 
 echo
+TABLE=$("$PYTHON" tools/summarize.py BCE="$OUT/bce.json" PLA="$OUT/pla.json" 2>/dev/null)
 echo "Results on the 1,000 test scenes (percent)"
-"$PYTHON" tools/summarize.py BCE="$OUT/bce.json" PLA="$OUT/pla.json"
+grep '^|' <<<"$TABLE"
 echo
 echo "checkpoint:             $CHECKPOINT"
 echo "predictions:            $OUT/predictions/predictions.json"

@@ -16,6 +16,7 @@ openmmlab) VENV=${VENV:-$ROOT/.venv-openmmlab} ;;
     ;;
 esac
 
+VENV=$(absolute "$VENV")
 make_environment "$VENV" "$FAMILY"
 cd "$ROOT"
 # Some tests start two processes, each with threads of its own.

@@ -35,11 +35,16 @@ class CropBox(BaseTransform):
     crop. Belongs directly behind the loading of the image.
 
     Raises:
-        ValueError: the box does not touch the image.
+        ValueError: there is no box, or it does not touch the image.
     """
 
     def transform(self, results: dict) -> dict:
         """Replace the image by the part inside the box."""
+        if "box" not in results:
+            raise ValueError(
+                f"{results.get('img_path', 'the image')} comes without a box to crop; predict on "
+                "crops, with a config whose test pipeline has no CropBox"
+            )
         height, width = results["img"].shape[:2]
         box = clip_box(results["box"], height, width)
         if box is None:

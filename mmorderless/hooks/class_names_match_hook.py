@@ -21,13 +21,15 @@ class ClassNamesMatchHook(Hook):
         self._checkpoint_names: Sequence[str] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Compare the validation set with the training set.
+        """Compare the training set with a checkpoint to resume from, and with the validation set.
 
         Raises:
             ValueError: their names differ.
         """
+        trained = class_names(runner.train_dataloader.dataset)
+        if runner._resume:
+            compare_names(self._checkpoint_names, trained, "training set to resume with")
         if runner.val_loop is not None:
-            trained = class_names(runner.train_dataloader.dataset)
             compare_names(trained, class_names(runner.val_dataloader.dataset), "validation set")
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -35,6 +35,11 @@ def list_images(images: Images) -> list[str | np.ndarray]:
                     f"an image array must have shape (H, W, 3), BGR; got {image.shape}; "
                     "give several arrays as a list"
                 )
+            if image.dtype != np.uint8 or image.size == 0:
+                raise ValueError(
+                    f"an image array must hold uint8 values 0 … 255, got {image.dtype} of shape "
+                    f"{image.shape}; scale and convert it, as (255 * image).astype('uint8')"
+                )
             listed.append(image)
         elif isinstance(image, str | Path):
             listed.extend(_files_of(image) if os.path.isdir(image) else [os.fspath(image)])

@@ -1,5 +1,6 @@
 """Label sets of images, by a trained model."""
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoints import load_all_weights, weights_of
 from ..datasets.loading import LoadImage
+from ..errors import error_line
 from ..launch import existing_checkpoint, read_config
 from .images import Images, list_images
 
@@ -96,7 +98,11 @@ class OrderlessInferencer:
                 "tools/train.py writes); give them as classes=[...]"
             )
         self.classes: list[str] = list(names)
-        self.model.to(device or get_device()).eval()
+        try:
+            self.model.to(device or get_device())
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"cannot use the device {device}: {error_line(error)}") from error
+        self.model.eval()
         self.batch_size = batch_size
         self.num_workers = num_workers
         self._load, self._prepare = _pipeline(cfg)
@@ -167,10 +173,21 @@ class OrderlessInferencer:
 
     @torch.no_grad()
     def _forward(self, batch: list[dict]) -> list[DataSample]:
-        return self.model.test_step(pseudo_collate(batch)) if batch else []
+        if not batch:
+            return []
+        sizes = {tuple(prepared["inputs"].shape[-2:]) for prepared in batch}
+        if len(sizes) > 1:
+            # mmpretrain would pad them to the largest, and the padding changes the prediction.
+            return [self.model.test_step(pseudo_collate([prepared]))[0] for prepared in batch]
+        return self.model.test_step(pseudo_collate(batch))
 
     def _result(self, sample: DataSample, with_attention: bool) -> dict[str, Any]:
         scores = sample.pred_score.tolist()
+        if not all(map(math.isfinite, scores)):
+            raise ValueError(
+                "the model's scores are not finite; its weights hold NaN or infinity: use another "
+                "checkpoint"
+            )
         if len(scores) != len(self.classes):
             raise ValueError(
                 f"the model has {len(scores)} classes but {len(self.classes)} class names are "

@@ -21,7 +21,11 @@ def predictions_json(
     head = {"version": SCHEMA_VERSION, "classes": list(classes), "checkpoint": checkpoint}
     start = json.dumps(head, ensure_ascii=False)[:-1]
     images = [
-        json.dumps({key: _plain(value) for key, value in result.items()}, ensure_ascii=False)
+        json.dumps(
+            {key: _plain(value) for key, value in result.items()},
+            ensure_ascii=False,
+            allow_nan=False,
+        )
         for result in results
     ]
     return start + ', "images": [\n' + ",\n".join(images) + "\n]}\n"

@@ -6,10 +6,11 @@ from mmorderless.datasets import CsvMultiLabel
 from mmorderless.hooks import ClassNamesMatchHook
 
 
-def runner_of(train=None, val=None, test=None):
+def runner_of(train=None, val=None, test=None, resume=False):
     loaders = {"train": train, "val": val, "test": test}
     return SimpleNamespace(
         val_loop=None if val is None else object(),
+        _resume=resume,
         **{f"{k}_dataloader": SimpleNamespace(dataset=v) for k, v in loaders.items()},
     )
 
@@ -45,3 +46,12 @@ def test_a_test_set_is_compared_with_the_checkpoint():
         hook.before_test(runner_of(test=dataset_of("ant", "bee", "cow")))
     with pytest.raises(ValueError, match="class 0 is 'bee' instead of 'ant'"):
         hook.before_test(runner_of(test=dataset_of("bee", "ant")))
+
+
+def test_a_run_is_not_resumed_with_other_classes():
+    hook = ClassNamesMatchHook()
+    hook.after_load_checkpoint(None, {"meta": {"dataset_meta": {"classes": ["ant", "bee"]}}})
+    hook.before_train(runner_of(dataset_of("cow", "dog")))  # load_from: other classes are meant
+    hook.before_train(runner_of(dataset_of("ant", "bee"), resume=True))
+    with pytest.raises(ValueError, match=r"training set to resume with .* class 0 is 'cow' ins"):
+        hook.before_train(runner_of(dataset_of("cow", "dog"), resume=True))

@@ -224,3 +224,42 @@ def test_config_of_cached_features_cannot_read_images(tmp_path):
     cfg.test_dataloader.dataset = dict(type="CachedFeatures", cache="c", split="val")
     with pytest.raises(ValueError, match=r"\(dataset CachedFeatures\) does not begin with"):
         OrderlessInferencer(cfg, weights)
+
+
+def test_arrays_of_other_types_are_refused(inferencer):
+    """Floats in 0 … 1 or 16-bit values would be read as another picture."""
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for array in (picture / 255.0, picture.astype(np.uint16), picture[:0]):
+        with pytest.raises(ValueError, match="must hold uint8 values 0 … 255, got"):
+            inferencer(array)
+
+
+def test_pictures_of_a_batch_do_not_change_each_other(tmp_path):
+    """Without a Resize mmpretrain would pad all to the largest."""
+    cfg = orderless_config()
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg.test_dataloader.dataset.pipeline = [t for t in pipeline if t["type"] != "Resize"]
+    inferencer = OrderlessInferencer(cfg, save(cfg, tmp_path / "w.pth"), batch_size=4)
+    random = np.random.default_rng(0)
+    arrays = [random.integers(0, 256, (s, s, 3), dtype=np.uint8) for s in (32, 64, 96)]
+    together = inferencer(arrays, progress=False)
+    alone = [inferencer(array, progress=False)[0] for array in arrays]
+    assert [r["scores"] for r in together] == [r["scores"] for r in alone]
+
+
+def test_weights_that_are_not_finite_are_an_error(tmp_path):
+    cfg = orderless_config()
+    file = save(cfg, tmp_path / "w.pth")
+    checkpoint = torch.load(file, weights_only=False)
+    checkpoint["state_dict"]["head.decoder.classifier.bias"][0] = float("nan")
+    torch.save(checkpoint, file)
+    with pytest.raises(ValueError, match="scores are not finite"):
+        OrderlessInferencer(cfg, file)(np.zeros((8, 8, 3), np.uint8), progress=False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_one_line(tmp_path):
+    cfg = orderless_config()
+    with pytest.raises(ValueError, match="cannot use the device cuda: ") as error:
+        OrderlessInferencer(cfg, save(cfg, tmp_path / "w.pth"), device="cuda")
+    assert "\n" not in str(error.value)

@@ -11,7 +11,11 @@ data_preprocessor = dict(
 )
 
 train_pipeline = [dict(type="LoadImage"), dict(type="PackInputs")]
-test_pipeline = [dict(type="LoadImage"), dict(type="PackInputs")]
+test_pipeline = [
+    dict(type="LoadImage"),
+    dict(type="Resize", scale=(48, 48)),  # for a user's own pictures; the scenes have this size
+    dict(type="PackInputs"),
+]
 
 train_dataloader = dict(
     batch_size=64,
