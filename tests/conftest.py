@@ -1,5 +1,9 @@
 """Fixtures that several tests share."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,29 @@ def shared_data(repository: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data are not there: {folder}")
     return folder
+
+
+@pytest.fixture
+def run_two_processes(tmp_path: Path, repository: Path) -> Callable[[str], None]:
+    """Run a script in two processes, with its rank and the path of a common store as arguments."""
+
+    def run(script: str) -> None:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(rank), str(tmp_path / "store")],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
+            )
+            for rank in range(2)
+        ]
+        try:
+            assert [process.wait(timeout=120) for process in processes] == [0, 0]
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -65,9 +65,11 @@ def compare_names(trained: Sequence[str] | None, used: Sequence[str] | None, wha
     index = next(
         (i for i, (a, b) in enumerate(zip(trained, used)) if a != b), min(len(trained), len(used))
     )
-    theirs, ours = (names[index] if index < len(names) else None for names in (used, trained))
+    name, name_in_training = (
+        names[index] if index < len(names) else None for names in (used, trained)
+    )
     raise ValueError(
         f"the {what} has {len(used)} classes, training had {len(trained)}, and class {index} is "
-        f"{theirs!r} instead of {ours!r}; give every split the same classes (CsvMultiLabel: "
-        "classes_from=TRAIN.csv)"
+        f"{name!r} instead of {name_in_training!r}; give every split the same classes "
+        "(CsvMultiLabel: classes_from=TRAIN.csv)"
     )

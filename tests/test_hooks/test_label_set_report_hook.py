@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -266,22 +264,9 @@ dist.destroy_process_group()
 """
 
 
-def test_two_processes_write_one_exact_report(tmp_path, pictures, repository):
+def test_two_processes_write_one_exact_report(tmp_path, pictures, run_two_processes):
     torch.save([make_sample(i, pictures) for i in range(len(TRUTH))], tmp_path / "samples.pt")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO_PROCESSES, str(rank), str(tmp_path / "store")],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    run_two_processes(TWO_PROCESSES)
     assert not (tmp_path / "log1").exists()
     folder = tmp_path / "log0" / "label_sets" / "test"
     assert files_below(folder) == STATISTICS | {f"images/image_00000{i}.png" for i in range(5)}

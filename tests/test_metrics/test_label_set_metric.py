@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -254,23 +251,10 @@ dist.destroy_process_group()
 """
 
 
-def test_padded_images_are_not_counted_twice(tmp_path, repository):
+def test_padded_images_are_not_counted_twice(tmp_path, run_two_processes):
     samples = make_samples(5)
     torch.save([sample.to_dict() for sample in samples], tmp_path / "samples.pt")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO_PROCESSES, str(rank), str(tmp_path / "store")],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    run_two_processes(TWO_PROCESSES)
 
     alone = evaluate(samples)
     for rank, unpadded in ((0, 3), (1, 2)):
