@@ -13,6 +13,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
 custom_hooks = [
+    dict(type="DeterministicResumeHook"),
     dict(type="CheckpointMatchHook"),
     dict(type="LabelOrderHook"),
     dict(type="LabelSetReportHook"),
