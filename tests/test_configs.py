@@ -105,8 +105,7 @@ def data_options(name, request):
         return [f"{x}.dataset.cache={cache}" for x in loaders]
     root = request.getfixturevalue("photos" if name in PHOTOS else "coco")
     options = [f"{x}.dataset.data_root={root}" for x in loaders]
-    options += ["train_dataloader.dataset.pipeline.2.scale=(64,64)"]
-    options += [f"{x}.dataset.pipeline.1.scale=(64,64)" for x in loaders[1:]]
+    options += [f"{x}.dataset.pipeline.1.scale=(64,64)" for x in loaders]
     return options + ["model.backbone.init_cfg=None"]
 
 
@@ -183,8 +182,9 @@ def test_real_coco_photos_take_training_steps(repository, shared_data, tmp_path)
             f"{dataset}.indices=4",
             f"{loader}_dataloader.num_workers=0",
         ]
-    options += ["train_dataloader.dataset.pipeline.2.scale=(96,96)", "train_cfg.max_epochs=1"]
-    options += [f"{x}_dataloader.dataset.pipeline.1.scale=(96,96)" for x in ("val", "test")]
+    options += ["train_cfg.max_epochs=1"]
+    splits = ("train", "val", "test")
+    options += [f"{x}_dataloader.dataset.pipeline.1.scale=(96,96)" for x in splits]
     options += ["default_hooks.checkpoint.interval=-1", "default_hooks.checkpoint.save_best=None"]
     config = str(repository / "configs/pla_resnet101_coco.py")
     train([config, "--work-dir", str(tmp_path), "--cfg-options", *options])

@@ -6,15 +6,14 @@ and the exit code is 1.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmcv
-
 from mmorderless import OrderlessInferencer
-from mmorderless.analysis.figures import annotated_image, figure_to_rgb
 from mmorderless.errors import run_tool
+from mmorderless.inference.drawing import draw_pictures
 from mmorderless.inference.images import list_images
 from mmorderless.inference.predictions import predictions_json
 from mmorderless.launch import add_config_options, read_config
@@ -25,17 +24,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     out = Path(args.out_dir)
     images = [image for path in args.images for image in list_images(path)]
+    # Starting processes takes longer than a single batch.
+    workers = args.workers if len(images) > args.batch_size else 0
     inferencer = OrderlessInferencer(
         read_config(args.config, args.cfg_options),
         args.checkpoint,
         device=args.device,
         batch_size=args.batch_size,
-        num_workers=args.workers,
+        num_workers=workers,
     )
     results = inferencer(images, return_attention=args.attention, skip_unreadable=True)
     unreadable = [result for result in results if "error" in result]
     if not args.no_pictures:
-        draw(results, out / "pictures")
+        draw_pictures(results, out / "pictures", workers)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "predictions.json"
     text = predictions_json(results, inferencer.classes, args.checkpoint)
@@ -46,25 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if unreadable else 0
 
 
-def draw(results: list[dict], folder: Path) -> None:
-    """Write each image with its labels; the picture's path joins the result as `picture`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    taken: set[str] = set()
-    for result in results:
-        if "error" in result:
-            continue
-        name = stem = Path(result["image"]).stem
-        number = 1
-        while name in taken:  # images of the same name in several folders
-            number += 1
-            name = f"{stem}_{number}"
-        taken.add(name)
-        image = mmcv.imread(result["image"], channel_order="rgb")
-        picture = figure_to_rgb(annotated_image(image, result["names"], result["probabilities"]))
-        mmcv.imwrite(picture[..., ::-1], str(folder / f"{name}.png"))
-        result["picture"] = f"{folder.name}/{name}.png"
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description="Predict the labels of images.")
@@ -73,7 +55,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files or folders")
     parser.add_argument("--out-dir", default="predictions", metavar="DIR", help="where to write")
     parser.add_argument("--batch-size", type=int, default=32, help="images a forward pass")
-    parser.add_argument("--workers", type=int, default=0, help="processes that load images")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=min(4, os.cpu_count() or 1),
+        help="processes that load images and draw pictures, where there are several batches",
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; an accelerator if there is one")
     parser.add_argument("--no-pictures", action="store_true", help="write the JSON only")
     parser.add_argument("--attention", action="store_true", help="add the attention maps")

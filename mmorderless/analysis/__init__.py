@@ -8,16 +8,21 @@ from .figures import (
     pair_order_figure,
 )
 from .statistics import (
+    JoinedLabels,
     cooccurrence,
     counts_at_step,
     order_rigidness,
     pair_order_counts,
     pair_rigidness,
+    pair_table,
     random_order_rigidness,
     share_at_step,
+    sparse_cooccurrence,
+    sparse_pair_order_counts,
 )
 
 __all__ = [
+    "JoinedLabels",
     "annotated_image",
     "cooccurrence",
     "cooccurrence_figure",
@@ -28,6 +33,9 @@ __all__ = [
     "pair_order_counts",
     "pair_order_figure",
     "pair_rigidness",
+    "pair_table",
     "random_order_rigidness",
     "share_at_step",
+    "sparse_cooccurrence",
+    "sparse_pair_order_counts",
 ]

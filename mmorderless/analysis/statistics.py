@@ -1,23 +1,61 @@
-"""Statistics of label sets and of the order in which labels are emitted (pure NumPy).
+"""Statistics of label sets and of the order in which labels are emitted (NumPy and SciPy).
 
-N images, C classes, T steps of the longest sequence. A *sequence* holds the labels of one image in
-order of emission, without END, as ints or an int array.
+N images, C classes, T steps of the longest sequence, P pairs of labels. A *sequence* holds the
+labels of one image in order of emission, without END, as ints or an int array.
+
+Counts of pairs are (C, C) arrays, or the same as a sparse array for many classes: at C = 5,000 a
+dense one takes 200 MB, and few of its pairs ever occur.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+from scipy.sparse import csr_array
 
 Labels = Sequence[int] | np.ndarray
 
 
+@dataclass(frozen=True)
+class JoinedLabels:
+    """The label lists of N images in two arrays, which stay small for many images.
+
+    Attributes:
+        label: the labels of all images, one image after the other, int64, shape (M,).
+        length: how many of them each image has, int64, shape (N,).
+    """
+
+    label: np.ndarray
+    length: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+    def take(self, images: np.ndarray) -> JoinedLabels:
+        """Return the lists of some images, in the order of their indices."""
+        start = np.cumsum(self.length) - self.length
+        length = self.length[images]
+        shift = start[images] - (np.cumsum(length) - length)
+        return JoinedLabels(self.label[np.repeat(shift, length) + np.arange(length.sum())], length)
+
+
+LabelLists = Sequence[Labels] | JoinedLabels
+
+
+def join_labels(label_lists: Sequence[Labels]) -> JoinedLabels:
+    """Join the label lists of N images, any of them possibly empty."""
+    length = np.fromiter((len(labels) for labels in label_lists), np.int64, len(label_lists))
+    joined: Iterable[int] = chain.from_iterable(label_lists)
+    return JoinedLabels(np.fromiter(joined, np.int64, int(length.sum())), length)
+
+
 def flatten_labels(
-    label_lists: Sequence[Labels], num_classes: int, what: str = "labels"
+    label_lists: LabelLists, num_classes: int, what: str = "labels"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Join the label lists of all images.
+    """Give every label of all images its image, and check that it is a class.
 
     Args:
         label_lists: the labels of each image, any of them possibly empty.
@@ -30,10 +68,9 @@ def flatten_labels(
     Raises:
         ValueError: a class index is not in 0 … C − 1.
     """
-    lengths = np.fromiter((len(labels) for labels in label_lists), np.int64, len(label_lists))
-    joined: Iterable[int] = chain.from_iterable(label_lists)
-    label = np.fromiter(joined, np.int64, int(lengths.sum()))
-    image = np.repeat(np.arange(len(lengths)), lengths)
+    joined = label_lists if isinstance(label_lists, JoinedLabels) else join_labels(label_lists)
+    label = joined.label
+    image = np.repeat(np.arange(len(joined)), joined.length)
     outside = np.flatnonzero((label < 0) | (label >= num_classes))
     if outside.size:
         first = outside[0]
@@ -78,7 +115,23 @@ def cooccurrence(label_sets: np.ndarray) -> np.ndarray:
     return counts
 
 
-def counts_at_step(sequences: Sequence[Labels], num_classes: int) -> np.ndarray:
+def sparse_cooccurrence(label_sets: csr_array) -> csr_array:
+    """Count as `cooccurrence` does, without an array of (C, C) entries.
+
+    Args:
+        label_sets: boolean, shape (N, C).
+
+    Returns:
+        Image counts, int64, shape (C, C), symmetric, without a diagonal.
+    """
+    ones = label_sets.astype(np.int64)
+    counts = (ones.T @ ones).tocoo()
+    apart = counts.row != counts.col
+    entries = counts.data[apart], (counts.row[apart], counts.col[apart])
+    return csr_array(entries, shape=counts.shape)
+
+
+def counts_at_step(sequences: LabelLists, num_classes: int) -> np.ndarray:
     """Count in how many images each label is emitted at each step.
 
     Args:
@@ -111,7 +164,7 @@ def share_at_step(counts: np.ndarray) -> np.ndarray:
     return 100 * counts / counts.sum(axis=1, keepdims=True)
 
 
-def pair_order_counts(sequences: Sequence[Labels], num_classes: int) -> np.ndarray:
+def pair_order_counts(sequences: LabelLists, num_classes: int) -> np.ndarray:
     """Count in how many images one label was emitted before another.
 
     Repeats of a label are removed first, keeping the first one (paper, section 4.1).
@@ -126,17 +179,50 @@ def pair_order_counts(sequences: Sequence[Labels], num_classes: int) -> np.ndarr
     Raises:
         ValueError: a class index is not in 0 … C − 1.
     """
+    return sparse_pair_order_counts(sequences, num_classes).toarray()
+
+
+def sparse_pair_order_counts(sequences: LabelLists, num_classes: int) -> csr_array:
+    """Count as `pair_order_counts` does, without an array of (C, C) entries."""
     label, image = flatten_labels(sequences, num_classes, "sequence")
     label, image = drop_repeats(label, image, num_classes)
-    pairs = [np.empty(0, dtype=np.int64)]
+    nothing = np.empty(0, dtype=np.int64)
+    firsts, seconds = [nothing], [nothing]
     # All pairs that are `gap` steps apart at once; the longest sequence bounds the number of gaps.
     for gap in range(1, len(label)):
         together = image[gap:] == image[:-gap]
         if not together.any():
             break
-        pairs.append(label[:-gap][together] * num_classes + label[gap:][together])
-    before = np.bincount(np.concatenate(pairs), minlength=num_classes * num_classes)
-    return before.reshape(num_classes, num_classes)
+        firsts.append(label[:-gap][together])
+        seconds.append(label[gap:][together])
+    pairs = np.concatenate(firsts), np.concatenate(seconds)
+    ones = np.ones(len(pairs[0]), dtype=np.int64)
+    return csr_array((ones, pairs), shape=(num_classes, num_classes))  # sums equal pairs
+
+
+def pair_table(*counts: np.ndarray | csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """List the pairs of classes that have a count, each pair once.
+
+    Args:
+        counts: arrays of shape (C, C), dense or sparse, of which only what is above the diagonal
+            matters.
+
+    Returns:
+        pairs, classes a < b in ascending order, int64, shape (P, 2), and their entries [a, b] in
+        each of the arrays, int64, shape (P, number of arrays).
+    """
+    num_classes = counts[0].shape[0]
+    keys, values = [], []
+    for matrix in counts:
+        entries = csr_array(matrix).tocoo()
+        above = (entries.row < entries.col) & (entries.data != 0)
+        keys.append(entries.row[above].astype(np.int64) * num_classes + entries.col[above])
+        values.append(entries.data[above])
+    pair_keys = np.unique(np.concatenate(keys))
+    table = np.zeros((len(pair_keys), len(counts)), dtype=np.int64)
+    for i in range(len(counts)):
+        table[np.searchsorted(pair_keys, keys[i]), i] = values[i]
+    return np.stack(np.divmod(pair_keys, num_classes), axis=1), table
 
 
 def pair_rigidness(before: np.ndarray) -> np.ndarray:
@@ -155,7 +241,7 @@ def pair_rigidness(before: np.ndarray) -> np.ndarray:
     return share
 
 
-def order_rigidness(before: np.ndarray) -> float:
+def order_rigidness(before: np.ndarray | csr_array) -> float:
     """Order-rigidness of all pairs of labels (paper, section 4.1), in percent.
 
     Σ_{a<b} max(before[a, b], before[b, a]) / Σ_{a<b} (before[a, b] + before[b, a]). A fixed order
@@ -163,33 +249,34 @@ def order_rigidness(before: np.ndarray) -> float:
     `random_order_rigidness`.
 
     Args:
-        before: counts from `pair_order_counts`, shape (C, C).
+        before: counts from `pair_order_counts`, shape (C, C), dense or sparse.
 
     Returns:
         The percentage; NaN when no image has two labels.
     """
-    more_frequent = np.triu(np.maximum(before, before.T), 1).sum()
-    together = before.sum()
-    return float(100 * more_frequent / together) if together else float("nan")
+    _, both_orders = pair_table(before, before.T)
+    if not both_orders.size:
+        return float("nan")
+    return float(100 * both_orders.max(axis=1).sum() / both_orders.sum())
 
 
-def random_order_rigidness(before: np.ndarray) -> float:
+def random_order_rigidness(before: np.ndarray | csr_array) -> float:
     """Expected order-rigidness when the same label sets are ordered uniformly at random.
 
     Two labels that are n times together give E max(K, n − K) with K ~ Bin(n, ½). With m = ⌈n/2⌉
     this is n/2 + m · C(2m, m) / 4^m (de Moivre's mean absolute deviation).
 
     Args:
-        before: counts from `pair_order_counts`, shape (C, C); only the sums of the two orders of
-            a pair matter.
+        before: counts from `pair_order_counts`, shape (C, C), dense or sparse; only the sums of
+            the two orders of a pair matter.
 
     Returns:
         The percentage; NaN when no image has two labels.
     """
-    together = np.triu(before + before.T, 1)
-    together = together[together > 0]
-    if not together.size:
+    _, both_orders = pair_table(before, before.T)
+    if not both_orders.size:
         return float("nan")
+    together = both_orders.sum(axis=1)
     half = (together + 1) // 2
     # C(2m, m) / 4^m for m = 0, 1, … is the running product of 1 − 1/(2m).
     factors = 1 - 0.5 / np.arange(1, half.max() + 1)

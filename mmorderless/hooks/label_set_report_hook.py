@@ -20,7 +20,10 @@ from torch.utils.data import Dataset
 
 from ..analysis import figures, statistics
 from ..metrics.label_set_metric import as_labels, as_scores
-from ..metrics.set_scores import label_matrix
+from ..metrics.set_scores import sparse_label_matrix
+
+# More classes have no (C, C) arrays and figures: their cells would be smaller than a pixel.
+MAX_DENSE_CLASSES = 1000
 
 
 @HOOKS.register_module()
@@ -38,6 +41,12 @@ class LabelSetReportHook(Hook):
       `pair_order.png`, where the predictions carry a `sequence`;
     - `images/*.png`, pictures evenly spaced over the dataset with their predicted labels marked as
       right or wrong. Files that are not readable as a picture are skipped and logged.
+
+    With more than 1,000 classes the counts of pairs are lists, not (C, C) arrays, and
+    `cooccurrence.png` and `pair_order.png` are left out: both npz hold `pairs`, class indices a < b
+    of shape (P, 2), of those pairs only that occur; `cooccurrence.npz` has predicted, truth and
+    difference of shape (P,), `order.npz` has before of shape (P, 2), the counts of a before b and
+    of b before a, and rigidness of shape (P,).
 
     With several processes the predictions are gathered, and only the first process writes.
 
@@ -156,36 +165,54 @@ def class_names(classes: Sequence[str] | None, records: list[dict]) -> list[str]
 
 
 def write_cooccurrence(records: list[dict], classes: list[str], folder: Path, save: Any) -> None:
-    """Write `cooccurrence.npz` and its figure."""
+    """Write `cooccurrence.npz` and its figure; of many classes only a list of pairs."""
     predicted, truth = (
-        statistics.cooccurrence(label_matrix([r[key] for r in records], len(classes), key))
+        statistics.sparse_cooccurrence(
+            sparse_label_matrix([record[key] for record in records], len(classes), key)
+        )
         for key in ("predicted", "truth")
     )
+    pairs = {}
+    if len(classes) > MAX_DENSE_CLASSES:
+        pairs["pairs"], counts = statistics.pair_table(predicted, truth)
+        predicted, truth = counts.T
+    else:
+        predicted, truth = predicted.toarray(), truth.toarray()
+        figure = figures.cooccurrence_figure(predicted, truth, classes)
+        save(folder / "cooccurrence.png", figure)
     np.savez_compressed(
         folder / "cooccurrence.npz",
         predicted=predicted,
         truth=truth,
         difference=predicted - truth,
         classes=np.array(classes),
+        **pairs,
     )
-    save(folder / "cooccurrence.png", figures.cooccurrence_figure(predicted, truth, classes))
 
 
 def write_order(records: list[dict], classes: list[str], folder: Path, save: Any) -> None:
-    """Write `order.npz` and its two figures."""
-    sequences = [record["sequence"] for record in records]
+    """Write `order.npz` and its two figures; of many classes a list of pairs and one figure."""
+    sequences = statistics.join_labels([record["sequence"] for record in records])
     counts = statistics.counts_at_step(sequences, len(classes))
-    before = statistics.pair_order_counts(sequences, len(classes))
+    before = statistics.sparse_pair_order_counts(sequences, len(classes))
+    pairs = {}
+    if len(classes) > MAX_DENSE_CLASSES:
+        pairs["pairs"], before = statistics.pair_table(before, before.T)
+        rigidness = 100 * before.max(axis=1) / before.sum(axis=1)
+    else:
+        before = before.toarray()
+        rigidness = statistics.pair_rigidness(before)
+        save(folder / "pair_order.png", figures.pair_order_figure(before, classes))
+    save(folder / "label_at_step.png", figures.label_at_step_figure(counts, classes))
     np.savez_compressed(
         folder / "order.npz",
         count_at_step=counts,
         share_at_step=statistics.share_at_step(counts),
         before=before,
-        rigidness=statistics.pair_rigidness(before),
+        rigidness=rigidness,
         classes=np.array(classes),
+        **pairs,
     )
-    save(folder / "label_at_step.png", figures.label_at_step_figure(counts, classes))
-    save(folder / "pair_order.png", figures.pair_order_figure(before, classes))
 
 
 def write_images(

@@ -1,6 +1,5 @@
 """Label sets of images, by a trained model."""
 
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -157,14 +156,14 @@ class OrderlessInferencer:
                         if isinstance(read, Exception):
                             raise read
                 good = [read for read in batch if not isinstance(read, Exception)]
-                samples = iter(self._forward(good))
+                results = iter(self._results(self._forward(good), return_attention))
                 for read in batch:
                     image = listed[done]
                     name = done if isinstance(image, np.ndarray) else image
                     if isinstance(read, Exception):
                         yield {"image": name, "error": str(read)}
                     else:
-                        yield {"image": name, **self._result(next(samples), return_attention)}
+                        yield {"image": name, **next(results)}
                     done += 1
                 if bar is not None:
                     bar.update(len(batch))
@@ -181,39 +180,56 @@ class OrderlessInferencer:
             return [self.model.test_step(pseudo_collate([prepared]))[0] for prepared in batch]
         return self.model.test_step(pseudo_collate(batch))
 
-    def _result(self, sample: DataSample, with_attention: bool) -> dict[str, Any]:
-        scores = sample.pred_score.tolist()
-        if not all(map(math.isfinite, scores)):
+    def _results(self, samples: list[DataSample], with_attention: bool) -> list[dict[str, Any]]:
+        """Turn a batch's predictions into results, with one copy to the host a field."""
+        if not samples:
+            return []
+        scores = torch.stack([sample.pred_score for sample in samples]).cpu()  # (B, C)
+        if not scores.isfinite().all():
             raise ValueError(
                 "the model's scores are not finite; its weights hold NaN or infinity: use another "
                 "checkpoint"
             )
-        if len(scores) != len(self.classes):
+        if scores.shape[1] != len(self.classes):
             raise ValueError(
-                f"the model has {len(scores)} classes but {len(self.classes)} class names are "
+                f"the model has {scores.shape[1]} classes but {len(self.classes)} class names are "
                 "known; give as many as the model was trained with"
             )
-        labels = sample.pred_label.tolist()
-        result: dict[str, Any] = {
-            "labels": labels,
-            "names": [self.classes[label] for label in labels],
-            "probabilities": [scores[label] for label in labels],
-            "sequence": None,
-            "sequence_probabilities": None,
-            "scores": scores,
-        }
-        if "sequence" in sample:
-            sequence, emitted = sample.sequence.tolist(), sample.sequence_score.tolist()
-            result["sequence"], result["sequence_probabilities"] = sequence, emitted
-            result["probabilities"] = [emitted[sequence.index(label)] for label in labels]
+        labels = _lists([sample.pred_label for sample in samples])
+        results: list[dict[str, Any]] = [
+            {
+                "labels": own_labels,
+                "names": [self.classes[label] for label in own_labels],
+                "probabilities": [own_scores[label] for label in own_labels],
+                "sequence": None,
+                "sequence_probabilities": None,
+                "scores": own_scores,
+            }
+            for own_labels, own_scores in zip(labels, scores.tolist())
+        ]
+        if all("sequence" in sample for sample in samples):
+            sequences = _lists([sample.sequence for sample in samples])
+            probabilities = _lists([sample.sequence_score for sample in samples])
+            for result, sequence, emitted in zip(results, sequences, probabilities):
+                result["sequence"], result["sequence_probabilities"] = sequence, emitted
+                result["probabilities"] = [
+                    emitted[sequence.index(label)] for label in result["labels"]
+                ]
         if with_attention:
-            if "attention" not in sample:
-                raise ValueError(
-                    "the model gives no attention maps; ask for them only with an "
-                    "OrderlessRNNHead whose attention is on"
-                )
-            result["attention"] = sample.attention.cpu().numpy()
-        return result
+            for result, sample in zip(results, samples):
+                if "attention" not in sample:
+                    raise ValueError(
+                        "the model gives no attention maps; ask for them only with an "
+                        "OrderlessRNNHead whose attention is on"
+                    )
+                result["attention"] = sample.attention.cpu().numpy()
+        return results
+
+
+def _lists(tensors: Sequence[torch.Tensor]) -> list[list]:
+    """Turn 1-D tensors, of any lengths, into lists with one copy to the host."""
+    lengths = [len(tensor) for tensor in tensors]
+    return [part.tolist() for part in torch.cat(list(tensors)).cpu().split(lengths)]
 
 
 class _PreparedImages(Dataset):
@@ -276,5 +292,9 @@ def _pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
             "an image file; use the config that reads images, not the one of cached features"
         )
     # In place of its own loader, the one that names a damaged file.
-    load = LoadImage(transforms[0].color_type, transforms[0].imdecode_backend)
+    load = LoadImage(
+        transforms[0].color_type,
+        transforms[0].imdecode_backend,
+        min_side=getattr(transforms[0], "min_side", None),
+    )
     return load, Compose(transforms[1:])

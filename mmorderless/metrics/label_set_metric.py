@@ -3,17 +3,56 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmpretrain.registry import METRICS
+from scipy.sparse import csr_array, vstack
 
+from ..analysis.statistics import JoinedLabels
 from . import set_scores
+
+# Up to this many classes all scores are kept: 160 MB for COCO's 40,000 images at 1,000 classes.
+MAX_EXACT_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Records:
+    """What the metric keeps of some images, in a few arrays.
+
+    Attributes:
+        predicted: the emitted labels.
+        truth: the true labels.
+        scores: of each class, float32, shape (images, C), dense or, where only the highest are
+            kept, sparse; None where an image has none.
+        sequence: the labels as emitted; None where an image has none.
+        ignored: classes that mAP leaves out; None where no image names any.
+    """
+
+    predicted: JoinedLabels
+    truth: JoinedLabels
+    scores: np.ndarray | csr_array | None
+    sequence: JoinedLabels | None
+    ignored: JoinedLabels | None
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def take(self, images: np.ndarray) -> Records:
+        """Return some images, in the order of their indices."""
+        return Records(
+            self.predicted.take(images),
+            self.truth.take(images),
+            None if self.scores is None else self.scores[images],
+            None if self.sequence is None else self.sequence.take(images),
+            None if self.ignored is None else self.ignored.take(images),
+        )
 
 
 @METRICS.register_module()
@@ -29,18 +68,25 @@ class LabelSetMetric(BaseMetric):
     lists in `gt_ignore` (WIDER Attribute's unspecified ones) are left out of both mAPs for this
     sample. A mean over nothing (no class with a positive, no image with two labels) is NaN.
 
+    With more than 1,000 classes both mAPs are computed from the `score_topk` highest scores of each
+    image, and the log says so: in the ranking of a class, the images that do not have it among
+    their highest tie behind all others, in no order. This mostly lowers mAP, that of rare classes
+    most. Everything else is exact, and no array has images × classes or classes × classes entries.
+
     Args:
         num_classes: number of classes C. Only needed where the predictions have no `pred_score`
             and the dataset no class names.
         top3: also report the six C- and O-scores of the emitted labels cut to the three of
             highest score, as CP_top3 and so on.
+        score_topk: how many scores of an image are kept with more than 1,000 classes; None keeps
+            all of them, in 4 · images · classes bytes.
         collect_device: where the results of the ranks are gathered, `cpu` or `gpu`.
         prefix: prefix of the result names.
         collect_dir: folder shared by the ranks, for gathering on `cpu`.
 
     Raises:
-        ValueError: there is no prediction, a class index is out of range, or more results than
-            the dataset has images were processed.
+        ValueError: there is no prediction, a class index is out of range, a score is not finite,
+            or more results than the dataset has images were processed.
     """
 
     default_prefix = "set"
@@ -49,6 +95,7 @@ class LabelSetMetric(BaseMetric):
         self,
         num_classes: int | None = None,
         top3: bool = False,
+        score_topk: int | None = 100,
         collect_device: str = "cpu",
         prefix: str | None = None,
         collect_dir: str | None = None,
@@ -56,9 +103,12 @@ class LabelSetMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.num_classes = num_classes
         self.top3 = top3
+        if score_topk is not None and score_topk < 1:
+            raise ValueError(f"score_topk must be at least 1, or None for all, got {score_topk}")
+        self.score_topk = score_topk
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Store one small record per image, so that gathering can drop padded images."""
+        """Store what the scores need of a batch, with one copy to the host a field."""
         for sample in data_samples:
             for field in ("pred_label", "gt_label"):
                 if field not in sample:
@@ -66,15 +116,32 @@ class LabelSetMetric(BaseMetric):
                         f"{type(self).__name__} needs {field}, but the data sample has only "
                         f"{', '.join(sample)}; use a multi-label head and dataset"
                     )
-            self.results.append(
-                {
-                    "predicted": as_labels(sample["pred_label"]),
-                    "truth": as_labels(sample["gt_label"]),
-                    "score": as_scores(sample["pred_score"]) if "pred_score" in sample else None,
-                    "sequence": as_labels(sample["sequence"]) if "sequence" in sample else None,
-                    "ignored": as_labels(sample["gt_ignore"]) if "gt_ignore" in sample else None,
-                }
+        if not data_samples:
+            return
+        ignored = [sample.get("gt_ignore") for sample in data_samples]
+        self.results.append(
+            Records(
+                as_joined_labels([sample["pred_label"] for sample in data_samples]),
+                as_joined_labels([sample["gt_label"] for sample in data_samples]),
+                self._keep_scores(data_samples),
+                as_joined_labels([sample["sequence"] for sample in data_samples])
+                if all("sequence" in sample for sample in data_samples)
+                else None,
+                as_joined_labels([() if labels is None else labels for labels in ignored])
+                if any(labels is not None for labels in ignored)
+                else None,
             )
+        )
+
+    def _keep_scores(self, data_samples: Sequence[dict]) -> np.ndarray | csr_array | None:
+        if not all("pred_score" in sample for sample in data_samples):
+            return None
+        scores = [torch.as_tensor(sample["pred_score"]) for sample in data_samples]
+        check_widths(score.numel() for score in scores)
+        stacked = torch.stack(scores).float().cpu().numpy()  # (B, C), from bfloat16 too
+        if self.score_topk is None or stacked.shape[1] <= MAX_EXACT_CLASSES:
+            return stacked
+        return set_scores.top_scores(stacked, self.score_topk)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Check the number of results on all ranks, then gather and score them.
@@ -82,8 +149,8 @@ class LabelSetMetric(BaseMetric):
         Args:
             size: number of images of the dataset.
         """
-        world_size = get_world_size()
-        total = sum(all_gather_object(len(self.results)))
+        numbers = all_gather_object(sum(len(records) for records in self.results))
+        world_size, total = len(numbers), sum(numbers)
         set_scores.check_number(total)
         # A sampler that rounds up repeats fewer than world_size images; collect_results cuts them
         # off. More repeats mean that the ranks saw the same images, and the cut hits wrong ones.
@@ -101,20 +168,25 @@ class LabelSetMetric(BaseMetric):
                 logger="current",
                 level=logging.WARNING,
             )
+        # Each rank sends one compact record, without the images that its sampler repeated.
+        rank_of, _ = dealt_order(numbers)
+        if self.results:
+            mine = join_records(self.results)
+            kept = int((rank_of[:size] == get_rank()).sum())
+            self.results[:] = [mine if kept == len(mine) else mine.take(np.arange(kept))]
         return super().evaluate(size)
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Score the gathered records; see the class for the names and units."""
-        set_scores.check_number(len(results))
-        scores, sequences = (
-            None if any(r[key] is None for r in results) else [r[key] for r in results]
-            for key in ("score", "sequence")
-        )
+    def compute_metrics(self, results: list[Records]) -> dict[str, float]:
+        """Score the records of all ranks; see the class for the names and units."""
+        records = join_records(results)
+        if get_world_size() > 1:
+            # As the sampler deals the images out, so that errors name the dataset's number.
+            _, place = dealt_order([len(part) for part in results])
+            records = records.take(place)
+        scores = records.scores
         num_classes = self._count_classes(scores)
-        predicted = set_scores.label_matrix(
-            [r["predicted"] for r in results], num_classes, "prediction"
-        )
-        truth = set_scores.label_matrix([r["truth"] for r in results], num_classes, "ground truth")
+        predicted = set_scores.sparse_label_matrix(records.predicted, num_classes, "prediction")
+        truth = set_scores.sparse_label_matrix(records.truth, num_classes, "ground truth")
 
         metrics = {
             **set_scores.class_scores(predicted, truth),
@@ -125,45 +197,39 @@ class LabelSetMetric(BaseMetric):
         }
         counts = set_scores.class_counts(predicted, truth)
         notes = [
-            f"{len(results)} images, {num_classes} classes",
+            f"{len(records)} images, {num_classes} classes",
             f"{counts['never_predicted']} classes never predicted (precision 0)",
             f"{counts['without_positive']} classes without a positive (recall 0)",
         ]
         metrics["mA"], left_out = set_scores.mean_accuracy(predicted, truth)
         notes.append(f"mA leaves out {left_out} classes")
         if scores is not None:
-            score_matrix = np.stack(scores)
-            ignored = self._ignored(results, num_classes)
-            metrics["mAP"], left_out = set_scores.mean_average_precision(
-                score_matrix, truth, ignored
-            )
+            ignored = None
+            if records.ignored is not None:
+                ignored = set_scores.sparse_label_matrix(records.ignored, num_classes, "gt_ignore")
+            metrics["mAP"], left_out = set_scores.mean_average_precision(scores, truth, ignored)
             kept = num_classes - left_out
             metrics["mAP_all_classes"] = metrics["mAP"] * kept / num_classes if kept else 0.0
             notes.append(f"mAP leaves out {left_out} classes")
             if ignored is not None:
-                notes[-1] += f" and {int(ignored.sum())} unspecified labels"
+                notes[-1] += f" and {ignored.nnz} unspecified labels"
+            if isinstance(scores, csr_array):
+                notes.append(f"mAP from the {self.score_topk} highest scores of each image")
         if self.top3:
             if scores is None:
                 raise ValueError("top3 needs pred_score in every prediction; set top3=False")
-            cut = set_scores.keep_top(predicted, score_matrix, 3)
+            cut = set_scores.keep_top(predicted, scores, 3)
             top3 = set_scores.class_scores(cut, truth) | set_scores.overall_scores(cut, truth)
             metrics |= {f"{name}_top3": value for name, value in top3.items()}
-        if sequences is not None:
-            metrics |= set_scores.sequence_scores(sequences, num_classes)
+        if records.sequence is not None:
+            metrics |= set_scores.sequence_scores(records.sequence, num_classes)
             if np.isnan(metrics["rigidness"]):
                 notes.append("rigidness is not a number: no image has two labels")
         print_log(f"{type(self).__name__}: {'; '.join(notes)}", logger="current")
         return metrics
 
-    def _ignored(self, results: list[dict], num_classes: int) -> np.ndarray | None:
-        """Classes that mAP leaves out, boolean, shape (N, C); None where no sample names any."""
-        if all(r["ignored"] is None for r in results):
-            return None
-        lists = [() if r["ignored"] is None else r["ignored"] for r in results]
-        return set_scores.label_matrix(lists, num_classes, "gt_ignore")
-
-    def _count_classes(self, scores: list[np.ndarray] | None) -> int:
-        lengths = {len(score) for score in scores or ()}
+    def _count_classes(self, scores: np.ndarray | csr_array | None) -> int:
+        lengths = set() if scores is None else {scores.shape[1]}
         if self.num_classes is not None:
             lengths.add(self.num_classes)
         if self.dataset_meta and self.dataset_meta.get("classes"):
@@ -180,6 +246,91 @@ class LabelSetMetric(BaseMetric):
                 "num_classes that of the dataset"
             )
         return lengths.pop()
+
+
+def as_joined_labels(label_lists: Sequence[Any]) -> JoinedLabels:
+    """Class indices of B images, from tensors, arrays or lists; B is at least 1."""
+    tensors = [as_label_tensor(labels) for labels in label_lists]
+    length = np.array([labels.numel() for labels in tensors])
+    return JoinedLabels(torch.cat(tensors).cpu().numpy(), length)
+
+
+def as_label_tensor(labels: Any) -> torch.Tensor:
+    """Class indices of one image as int64, shape (n,), where they are."""
+    # Called for each field of each image: what is right already is not touched.
+    if isinstance(labels, torch.Tensor) and labels.dtype == torch.long and labels.ndim == 1:
+        return labels
+    return torch.as_tensor(labels, dtype=torch.long).reshape(-1)
+
+
+def join_records(parts: Sequence[Records]) -> Records:
+    """Join the images of some records; a field that one of them lacks is lost, but `ignored`.
+
+    Raises:
+        ValueError: there is none, or the numbers of scores differ.
+    """
+    set_scores.check_number(len(parts))
+    if len(parts) == 1:
+        return parts[0]
+    scores, sequences, ignored = (
+        [getattr(part, field) for part in parts] for field in ("scores", "sequence", "ignored")
+    )
+    return Records(
+        join_joined([part.predicted for part in parts]),
+        join_joined([part.truth for part in parts]),
+        None if any(part is None for part in scores) else stack_scores(scores),
+        None if any(part is None for part in sequences) else join_joined(sequences),
+        None
+        if all(part is None for part in ignored)
+        else join_joined(
+            [no_labels(len(part)) if part.ignored is None else part.ignored for part in parts]
+        ),
+    )
+
+
+def join_joined(parts: Sequence[JoinedLabels]) -> JoinedLabels:
+    """Join the label lists of some records."""
+    return JoinedLabels(
+        np.concatenate([part.label for part in parts]),
+        np.concatenate([part.length for part in parts]),
+    )
+
+
+def no_labels(number: int) -> JoinedLabels:
+    """Empty label lists of some images."""
+    return JoinedLabels(np.zeros(0, dtype=np.int64), np.zeros(number, dtype=np.int64))
+
+
+def stack_scores(parts: Sequence[np.ndarray | csr_array]) -> np.ndarray | csr_array:
+    """Stack the scores of some records, all dense or all sparse."""
+    check_widths(part.shape[1] for part in parts)
+    return vstack(parts, format="csr") if isinstance(parts[0], csr_array) else np.concatenate(parts)
+
+
+def check_widths(numbers: Iterable[int]) -> None:
+    """Raise a ValueError when images have scores of different numbers of classes."""
+    widths = sorted(set(numbers))
+    if len(widths) > 1:
+        raise ValueError(
+            f"pred_score has {widths} entries in different images; every prediction must have a "
+            "score for every class"
+        )
+
+
+def dealt_order(numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Order of images that were dealt out to ranks like cards, as mmengine's sampler does.
+
+    Args:
+        numbers: how many images each rank has.
+
+    Returns:
+        the rank of each image, and its place when the ranks' images are laid end to end; in the
+        order of dealing, both of shape (sum of the numbers,).
+    """
+    rank = np.repeat(np.arange(len(numbers)), numbers)
+    turn = np.concatenate([np.arange(number) for number in numbers])
+    place = np.lexsort([rank, turn])
+    return rank[place], place
 
 
 def as_labels(labels: Any) -> np.ndarray:

@@ -1,31 +1,36 @@
-"""Scores of predicted label sets against true ones (pure NumPy), in percent except counts.
+"""Scores of predicted label sets against true ones (NumPy and SciPy), in percent except counts.
 
-N images, C classes. `predicted` and `truth` are boolean arrays of shape (N, C); `label_matrix`
-makes them from lists of class indices. A ratio whose denominator is 0 counts as 0, unless a
-docstring says that it is left out or not a number.
+N images, C classes. `predicted` and `truth` are boolean arrays of shape (N, C), both dense or both
+sparse; `label_matrix` and `sparse_label_matrix` make them from lists of class indices. The values
+are the same; a sparse array takes a few bytes a label instead of C bytes an image. A ratio whose
+denominator is 0 counts as 0, unless a docstring says that it is left out or not a number.
 
 Definitions follow Yazici et al., CVPR 2020, section 4.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
+from scipy.sparse import csc_array, csr_array
 
 from ..analysis.statistics import (
-    Labels,
+    LabelLists,
     drop_repeats,
     flatten_labels,
     order_rigidness,
-    pair_order_counts,
     random_order_rigidness,
+    sparse_pair_order_counts,
 )
 
+Matrix: TypeAlias = np.ndarray | csr_array
+# Classes whose scores are copied into contiguous rows at once: 64 of 100,000 images take 26 MB.
+CLASS_CHUNK = 64
 
-def label_matrix(
-    label_lists: Sequence[Labels], num_classes: int, what: str = "labels"
-) -> np.ndarray:
+
+def label_matrix(label_lists: LabelLists, num_classes: int, what: str = "labels") -> np.ndarray:
     """Make a boolean matrix of label lists.
 
     Args:
@@ -45,7 +50,18 @@ def label_matrix(
     return matrix
 
 
-def class_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def sparse_label_matrix(
+    label_lists: LabelLists, num_classes: int, what: str = "labels"
+) -> csr_array:
+    """Make the matrix of `label_matrix` as a sparse array, which has an entry a label."""
+    label, image = flatten_labels(label_lists, num_classes, what)
+    image, label = np.divmod(np.unique(image * num_classes + label), max(num_classes, 1))
+    ends = np.cumsum(np.bincount(image, minlength=len(label_lists)))
+    entries = np.ones(len(label), dtype=bool), label, np.concatenate([[0], ends])
+    return csr_array(entries, shape=(len(label_lists), num_classes))
+
+
+def class_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
     """Precision and recall of each class, averaged over all C classes.
 
     A class that is never predicted has precision 0, one without a positive has recall 0; both
@@ -58,10 +74,9 @@ def class_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     Raises:
         ValueError: the matrices are empty or of different shapes.
     """
-    check_sets(predicted, truth)
-    hits = (predicted & truth).sum(axis=0)
-    precision = percent(hits, predicted.sum(axis=0)).mean()
-    recall = percent(hits, truth.sum(axis=0)).mean()
+    hits, emitted, true = count_labels(predicted, truth, axis=0)
+    precision = percent(hits, emitted).mean()
+    recall = percent(hits, true).mean()
     return {
         "CP": float(precision),
         "CR": float(recall),
@@ -69,7 +84,7 @@ def class_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     }
 
 
-def overall_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def overall_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
     """Precision, recall and their harmonic mean over all image-label pairs.
 
     Returns:
@@ -78,14 +93,13 @@ def overall_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]
     Raises:
         ValueError: the matrices are empty or of different shapes.
     """
-    check_sets(predicted, truth)
-    hits = (predicted & truth).sum()
-    precision = float(percent(hits, predicted.sum()))
-    recall = float(percent(hits, truth.sum()))
+    hits, emitted, true = (count.sum() for count in count_labels(predicted, truth, axis=1))
+    precision = float(percent(hits, emitted))
+    recall = float(percent(hits, true))
     return {"OP": precision, "OR": recall, "OF1": harmonic_mean(precision, recall)}
 
 
-def example_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def example_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
     """Scores of each image's set, averaged over the images (used for PA-100K).
 
     accuracy = mean |∩|/|∪|, precision = mean |∩|/|predicted|, recall = mean |∩|/|true|; F1 is the
@@ -97,29 +111,28 @@ def example_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]
     Raises:
         ValueError: the matrices are empty or of different shapes.
     """
-    check_sets(predicted, truth)
-    hits = (predicted & truth).sum(axis=1)
-    precision = percent(hits, predicted.sum(axis=1)).mean()
-    recall = percent(hits, truth.sum(axis=1)).mean()
+    hits, emitted, true = count_labels(predicted, truth, axis=1)
+    precision = percent(hits, emitted).mean()
+    recall = percent(hits, true).mean()
     return {
-        "example_accuracy": float(percent(hits, (predicted | truth).sum(axis=1)).mean()),
+        "example_accuracy": float(percent(hits, emitted + true - hits).mean()),
         "example_precision": float(precision),
         "example_recall": float(recall),
         "example_F1": harmonic_mean(precision, recall),
     }
 
 
-def exact_match(predicted: np.ndarray, truth: np.ndarray) -> float:
+def exact_match(predicted: Matrix, truth: Matrix) -> float:
     """Share of images whose predicted set equals the true one, in percent.
 
     Raises:
         ValueError: the matrices are empty or of different shapes.
     """
-    check_sets(predicted, truth)
-    return float(100 * (predicted == truth).all(axis=1).mean())
+    hits, emitted, true = count_labels(predicted, truth, axis=1)
+    return float(100 * ((hits == emitted) & (hits == true)).mean())
 
 
-def mean_accuracy(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
+def mean_accuracy(predicted: Matrix, truth: Matrix) -> tuple[float, int]:
     """mA: mean over classes of (true positive rate + true negative rate) / 2.
 
     Returns:
@@ -129,17 +142,16 @@ def mean_accuracy(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, int]
     Raises:
         ValueError: the matrices are empty or of different shapes.
     """
-    check_sets(predicted, truth)
-    positives = truth.sum(axis=0)
-    negatives = len(truth) - positives
+    hits, emitted, positives = count_labels(predicted, truth, axis=0)
+    negatives = truth.shape[0] - positives
     kept = (positives > 0) & (negatives > 0)
-    true_positive_rate = percent((predicted & truth).sum(axis=0), positives)
-    true_negative_rate = percent((~predicted & ~truth).sum(axis=0), negatives)
+    true_positive_rate = percent(hits, positives)
+    true_negative_rate = percent(negatives - (emitted - hits), negatives)
     return mean_or_nan((true_positive_rate + true_negative_rate)[kept] / 2), int((~kept).sum())
 
 
 def mean_average_precision(
-    scores: np.ndarray, truth: np.ndarray, ignored: np.ndarray | None = None
+    scores: Matrix, truth: Matrix, ignored: Matrix | None = None
 ) -> tuple[float, int]:
     """mAP: mean over the classes that have a positive of the average precision.
 
@@ -148,7 +160,9 @@ def mean_average_precision(
     enter together, so the order of the rows cannot change the value.
 
     Args:
-        scores: score of each class, shape (N, C).
+        scores: score of each class, shape (N, C). In a sparse array (as from `top_scores`) the
+            images without an entry tie behind those that have one, whatever its value; with every
+            entry there, the value is that of the dense array.
         truth: shape (N, C).
         ignored: entries that count neither as positive nor as negative (an attribute that is
             unspecified), boolean, shape (N, C); None for none.
@@ -160,27 +174,103 @@ def mean_average_precision(
         ValueError: the arrays are empty or of different shapes, or a score is not finite.
     """
     check_sets(scores, truth)
-    finite = np.isfinite(scores).all(axis=1)
-    if not finite.all():
-        raise ValueError(
-            f"the scores of {int((~finite).sum())} of {len(scores)} images are not finite, first "
-            f"that of image {int(np.argmin(finite))}; check the model's output for NaN"
-        )
-    counted = np.ones_like(truth) if ignored is None else ~ignored
-    check_sets(counted, truth)
-    truth = truth & counted
-    positives = truth.sum(axis=0)
+    check_finite(scores)
+    if ignored is not None:
+        check_sets(ignored, truth)
+    num_images, num_classes = scores.shape
+    positives_of = csr_array(truth).tocsc()
+    ignored_of = None if ignored is None else csr_array(ignored).tocsc()
+    is_true, is_counted = np.zeros(num_images, dtype=bool), np.ones(num_images, dtype=bool)
     average_precisions = []
-    for c in np.flatnonzero(positives):
-        all_scores, true_scores = np.sort(scores[counted[:, c], c]), np.sort(scores[truth[:, c], c])
-        # The images that enter no later than each positive: those of the same score or a higher.
-        retrieved = len(all_scores) - np.searchsorted(all_scores, true_scores)
-        hits = len(true_scores) - np.searchsorted(true_scores, true_scores)
-        average_precisions.append(float((hits / retrieved).mean()))
-    return mean_or_nan(100 * np.array(average_precisions)), int((positives == 0).sum())
+    for c, (images, class_scores) in enumerate(scores_by_class(scores)):
+        positives = rows_of_column(positives_of, c)
+        ignored_images = positives[:0] if ignored_of is None else rows_of_column(ignored_of, c)
+        is_counted[ignored_images] = False
+        positives = positives[is_counted[positives]]
+        if positives.size:
+            is_true[positives] = True
+            counted = is_counted[images] if ignored_images.size else slice(None)
+            average_precisions.append(
+                average_precision(
+                    class_scores[counted],
+                    class_scores[is_true[images] & is_counted[images]],
+                    num_images - len(ignored_images),
+                    len(positives),
+                )
+            )
+            is_true[positives] = False
+        is_counted[ignored_images] = True
+    left_out = num_classes - len(average_precisions)
+    return mean_or_nan(100 * np.array(average_precisions)), left_out
 
 
-def label_count_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def average_precision(
+    scores: np.ndarray, true_scores: np.ndarray, num_images: int, num_positives: int
+) -> float:
+    """Average precision of one class, between 0 and 1; see `mean_average_precision`.
+
+    Args:
+        scores: of the images that have one, shape (n,).
+        true_scores: of the positives among them, shape (p,).
+        num_images: all images; those without a score tie behind the others.
+        num_positives: all positives, at least 1.
+    """
+    scores, true_scores = np.sort(scores), np.sort(true_scores)
+    # The images that enter no later than each positive: those of the same score or a higher.
+    retrieved = len(scores) - np.searchsorted(scores, true_scores)
+    hits = len(true_scores) - np.searchsorted(true_scores, true_scores)
+    unscored = np.full(num_positives - len(true_scores), num_positives / num_images)
+    return float(np.concatenate([unscored, hits / retrieved]).mean())
+
+
+def scores_by_class(scores: Matrix) -> Iterator[tuple[np.ndarray | slice, np.ndarray]]:
+    """Yield for each class which images have a score, and their scores."""
+    if isinstance(scores, np.ndarray):
+        for first in range(0, scores.shape[1], CLASS_CHUNK):
+            for row in np.ascontiguousarray(scores[:, first : first + CLASS_CHUNK].T):
+                yield slice(None), row
+        return
+    by_class = scores.tocsc()
+    for c in range(scores.shape[1]):
+        start, end = by_class.indptr[c : c + 2]
+        yield by_class.indices[start:end], by_class.data[start:end]
+
+
+def rows_of_column(matrix: csc_array, column: int) -> np.ndarray:
+    """Rows that have an entry in a column of a matrix in column form."""
+    return matrix.indices[matrix.indptr[column] : matrix.indptr[column + 1]]
+
+
+def top_scores(scores: np.ndarray, k: int) -> csr_array:
+    """Keep the k highest scores of each image.
+
+    Classes that tie for the last places are all left out, so that their numbering cannot change
+    the choice; an image then keeps fewer than k.
+
+    Args:
+        scores: score of each class, shape (N, C).
+        k: how many scores to keep, at least 1.
+
+    Returns:
+        The scores kept, shape (N, C), sparse; all of them where C ≤ k.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
+    check_finite(scores)
+    num_classes = scores.shape[1]
+    if k < num_classes:
+        place = num_classes - k - 1
+        best_left_out = np.partition(scores, place, axis=1)[:, place]
+        kept = scores > best_left_out[:, None]
+    else:
+        kept = np.ones(scores.shape, dtype=bool)
+    ends = np.cumsum(kept.sum(axis=1))
+    entries = scores[kept], np.nonzero(kept)[1], np.concatenate([[0], ends])
+    return csr_array(entries, shape=scores.shape)
+
+
+def label_count_errors(predicted: Matrix, truth: Matrix) -> dict[str, float]:
     """How many labels too many or too few an image gets.
 
     Returns:
@@ -190,15 +280,15 @@ def label_count_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, fl
     Raises:
         ValueError: the matrices are empty or of different shapes.
     """
-    check_sets(predicted, truth)
-    surplus = predicted.sum(axis=1) - truth.sum(axis=1)
+    _, emitted, true = count_labels(predicted, truth, axis=1)
+    surplus = emitted - true
     return {
         "label_count_error": float(np.abs(surplus).mean()),
         "label_count_bias": float(surplus.mean()),
     }
 
 
-def class_counts(predicted: np.ndarray, truth: np.ndarray) -> dict[str, int]:
+def class_counts(predicted: Matrix, truth: Matrix) -> dict[str, int]:
     """Number of classes that make the per-class scores meaningless when there are many.
 
     Returns:
@@ -208,37 +298,61 @@ def class_counts(predicted: np.ndarray, truth: np.ndarray) -> dict[str, int]:
     Raises:
         ValueError: the matrices are empty or of different shapes.
     """
-    check_sets(predicted, truth)
+    _, emitted, true = count_labels(predicted, truth, axis=0)
     return {
-        "never_predicted": int((~predicted.any(axis=0)).sum()),
-        "without_positive": int((~truth.any(axis=0)).sum()),
+        "never_predicted": int((emitted == 0).sum()),
+        "without_positive": int((true == 0).sum()),
     }
 
 
-def keep_top(predicted: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
+def keep_top(predicted: Matrix, scores: Matrix, k: int) -> Matrix:
     """Cut each predicted set to its k labels of highest score; the lower class wins a tie.
 
     Sets of k labels or fewer stay as they are: nothing is added (Top-3 of the literature, k = 3).
 
     Args:
         predicted: shape (N, C).
-        scores: score of each class, shape (N, C).
+        scores: score of each class, shape (N, C). Labels without an entry in a sparse array tie
+            behind those that have one.
         k: how many labels to keep.
 
     Returns:
-        The cut sets, boolean, shape (N, C).
+        The cut sets, boolean, shape (N, C), sparse where `predicted` is.
 
     Raises:
         ValueError: the arrays are empty or of different shapes.
     """
     check_sets(predicted, scores)
-    order = np.argsort(np.where(predicted, -scores, np.inf), axis=1, kind="stable")[:, :k]
-    kept = np.zeros_like(predicted)
-    np.put_along_axis(kept, order, True, axis=1)
-    return kept & predicted
+    labels = csr_array(predicted)
+    image = np.repeat(np.arange(labels.shape[0]), np.diff(labels.indptr))
+    order = np.lexsort([labels.indices, -scores_at(scores, image, labels.indices), image])
+    # The places of an image's labels stay together, and begin where they began.
+    place = np.arange(len(image)) - labels.indptr[image]
+    kept = order[place < k]
+    entries = np.ones(len(kept), dtype=bool), (image[kept], labels.indices[kept])
+    cut = csr_array(entries, shape=labels.shape)
+    return cut.toarray() if isinstance(predicted, np.ndarray) else cut
 
 
-def sequence_scores(sequences: Sequence[Labels], num_classes: int) -> dict[str, float]:
+def scores_at(scores: Matrix, image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Scores of some labels of some images; −∞ where a sparse array has no entry.
+
+    Args:
+        scores: shape (N, C); the entries of a sparse one in the order of image and class.
+        image: shape (M,).
+        label: shape (M,).
+    """
+    if isinstance(scores, np.ndarray):
+        return scores[image, label]
+    num_images, num_classes = scores.shape
+    row = np.repeat(np.arange(num_images), np.diff(scores.indptr))
+    keys = np.append(row * num_classes + scores.indices, num_images * num_classes)
+    wanted = image * num_classes + label
+    place = np.searchsorted(keys, wanted)
+    return np.where(keys[place] == wanted, np.append(scores.data, 0)[place], -np.inf)
+
+
+def sequence_scores(sequences: LabelLists, num_classes: int) -> dict[str, float]:
     """What is wrong with, and fixed in, the order of emission.
 
     Args:
@@ -254,7 +368,7 @@ def sequence_scores(sequences: Sequence[Labels], num_classes: int) -> dict[str, 
     Raises:
         ValueError: there is no sequence, or a class index is not in 0 … C − 1.
     """
-    before = pair_order_counts(sequences, num_classes)
+    before = sparse_pair_order_counts(sequences, num_classes)
     return {
         "duplicates": duplicate_ratio(sequences, num_classes),
         "rigidness": order_rigidness(before),
@@ -262,7 +376,7 @@ def sequence_scores(sequences: Sequence[Labels], num_classes: int) -> dict[str, 
     }
 
 
-def duplicate_ratio(sequences: Sequence[Labels], num_classes: int) -> float:
+def duplicate_ratio(sequences: LabelLists, num_classes: int) -> float:
     """Share of images whose raw sequence repeats a label, in percent.
 
     Raises:
@@ -275,14 +389,45 @@ def duplicate_ratio(sequences: Sequence[Labels], num_classes: int) -> float:
     return float(100 * (emitted > distinct).mean())
 
 
-def check_sets(predicted: np.ndarray, truth: np.ndarray) -> None:
+def count_labels(predicted: Matrix, truth: Matrix, axis: int) -> tuple[np.ndarray, ...]:
+    """Count labels of each class (axis 0) or of each image (axis 1).
+
+    Returns:
+        The labels both predicted and true, those predicted and those true, int64, shape (C,) or
+        (N,).
+
+    Raises:
+        ValueError: the matrices are empty or of different shapes.
+    """
+    check_sets(predicted, truth)
+    both = predicted & truth if isinstance(predicted, np.ndarray) else predicted.multiply(truth)
+    return both.sum(axis=axis), predicted.sum(axis=axis), truth.sum(axis=axis)
+
+
+def check_sets(predicted: Matrix, truth: Matrix) -> None:
     """Raise a ValueError when there is nothing to score, or the shapes do not fit."""
     if predicted.ndim != 2 or predicted.shape != truth.shape:
         raise ValueError(
             f"predictions and truth must both be of shape (images, classes), got "
             f"{predicted.shape} and {truth.shape}; use the same number of classes for both"
         )
-    check_number(len(predicted))
+    check_number(predicted.shape[0])
+
+
+def check_finite(scores: Matrix) -> None:
+    """Raise a ValueError when a score of shape (N, C) is NaN or infinite."""
+    values = scores if isinstance(scores, np.ndarray) else scores.data
+    # A NaN shows in both; no array of N · C truth values is made for scores that are right.
+    if not values.size or np.isfinite([values.min(), values.max()]).all():
+        return
+    images = np.nonzero(~np.isfinite(values))[0]
+    if not isinstance(scores, np.ndarray):
+        images = np.searchsorted(scores.indptr, images, side="right") - 1
+    bad = np.unique(images)
+    raise ValueError(
+        f"the scores of {len(bad)} of {scores.shape[0]} images are not finite, first "
+        f"that of image {bad[0]}; check the model's output for NaN"
+    )
 
 
 def check_number(num_images: int) -> None:

@@ -4,6 +4,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from mmorderless.analysis import statistics
 
@@ -91,3 +92,42 @@ def test_nothing_emitted():
     assert not before.any()
     assert np.isnan(statistics.order_rigidness(before))
     assert np.isnan(statistics.random_order_rigidness(before))
+
+
+def test_sparse_counts_equal_dense_ones(sequences):
+    dense = statistics.pair_order_counts(sequences, NUM_CLASSES)
+    sparse = statistics.sparse_pair_order_counts(sequences, NUM_CLASSES)
+    assert (sparse.toarray() == dense).all()
+    assert statistics.order_rigidness(sparse) == statistics.order_rigidness(dense)
+    assert statistics.random_order_rigidness(sparse) == statistics.random_order_rigidness(dense)
+
+    label_sets = np.random.default_rng(0).random((30, 5)) < 0.4
+    counts = statistics.sparse_cooccurrence(csr_array(label_sets))
+    assert (counts.toarray() == statistics.cooccurrence(label_sets)).all()
+
+
+def test_joined_labels_count_as_the_lists_do(sequences):
+    joined = statistics.join_labels(sequences)
+    assert len(joined) == len(sequences)
+    for function in (statistics.pair_order_counts, statistics.counts_at_step):
+        assert (function(joined, NUM_CLASSES) == function(sequences, NUM_CLASSES)).all()
+
+
+def test_joined_labels_of_some_images(sequences):
+    images = np.array([7, 0, 7, 59, 3])
+    taken = statistics.join_labels(sequences).take(images)
+    expected = statistics.join_labels([sequences[i] for i in images])
+    assert taken.label.tolist() == expected.label.tolist()
+    assert taken.length.tolist() == expected.length.tolist()
+    assert len(taken.take(np.array([], dtype=int))) == 0
+
+
+def test_pair_table_lists_each_pair_that_occurs_once():
+    before = statistics.pair_order_counts([[0, 2], [2, 0], [2, 0], [3, 1]], 5)
+    for counts in (before, csr_array(before)):
+        pairs, both_orders = statistics.pair_table(counts, counts.T)
+        assert pairs.tolist() == [[0, 2], [1, 3]]
+        assert both_orders.tolist() == [[1, 2], [0, 1]]
+    pairs, counts = statistics.pair_table(csr_array((5, 5), dtype=np.int64))
+    assert pairs.shape == (0, 2)
+    assert counts.shape == (0, 1)

@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 from mmengine.config import Config
-from mmpretrain.registry import DATASETS
+from mmpretrain.registry import DATASETS, TRANSFORMS
 
 import mmorderless.datasets  # noqa: F401  (registers)
 
@@ -29,3 +30,18 @@ def test_the_papers_size_and_batch(name, repository):
         resize = [step for step in loader.dataset.pipeline if step.type == "Resize"]
         assert resize == [{"type": "Resize", "scale": (224, 224)}]
         assert loader.batch_size == 32
+
+
+@pytest.mark.parametrize("name", ["coco", "photos", *PUBLISHED])
+@pytest.mark.parametrize("height, width", [(480, 640), (333, 500), (101, 57)])
+def test_a_flip_after_the_resize_gives_the_same_picture(name, repository, height, width):
+    """Resizing a flipped view makes OpenCV copy it, which costs as much as decoding the photo."""
+    config = Config.fromfile(repository / "configs" / "_base_" / "datasets" / f"{name}.py")
+    steps = {step.type: step for step in config.train_pipeline}
+    resize = TRANSFORMS.build(steps["Resize"])
+    flip = TRANSFORMS.build({**steps["RandomFlip"], "prob": 1.0})
+    assert list(steps).index("Resize") < list(steps).index("RandomFlip")
+    img = np.random.default_rng(0).integers(256, size=(height, width, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(
+        flip(resize({"img": img}))["img"], resize(flip({"img": img}))["img"]
+    )

@@ -9,6 +9,7 @@ from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
 from mmorderless.datasets import JsonMultiLabel, LoadImage
+from mmorderless.datasets.loading import jpeg_size
 
 
 @pytest.fixture
@@ -77,6 +78,110 @@ def test_training_skips_a_bad_image_on_request(folder):
     data = dataset(folder, ["b.jpg", "half.jpg", "a.jpg"], ignore_empty=True)
     for index in range(3):
         assert data[index]["img_path"].endswith("a.jpg")
+
+
+def photo(height, width):
+    """Smooth shapes and edges, as photos have them."""
+    y, x = np.mgrid[:height, :width] / 40
+    waves = np.stack([np.sin(x + y), np.cos(x - 2 * y), np.sin(3 * x)], axis=2)
+    pixels = (128 + 80 * waves).astype(np.uint8)
+    cv2.circle(pixels, (width // 3, height // 2), height // 4, (30, 200, 90), -1)
+    return pixels
+
+
+def save(path, pixels, orientation=None, **options):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif, **options)
+    return {"img_path": str(path)}
+
+
+@pytest.mark.parametrize("min_side, divisor", [(1, 8), (60, 4), (100, 2), (120, 2), (121, 1)])
+@pytest.mark.parametrize("color_type", ["color", "grayscale"])
+def test_smallest_size_that_is_enough(tmp_path, min_side, divisor, color_type):
+    results = save(tmp_path / "a.jpg", photo(240, 323), quality=95)
+    full = LoadImage(color_type)(dict(results))
+    small = LoadImage(color_type, min_side=min_side)(dict(results))
+    assert small["img_shape"] == small["img"].shape[:2] == (240 // divisor, -(-323 // divisor))
+    assert small["ori_shape"] == full["ori_shape"] == (240, 323)
+    # A pixel is the mean of those that it stands for.
+    whole = (slice(None), slice(320 // divisor))
+    averaged = cv2.resize(
+        full["img"][:, :320], (320 // divisor, 240 // divisor), interpolation=cv2.INTER_AREA
+    )
+    difference = np.abs(small["img"][whole].astype(int) - averaged)
+    assert difference.mean() < 1.5
+    if divisor == 1:
+        assert not difference.any()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_reduced_images_are_turned_as_full_ones(tmp_path, orientation):
+    results = save(tmp_path / "a.jpg", photo(160, 240), orientation, quality=95)
+    full = LoadImage()(dict(results))
+    small = LoadImage(min_side=80)(dict(results))
+    turned = (240, 160) if orientation > 4 else (160, 240)
+    assert small["ori_shape"] == full["ori_shape"] == turned
+    assert small["img_shape"] == (turned[0] // 2, turned[1] // 2)
+    averaged = cv2.resize(full["img"], small["img_shape"][::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(small["img"].astype(int) - averaged).mean() < 1.5
+    stored = LoadImage("color_ignore_orientation", min_side=80)(dict(results))
+    assert stored["img_shape"] == (80, 120)
+    assert stored["ori_shape"] == (160, 240)
+
+
+@pytest.mark.parametrize(
+    "name, pixels",
+    [
+        ("a.png", photo(100, 100)),
+        ("a.bmp", photo(100, 100)),
+        ("tiny.jpg", photo(7, 5)),
+        ("dot.jpg", photo(1, 1)),
+        ("narrow.jpg", photo(400, 9)),
+    ],
+)
+def test_what_cannot_be_reduced_is_decoded_in_full(tmp_path, name, pixels):
+    results = save(tmp_path / name, pixels)
+    full, small = LoadImage()(dict(results)), LoadImage(min_side=10)(dict(results))
+    np.testing.assert_array_equal(small.pop("img"), full.pop("img"))
+    assert small == full
+
+
+def test_grayscale_jpegs_are_reduced_too(tmp_path):
+    results = save(tmp_path / "a.jpg", photo(80, 80)[..., 0])
+    assert LoadImage(min_side=20)(dict(results))["img"].shape == (20, 20, 3)
+    assert LoadImage("grayscale", min_side=20)(dict(results))["img"].shape == (20, 20)
+
+
+@pytest.mark.parametrize("name", ["half.jpg", "half.png", "empty.jpg", "text.jpg", "header.jpg"])
+def test_damaged_image_is_named_with_min_side(folder, name):
+    (folder / "header.jpg").write_bytes((folder / "a.jpg").read_bytes()[:30])
+    with pytest.raises(ValueError, match="truncated or not an image") as error:
+        LoadImage(min_side=4)({"img_path": str(folder / name)})
+    assert str(folder / name) in str(error.value)
+    assert LoadImage(min_side=4, ignore_empty=True)({"img_path": str(folder / name)}) is None
+
+
+def test_size_comes_from_the_header_alone(tmp_path):
+    save(tmp_path / "a.jpg", photo(24, 40))
+    content = (tmp_path / "a.jpg").read_bytes()
+    assert jpeg_size(content) == (24, 40)
+    assert jpeg_size(content[: content.rfind(b"\xff\xda")]) == (24, 40)  # no pixels follow
+    assert jpeg_size(b"\xff\xd8\xff") is None
+
+
+def test_boxes_need_the_full_picture(folder):
+    with pytest.raises(ValueError, match=r"a\.jpg comes with a box in pixels .* drop min_side"):
+        LoadImage(min_side=8)({"img_path": str(folder / "a.jpg"), "box": (0, 0, 4, 4)})
+
+
+@pytest.mark.parametrize(
+    "options", [{"imdecode_backend": "pillow"}, {"color_type": "unchanged"}, {"min_side": 0}]
+)
+def test_min_side_fits_the_other_options(options):
+    with pytest.raises(ValueError, match="min_side"):
+        LoadImage(**{"min_side": 8, **options})
 
 
 def test_registered_for_configs():

@@ -276,3 +276,24 @@ def test_two_processes_write_one_exact_report(tmp_path, pictures, run_two_proces
     with np.load(folder / "order.npz") as file:
         assert file["before"].tolist() == BEFORE
         assert file["count_at_step"].tolist() == COUNT_AT_STEP
+
+
+def test_many_classes_are_written_as_lists_of_pairs(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(label_set_report_hook, "MAX_DENSE_CLASSES", len(CLASSES) - 1)
+    runner = make_runner(tmp_path, Stub(pictures), ["test"], {"num_images": 0})
+    runner.test()
+    folder = report_of(runner, "test")
+    assert files_below(folder) == {"cooccurrence.npz", "order.npz", "label_at_step.png"}
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    with np.load(f"{folder}/cooccurrence.npz") as file:
+        assert file["pairs"].tolist() == [list(pair) for pair in pairs]
+        assert file["predicted"].tolist() == [PREDICTED_TOGETHER[a][b] for a, b in pairs]
+        assert file["truth"].tolist() == [TRULY_TOGETHER[a][b] for a, b in pairs]
+        assert (file["difference"] == file["predicted"] - file["truth"]).all()
+        assert file["classes"].tolist() == list(CLASSES)
+    with np.load(f"{folder}/order.npz") as file:
+        assert file["pairs"].tolist() == [list(pair) for pair in pairs]
+        assert file["before"].tolist() == [[BEFORE[a][b], BEFORE[b][a]] for a, b in pairs]
+        assert file["rigidness"].tolist() == pytest.approx([200 / 3, 100, 100])
+        assert file["count_at_step"].tolist() == COUNT_AT_STEP
+        assert file["classes"].tolist() == list(CLASSES)

@@ -263,3 +263,14 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(ValueError, match="cannot use the device cuda: ") as error:
         OrderlessInferencer(cfg, save(cfg, tmp_path / "w.pth"), device="cuda")
     assert "\n" not in str(error.value)
+
+
+def test_photos_are_reduced_as_the_config_says(tmp_path):
+    cfg = orderless_config()
+    cfg.test_dataloader.dataset.pipeline[0] = dict(type="LoadImage", min_side=SIZE)
+    inferencer = OrderlessInferencer(cfg, save(cfg, tmp_path / "w.pth"), device="cpu")
+    path = str(tmp_path / "large.jpg")
+    pixels = np.random.default_rng(0).integers(0, 256, (4 * SIZE, 5 * SIZE, 3), dtype=np.uint8)
+    cv2.imwrite(path, pixels)
+    quarter = cv2.imread(path, cv2.IMREAD_REDUCED_COLOR_4)
+    assert_same(inferencer(path, progress=False), inferencer(quarter, progress=False), names=False)

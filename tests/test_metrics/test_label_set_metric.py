@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -29,10 +30,10 @@ def make_samples(number, with_sequence=True, seed=0):
     return samples
 
 
-def evaluate(samples, **settings):
+def evaluate(samples, batch_size=4, **settings):
     evaluator = Evaluator([METRICS.build({"type": "LabelSetMetric", **settings})])
-    for i in range(0, len(samples), 4):
-        evaluator.process(samples[i : i + 4])
+    for i in range(0, len(samples), batch_size):
+        evaluator.process(samples[i : i + batch_size])
     return evaluator.evaluate(len(samples))
 
 
@@ -221,7 +222,7 @@ import datetime, json, sys
 import torch
 import torch.distributed as dist
 from mmengine.dataset import DefaultSampler
-from mmorderless.metrics import LabelSetMetric
+from mmorderless.metrics import LabelSetMetric, label_set_metric
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group(
@@ -234,12 +235,15 @@ for name, settings, round_up in (
     ("cpu", {"collect_dir": "collected"}, True),
     ("gpu", {}, True),
     ("unpadded", {}, False),
+    ("highest", {"score_topk": 2}, True),
 ):
+    label_set_metric.MAX_EXACT_CLASSES = 1 if name == "highest" else 1000
     metric = LabelSetMetric(collect_device="cpu" if name == "cpu" else "gpu", **settings)
     sampler = DefaultSampler(samples, shuffle=False, round_up=round_up)
     metric.process(None, [samples[i] for i in sampler])
-    seen = len(metric.results)
+    seen = sum(len(records) for records in metric.results)
     results[name] = seen, metric.evaluate(len(samples))
+label_set_metric.MAX_EXACT_CLASSES = 1000
 metric.process(None, samples)  # both processes see all images
 try:
     metric.evaluate(len(samples))
@@ -251,12 +255,15 @@ dist.destroy_process_group()
 """
 
 
-def test_padded_images_are_not_counted_twice(tmp_path, run_two_processes):
+def test_padded_images_are_not_counted_twice(tmp_path, run_two_processes, monkeypatch):
     samples = make_samples(5)
     torch.save([sample.to_dict() for sample in samples], tmp_path / "samples.pt")
     run_two_processes(TWO_PROCESSES)
 
     alone = evaluate(samples)
+    monkeypatch.setattr(label_set_metric, "MAX_EXACT_CLASSES", 1)
+    highest_alone = evaluate(samples, score_topk=2)
+    assert highest_alone != alone
     for rank, unpadded in ((0, 3), (1, 2)):
         results = json.loads((tmp_path / f"rank{rank}.json").read_text())
         assert "got 10 results from 2 process(es) for a dataset of 5 images" in results.pop("error")
@@ -264,6 +271,86 @@ def test_padded_images_are_not_counted_twice(tmp_path, run_two_processes):
             "cpu": 3,
             "gpu": 3,
             "unpadded": unpadded,
+            "highest": 3,
         }
-        for _, scores in results.values():
-            assert scores == pytest.approx(alone)
+        for name, (_, scores) in results.items():
+            assert scores == pytest.approx(highest_alone if name == "highest" else alone)
+
+
+def test_batches_do_not_matter():
+    samples = [sample.to_dict() for sample in make_samples(30)]
+    samples[3]["gt_ignore"] = [0, 1]
+    expected = evaluate(samples)
+    for batch_size in (1, 7, 30):
+        assert evaluate(samples, batch_size) == expected
+    metric = LabelSetMetric()
+    for batch in (samples, []):
+        metric.process(None, batch)
+    assert metric.evaluate(30) == expected
+
+
+def test_a_field_that_one_image_lacks_is_left_out():
+    samples = [sample.to_dict() for sample in make_samples(8)]
+    del samples[6]["pred_score"], samples[1]["sequence"]
+    results = evaluate(samples, num_classes=NUM_CLASSES)
+    assert not {"set/mAP", "set/duplicates"} & set(results)
+    assert "set/OF1" in results
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_images_must_have_the_same_number_of_scores(batch_size):
+    samples = [
+        {"pred_label": [0], "gt_label": [0], "pred_score": torch.rand(number)} for number in (3, 4)
+    ]
+    with pytest.raises(ValueError, match=r"pred_score has \[3, 4\] entries in different images"):
+        evaluate(samples, batch_size)
+
+
+def test_many_classes_keep_the_highest_scores(monkeypatch, log):
+    samples = make_samples(30)
+    exact = evaluate(samples, top3=True)
+    assert evaluate(samples, top3=True, score_topk=2) == exact  # there are few classes
+    assert "highest scores" not in log[-1]
+    monkeypatch.setattr(label_set_metric, "MAX_EXACT_CLASSES", NUM_CLASSES - 1)
+    assert evaluate(samples, top3=True, score_topk=None) == exact
+    assert evaluate(samples, top3=True, score_topk=NUM_CLASSES) == exact
+    assert "mAP from the 5 highest scores of each image" in log[-1]
+
+    results = evaluate(samples, score_topk=2)
+    scores = np.stack([sample.pred_score.numpy() for sample in samples])
+    truth = set_scores.label_matrix([s.gt_label.tolist() for s in samples], NUM_CLASSES)
+    second = np.sort(scores)[:, -2:-1]
+    value, _ = set_scores.mean_average_precision(np.where(scores >= second, scores, -1), truth)
+    assert results.pop("set/mAP") == results.pop("set/mAP_all_classes") == value
+    assert value != exact["set/mAP"]
+    assert results == {name: exact[name] for name in results}  # the rest is exact
+
+
+def test_score_topk_keeps_at_least_one():
+    with pytest.raises(ValueError, match=r"score_topk must be at least 1, or None for all, got 0"):
+        LabelSetMetric(score_topk=0)
+
+
+def test_many_classes_take_no_dense_matrix():
+    """Of images × classes one byte would take 10 MB, of classes × classes 400 MB."""
+    number, num_classes = 500, 20_000
+    rng = np.random.default_rng(0)
+    metric = LabelSetMetric(score_topk=10)
+    for _ in range(number // 10):
+        labels = rng.integers(num_classes, size=(10, 6))
+        scores = torch.from_numpy(rng.random((10, num_classes), dtype=np.float32))
+        metric.process(
+            None,
+            [
+                {"gt_label": row[:4], "pred_label": row[2:], "sequence": row[2:], "pred_score": s}
+                for row, s in zip(labels, scores)
+            ],
+        )
+    tracemalloc.start()
+    try:
+        results = metric.evaluate(number)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert results["set/OP"] == pytest.approx(50, abs=1)
+    assert peak < 5e6

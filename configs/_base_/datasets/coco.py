@@ -14,8 +14,8 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type="LoadImage"),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(type="Resize", scale=(288, 288)),
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # cheaper after Resize
     dict(type="PackInputs"),
 ]
 test_pipeline = [

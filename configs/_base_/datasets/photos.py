@@ -13,13 +13,13 @@ data_preprocessor = dict(
 )
 
 train_pipeline = [
-    dict(type="LoadImage"),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
+    dict(type="LoadImage", min_side=128),  # a large JPEG is decoded at 1/2, 1/4 or 1/8
     dict(type="Resize", scale=(128, 128)),
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # cheaper after Resize
     dict(type="PackInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImage"),
+    dict(type="LoadImage", min_side=128),  # a large JPEG is decoded at 1/2, 1/4 or 1/8
     dict(type="Resize", scale=(128, 128)),
     dict(type="PackInputs"),
 ]

@@ -13,8 +13,8 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type="LoadImage"),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(type="Resize", scale=(224, 224)),
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # cheaper after Resize
     dict(type="PackInputs"),
 ]
 test_pipeline = [

@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+
+from mmorderless.benchmarks.label_counts import label_counts
+
+
+def test_the_table_is_like_coco():
+    table = np.array(label_counts(1024))
+    assert table.mean() == pytest.approx(2.9, abs=0.02)
+    assert (table.min(), table.max()) == (1, 18)
+    numbers = np.bincount(table)[1:11]
+    assert (np.diff(numbers) < 0).all()  # the more labels, the fewer images
+
+
+@pytest.mark.parametrize("batch", [32, 64, 128])
+def test_its_beginnings_are_like_the_whole(batch):
+    counts = label_counts(batch)
+    assert np.mean(counts) == pytest.approx(2.9, abs=0.1)
+    assert max(counts) >= 9
+    assert counts == label_counts(1024)[:batch]
+
+
+@pytest.mark.parametrize("batch", [0, 1025])
+def test_a_batch_that_the_table_does_not_cover(batch):
+    with pytest.raises(ValueError, match=f"must have 1 to 1024 images, got {batch}"):
+        label_counts(batch)

@@ -1,0 +1,88 @@
+"""Every part runs, at tiny sizes, and says what it measured. No test looks at a time."""
+
+from importlib import import_module
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmorderless.benchmarks import memory
+from mmorderless.benchmarks.command import PARTS
+from mmorderless.benchmarks.photos import write_photos
+from mmorderless.benchmarks.settings import Settings
+
+QUICK = Settings(torch.device("cpu"), repeats=1, quick=True)
+
+
+@pytest.fixture
+def rows_of(monkeypatch):
+    """Runs a part, without the fresh processes (`test_timing` and the tool's test have them)."""
+    monkeypatch.setattr(memory, "STATUS", memory.ROOT / "no/such/file")
+
+    def rows(part):
+        measured = import_module(f"mmorderless.benchmarks.{part}").run(QUICK)
+        for row in measured:
+            assert len(row.cells()) == 6
+            assert row.unit == "MB" or (np.isfinite(row.ours).all() and len(row.ours) == 1)
+        return measured
+
+    return rows
+
+
+def test_each_part_has_a_module():
+    for part in PARTS:
+        assert callable(import_module(f"mmorderless.benchmarks.{part}").run)
+
+
+def test_train_step(rows_of):
+    rows = {row.what: row for row in rows_of("train_step")}
+    shares = {name: row.ours[0] for name, row in rows.items() if name.startswith("share")}
+    assert len(shares) == 4
+    parts = [shares[f"share of the step: {part}"] for part in ("backbone", "head", "optimiser")]
+    assert 90 < sum(parts) <= 100.001  # the rest is between the parts
+    assert 0 < shares["share of the step: alignment"] < shares["share of the step: head"]
+    assert rows["head of it, forward and backward"].setting["T"] == 6
+
+
+def test_predict(rows_of):
+    rows = rows_of("predict")
+    assert [row.setting["workers"] for row in rows if row.what == "folder of photos"] == [0, 2]
+    waits = [row.ours[0] for row in rows if row.unit == "%"]
+    assert all(0 <= wait <= 100 for wait in waits)
+
+
+def test_metrics(rows_of):
+    rows = rows_of("metrics")
+    assert {(row.setting["N"], row.setting["C"]) for row in rows} == {(200, 80), (100, 5018)}
+
+
+def test_data(rows_of):
+    rows = rows_of("data")
+    steps = [row.what for row in rows if row.what.startswith("step ")]
+    assert sorted(steps) == [
+        "step LoadImage",
+        "step PackInputs",
+        "step RandomFlip",
+        "step Resize",
+    ]
+    sides = [row.setting["image"] for row in rows if row.what.startswith("decode and resize")]
+    assert sides == ["288×288", "224×224"]
+
+
+def test_growth(rows_of):
+    rows = rows_of("growth")
+    points = [(row.what, tuple(row.setting.items())) for row in rows]
+    assert len(set(points)) == len(points)
+    assert {row.setting["grows"] for row in rows} == {"B", "labels", "C", "T"}
+    alignment = [row.setting for row in rows if row.what == "PLA alignment"]
+    assert [s["B"] for s in alignment if s["grows"] == "B"] == [16, 256]
+    assert [s["T"] for s in alignment if s["grows"] == "T"] == [5, 20]
+
+
+def test_photos_have_cocos_size(tmp_path):
+    paths = write_photos(tmp_path, 2)
+    assert cv2.imread(paths[0]).shape == (480, 640, 3)
+    size = np.mean([Path(path).stat().st_size for path in paths])
+    assert 80_000 < size < 250_000

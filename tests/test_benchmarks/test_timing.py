@@ -1,0 +1,58 @@
+import time
+
+import pytest
+import torch
+
+from mmorderless.benchmarks import timing
+from mmorderless.benchmarks.memory import STATUS, peak_memory
+from mmorderless.benchmarks.timing import Marks, alternate
+
+CPU = torch.device("cpu")
+
+
+def test_calls_take_turns(monkeypatch):
+    monkeypatch.setattr(timing, "LEAST_SECONDS", 0)
+    calls = []
+    samples = alternate(dict(a=lambda: calls.append("a"), b=lambda: calls.append("b")), CPU, 3)
+    assert {name: len(values) for name, values in samples.items()} == {"a": 3, "b": 3}
+    assert calls[-6:] == ["a", "b"] * 3 or calls == ["a", "a", "b", "b"]
+
+
+def test_a_sample_is_the_time_of_one_call():
+    calls = []
+    samples = alternate(dict(sleep=lambda: calls.append(time.sleep(0.002))), CPU, 2)["sleep"]
+    assert len(calls) > 2 + 2  # fast calls are repeated within a sample
+    assert min(samples) >= 2  # ms; sleep never ends early
+
+
+def test_marks_are_in_milliseconds():
+    marks = Marks(CPU)
+    marks.mark("start")
+    time.sleep(0.01)
+    marks.mark("end")
+    assert marks.between("start", "end") >= 10
+    assert marks.between("end", "start") == -marks.between("start", "end")
+
+
+ALLOCATE = """
+import numpy as np
+
+
+def prepare(device, megabytes, before):
+    np.ones(before * 125_000)
+    return lambda: np.ones(megabytes * 125_000)
+"""
+
+
+@pytest.mark.skipif(not STATUS.is_file(), reason="only Linux tells a process's memory")
+def test_peak_memory_is_that_of_the_call_not_of_its_preparation(tmp_path, monkeypatch):
+    (tmp_path / "allocate.py").write_text(ALLOCATE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (megabytes,) = peak_memory("allocate:prepare", CPU, megabytes=100, before=300)
+    assert megabytes == pytest.approx(100, abs=20)
+
+
+@pytest.mark.skipif(not STATUS.is_file(), reason="only Linux tells a process's memory")
+def test_a_failure_of_the_fresh_process_is_told():
+    with pytest.raises(OSError, match="memory of math:nothing failed: AttributeError"):
+        peak_memory("math:nothing", CPU)
