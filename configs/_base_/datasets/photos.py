@@ -14,6 +14,11 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type="LoadImage"),
+    # The paper: random affine and contrast. Not stated there (†): how far, and the flip.
+    dict(type="NumpyToPIL", to_rgb=True),
+    dict(type="torchvision/RandomAffine", degrees=0, translate=(0.03, 0.03)),
+    dict(type="torchvision/ColorJitter", contrast=0.25),
+    dict(type="PILToNumpy", to_bgr=True),
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(type="Resize", scale=(128, 128)),
     dict(type="PackInputs"),
@@ -25,7 +30,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
@@ -37,7 +42,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
