@@ -175,7 +175,7 @@ def test_processes_on_cpus_wrap_the_model_without_devices(config, monkeypatch):
         find_unused_parameters=True,
         device_ids=None,
     )
-    assert "SyncBuffersHook" in hook_types(cfg)
+    assert "BufferAgreementHook" in hook_types(cfg)
     cfg = training(*options, "model_wrapper_cfg.broadcast_buffers=True")
     assert cfg.model_wrapper_cfg.broadcast_buffers is True
     assert cfg.model_wrapper_cfg.device_ids is None

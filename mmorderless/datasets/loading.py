@@ -31,6 +31,9 @@ class LoadImage(LoadImageFromFile):
         ValueError: the file is not an image, or is truncated.
     """
 
+    missing_remedy = "check data_root and data_prefix, or remove the image from the annotation file"
+    damaged_remedy = "copy or download it again, or remove it from the annotation file"
+
     def __init__(
         self,
         color_type: str = "color",
@@ -63,10 +66,7 @@ class LoadImage(LoadImageFromFile):
         try:
             return fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
-            raise FileNotFoundError(
-                f"image {path} does not exist; check data_root and data_prefix, "
-                "or remove the image from the annotation file"
-            ) from None
+            raise FileNotFoundError(f"image {path} does not exist; {self.missing_remedy}") from None
 
     def _decode(self, content: bytes, path: str):
         if is_truncated_jpeg(content):
@@ -79,6 +79,6 @@ class LoadImage(LoadImageFromFile):
         if img is None:
             raise ValueError(
                 f"image {path} ({len(content)} bytes) is truncated or not an image; "
-                "copy or download it again, or remove it from the annotation file"
+                f"{self.damaged_remedy}"
             )
         return img

@@ -57,8 +57,8 @@ class SWAHook(Hook):
         ValueError: `begin` is negative, or `bn_batches` not positive.
     """
 
-    # Below SyncBuffersHook (50), which must find the raw statistics; above LoggerHook (60), which
-    # is to log the raw metrics, and CheckpointHook (90).
+    # Below BufferAgreementHook (50), which must find the raw statistics; above LoggerHook (60),
+    # which is to log the raw metrics, and CheckpointHook (90).
     priority = 55
 
     def __init__(self, begin: int = 0, bn_batches: int = 128, validate_raw: bool = False) -> None:
@@ -282,9 +282,11 @@ def estimate_batch_norm(
         layer.reset_running_stats()
     num_batches = min(max_batches, max(1, len(loader.sampler) // loader.batch_size))
     num_samples = num_batches * loader.batch_size * get_world_size()
-    update_bn_stats(FeatureExtractor(model), loader, num_samples, logger="current")
-    if is_main_process():
-        print(flush=True)  # its progress bar does not end its line
+    try:
+        update_bn_stats(FeatureExtractor(model), loader, num_samples, logger="current")
+    finally:
+        if is_main_process():
+            print(flush=True)  # its progress bar does not end its line
     estimates = {
         f"{name}.{buffer_name}": buffer.clone()
         for name, layer in layers.items()

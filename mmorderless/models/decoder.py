@@ -139,6 +139,8 @@ class AttentionLSTM(nn.Module):
         """
         return self._step(token, state, self._hidden_projection())
 
+    # torch.compile would unroll the loop, once for every number of steps; it gets the step alone.
+    @torch.compiler.disable(recursive=False)
     def rollout(
         self,
         grid: Tensor,
@@ -177,7 +179,7 @@ class AttentionLSTM(nn.Module):
         for t in range(num_steps):
             step_logits, state, attention = self._step(token, state, projection)
             emitted = step_logits.detach().argmax(1)
-            token = emitted if feed is None else feed[:, t]
+            token = emitted if feed is None else feed[:, t].contiguous()
             logits.append(step_logits)
             tokens.append(emitted)
             if return_attention and attention is not None:
@@ -218,4 +220,5 @@ class AttentionLSTM(nn.Module):
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, 1)
         cell = forget_gate.sigmoid() * state.cell + input_gate.sigmoid() * candidate.tanh()
         hidden = output_gate.sigmoid() * cell.tanh()
-        return self.classifier(hidden), state._replace(hidden=hidden, cell=cell), attention
+        state = DecoderState(hidden, cell, state.grid, state.keys)
+        return self.classifier(hidden), state, attention

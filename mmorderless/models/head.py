@@ -99,6 +99,8 @@ class OrderlessRNNHead(BaseModule):
         """Logits (B, T, C + 1) of a rollout that stops when every image has emitted END."""
         return self.decoder.rollout(self.pre_logits(feats), self.max_steps, until_end=True).logits
 
+    # torch.compile would trace this anew for every number of labels that an image can have.
+    @torch.compiler.disable(recursive=False)
     def loss(self, feats: Features, data_samples: list[DataSample]) -> dict:
         """Loss of a batch.
 
