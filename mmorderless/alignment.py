@@ -1,20 +1,27 @@
 """Align label sets with predicted sequences: MLA (Eq. 4) and PLA (Eq. 5), exact and batched.
 
-Letters: B images, C classes, T decoding steps, n_i labels of image i, N = the largest n_i.
-Tokens: see `vocabulary`; logits have C + 1 entries, END is the last.
+Letters: B images, C classes, T decoding steps, n_i labels of image i, N = the largest n_i,
+F = Σ n_i. Tokens: see `vocabulary`; logits have C + 1 entries, END is the last.
 
 Every step is used exactly once, so a step's log-partition cannot change which assignment is
-cheapest: all functions work on −logits, without a softmax. Nothing here is differentiated. A
-batch pays one copy to the host (costs and checks together) and at most one copy back; targets that
-are not on the device of the logits pay one more.
+cheapest: all functions work on −logits, without a softmax. Nothing here is differentiated.
+
+A batch is read once (`_read`), which on an accelerator is one copy to the host that holds all that
+follows needs, and the tokens go back in one copy. In between there are arrays of the F labels of
+all images, one after the other ("flat"), and no tensors: a handful of NumPy calls a batch, however
+many images it has. Up to five labels are assigned by trying all orders at once, as a product with
+the permutation matrices; SciPy solves the rare larger ones.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Union
+from functools import cache
+from itertools import permutations
+from typing import Optional, Union
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -25,85 +32,46 @@ from .vocabulary import IGNORE, Vocabulary
 LabelSets = Union[Sequence[Tensor], Tensor]
 """Per image a 1-D tensor of class indices, or a multi-hot tensor (B, C)."""
 
-Check = Callable[[np.ndarray], None]
-"""Raises a ValueError when a report, one image a row, calls for it."""
-
-NO_IMAGES = "no label sets: the batch is empty"
-_OUT_OF_RANGE, _DUPLICATE, _NOT_BINARY = 1, 2, 4  # bits of PackedLabels.faults
-_ABSENT = 2**52  # sorts behind every label, and survives the float64 that PyTorch pads with
+MOST_ENUMERATED = 5
+"""Blocks up to this size are solved by trying all orders (120); SciPy is faster beyond."""
 
 
 @dataclass(frozen=True)
-class PackedLabels:
-    """Label sets as tensors on the device of the logits.
+class _Sets:
+    """Label sets of a batch on the host, flat: image after image, ascending within an image.
 
     Args:
-        labels: class indices, ascending, clamped to the classes, shape (B, N).
-        present: which entries of `labels` are labels and not padding, shape (B, N).
-        num_labels: n_i, shape (B,); larger than N when a multi-hot row does not fit.
-        faults: bits of what is wrong with a set (range, duplicates), shape (B,).
+        labels: class indices, shape (F,).
+        image: which image each belongs to, shape (F,).
+        step: its place among its image's labels, 0 … n_i − 1, shape (F,).
+        counts: n_i, shape (B,).
+        starts: where each image's labels begin, shape (B,).
     """
 
-    labels: Tensor
-    present: Tensor
-    num_labels: Tensor
-    faults: Tensor
+    labels: np.ndarray
+    image: np.ndarray
+    step: np.ndarray
+    counts: np.ndarray
+    starts: np.ndarray
 
 
-def pack_labels(
-    targets: LabelSets, num_classes: int, num_steps: int, device: torch.device
-) -> PackedLabels:
-    """Sort and pad label sets, noting faults without waiting for the device.
-
-    Labels are sorted so that exact ties between costs do not depend on the order given.
+@dataclass(frozen=True)
+class _Batch:
+    """What the host needs to know of a batch.
 
     Args:
-        targets: B one-dimensional index tensors, or a multi-hot tensor (B, C) of 0 and 1.
-        num_classes: C.
-        num_steps: T, the steps available for the labels and END.
-        device: where the result lives.
-
-    Raises:
-        ValueError: the shape of `targets` is wrong, or a set given by indices does not fit.
+        sets: the label sets.
+        scores: logits by image, step and column, float32, shape (B, T', K).
+        columns: in which column of `scores` a label's logits are, shape (F,).
+        predicted: arg max of step t < n_i of each image, shape (F,); when it was asked for.
+        ranks: place of each label in a given order, shape (F,); when an order was given.
     """
-    if isinstance(targets, Tensor):
-        if targets.dim() != 2 or targets.shape[1] != num_classes:
-            raise ValueError(
-                f"multi-hot targets must have shape (B, {num_classes}), got "
-                f"{tuple(targets.shape)}; pass index sets as a list of 1-D tensors"
-            )
-        if len(targets) == 0:
-            raise ValueError(NO_IMAGES)
-        hot = targets if targets.device == device else to_device(targets, device)
-        positive = hot != 0
-        width = max(1, min(num_classes, num_steps - 1))
-        labels = positive.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices
-        num_labels = positive.sum(1)
-        present = torch.arange(width, device=device) < num_labels[:, None]  # (B, N)
-        faults = _NOT_BINARY * ((hot != 0) & (hot != 1)).any(1)
-        return PackedLabels(labels[:, :width], present, num_labels, faults)
 
-    if len(targets) == 0:
-        raise ValueError(NO_IMAGES)
-    for labels in targets:
-        if not isinstance(labels, Tensor) or labels.dim() != 1:
-            got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
-            raise ValueError(f"each label set must be a 1-D tensor of class indices, got {got}")
-        if len(labels) > 0 and labels.is_floating_point():
-            raise ValueError(f"class indices must be integers, got {labels.dtype}")
-    check_room(max(len(labels) for labels in targets), num_steps)
-    padded = pad_sequence([labels.long() for labels in targets], True, _ABSENT)
-    if padded.shape[1] == 0:  # one column of padding keeps every shape below non-empty
-        padded = padded.new_full((len(targets), 1), _ABSENT)
-    if padded.device != device:
-        padded = to_device(padded, device)
-    padded = padded.sort(dim=1).values  # (B, N)
-    present = padded != _ABSENT
-    wrong = present & ((padded < 0) | (padded >= num_classes))
-    twice = present[:, 1:] & (padded[:, 1:] == padded[:, :-1])
-    faults = _OUT_OF_RANGE * wrong.any(1) + _DUPLICATE * twice.any(1)
-    # A bad index would kill a CUDA context: clamp before any gather, raise after the copy.
-    return PackedLabels(padded.clamp(0, num_classes - 1), present, present.sum(1), faults)
+    sets: _Sets
+    scores: np.ndarray
+    columns: np.ndarray
+    predicted: Optional[np.ndarray]
+    ranks: Optional[np.ndarray]
 
 
 def check_room(num_labels: int, num_steps: int) -> None:
@@ -113,6 +81,9 @@ def check_room(num_labels: int, num_steps: int) -> None:
             f"cannot place {num_labels} labels in {num_steps} decoding steps; "
             f"raise max_steps to at least {num_labels + 1} (labels + END)"
         )
+
+
+# Public -----------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -130,8 +101,7 @@ def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
     Raises:
         ValueError: shapes do not match, or a cost that counts is not finite.
     """
-    present, report, check = _examine_costs(cost, num_labels)
-    return _solve(cost, num_labels, check, report).masked_fill(~present, -1)
+    return _align_costs(cost, num_labels, None)
 
 
 @torch.no_grad()
@@ -153,15 +123,7 @@ def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor
     Raises:
         ValueError: shapes do not match, or a cost that counts is not finite.
     """
-    present, report, check = _examine_costs(cost, num_labels)
-    if predicted_position.shape != present.shape:
-        raise ValueError(
-            f"predicted_position must have shape {tuple(present.shape)}, got "
-            f"{tuple(predicted_position.shape)}"
-        )
-    positions = torch.arange(cost.shape[1], device=cost.device)
-    hit = predicted_position[:, :, None] == positions  # (B, step, label)
-    return _align_around(cost, present, hit, check, report)
+    return _align_costs(cost, num_labels, predicted_position)
 
 
 @torch.no_grad()
@@ -179,9 +141,7 @@ def min_loss_targets(logits: Tensor, targets: LabelSets) -> Tensor:
         ValueError: a label is out of range or given twice, the labels do not fit into the steps,
             or a logit is not finite (the message names the image's place in the batch).
     """
-    batch = _Batch(logits, targets)
-    column = _solve(batch.cost(), batch.packed.num_labels, batch.check, batch.report())
-    return batch.tokens(batch.packed.labels.gather(1, column))
+    return _targets(logits, targets, _min_loss)
 
 
 @torch.no_grad()
@@ -201,12 +161,7 @@ def predicted_label_targets(logits: Tensor, targets: LabelSets) -> Tensor:
     Raises:
         ValueError: as `min_loss_targets`.
     """
-    batch = _Batch(logits, targets)
-    packed = batch.packed
-    predicted = batch.steps.argmax(2)  # (B, N)
-    hit = (predicted[:, :, None] == packed.labels[:, None, :]) & packed.present[:, None, :]
-    label_of_step = _align_around(batch.cost(), packed.present, hit, batch.check, batch.report())
-    return batch.tokens(packed.labels.gather(1, label_of_step.clamp(min=0)))
+    return _targets(logits, targets, _around_predictions, predict=True)
 
 
 @torch.no_grad()
@@ -224,159 +179,401 @@ def ordered_targets(logits: Tensor, targets: LabelSets, ranks: Tensor) -> Tensor
     Raises:
         ValueError: as `min_loss_targets`, or `ranks` is not of C classes.
     """
-    batch = _Batch(logits, targets)
-    packed, num_classes = batch.packed, batch.vocabulary.num_classes
-    if ranks.shape not in ((num_classes,), (len(logits), num_classes)):
-        raise ValueError(
-            f"the order ranks {ranks.shape[-1]} classes (shape {tuple(ranks.shape)}), the logits "
-            f"have {num_classes}; the head's num_classes and the dataset's classes disagree"
-        )
-    if ranks.device != logits.device:
-        ranks = to_device(ranks, logits.device)
-    ranks = ranks.expand(len(packed.labels), num_classes)
-    key = ranks.gather(1, packed.labels)
-    last = torch.finfo(key.dtype).max if key.is_floating_point() else torch.iinfo(key.dtype).max
-    order = key.masked_fill(~packed.present, last).argsort(dim=1, stable=True)
-    batch.check(to_host(batch.report()))
-    return batch.tokens(packed.labels.gather(1, order))
+    return _targets(logits, targets, _by_rank, ranks=ranks)
 
 
-class _Batch:
-    """Logits and label sets of one batch, with what the strategies share."""
-
-    def __init__(self, logits: Tensor, targets: LabelSets) -> None:
-        if logits.dim() != 3 or logits.shape[2] < 2:
-            raise ValueError(f"logits must have shape (B, T, C + 1), got {tuple(logits.shape)}")
-        if len(targets) != len(logits):
-            raise ValueError(f"got {len(targets)} label sets for {len(logits)} images of logits")
-        self.num_steps = logits.shape[1]
-        self.vocabulary = Vocabulary(logits.shape[2] - 1)
-        self.packed = pack_labels(
-            targets, self.vocabulary.num_classes, self.num_steps, logits.device
-        )
-        width = self.packed.labels.shape[1]
-        self.logits = logits.detach()[:, : width + 1]  # (B, ≤ N + 1, C + 1)
-        self.steps = self.logits[:, :width]  # (B, N, C + 1)
-
-    def cost(self) -> Tensor:
-        """Cost −logit of label j at step t, float32, shape (B, N, N)."""
-        labels = self.packed.labels
-        return -self.steps.gather(2, labels[:, None, :].expand(-1, labels.shape[1], -1)).float()
-
-    def report(self) -> Tensor:
-        """Per image n_i, the faults and the first step that is not finite, shape (B, 3)."""
-        # In float32, as everything below: a float64 beyond its range is not finite here.
-        finite = self.logits.float().isfinite().all(2)  # (B, ≤ N + 1)
-        first_bad = finite.to(torch.int64).cumprod(1).sum(1)
-        return torch.stack([self.packed.num_labels, self.packed.faults, first_bad], 1)
-
-    def check(self, report: np.ndarray) -> None:
-        """Raise the ValueError that the report calls for."""
-        num_labels, faults, first_bad = (report[:, k].astype(np.int64) for k in range(3))
-        most = int(num_labels.max())
-        if faults.any():
-            image = int(np.flatnonzero(faults)[0])
-            what = {
-                _OUT_OF_RANGE: f"holds an index outside 0 … {self.vocabulary.num_classes - 1}; "
-                "compare num_classes with the annotation file",
-                _DUPLICATE: "names a class twice; remove duplicates from the annotation file",
-                _NOT_BINARY: "is multi-hot with values other than 0 and 1; soft labels (Mixup, "
-                "CutMix) cannot be put into a sequence: set model.train_cfg=None",
-            }
-            bit = int(faults[image]) & -int(faults[image])
-            raise ValueError(f"the label set of image {image} of the batch {what[bit]}")
-        check_room(most, self.num_steps)
-        bad = np.flatnonzero(first_bad <= most)
-        if bad.size:
-            raise ValueError(
-                f"the logits of image {bad[0]} of the batch are not finite (first at step "
-                f"{first_bad[bad[0]]}); lower the learning rate, clip gradients, or use bf16 "
-                "instead of fp16"
-            )
-
-    def tokens(self, labels_of_steps: Tensor) -> Tensor:
-        """Write labels (B, N), END and IGNORE into targets, shape (B, T)."""
-        count = self.packed.num_labels[:, None]
-        step = torch.arange(self.num_steps, device=count.device)  # (T,)
-        tokens = torch.full_like(step.expand(len(count), -1), IGNORE)  # (B, T)
-        tokens[:, : labels_of_steps.shape[1]] = labels_of_steps
-        tokens = tokens.masked_fill(step == count, self.vocabulary.end)
-        return tokens.masked_fill(step > count, IGNORE)
+# Orders: which of the flat labels each flat step gets ---------------------------------------------
 
 
-def _align_around(
-    cost: Tensor, present: Tensor, hit: Tensor, check: Check, report: Tensor
-) -> Tensor:
-    """Pin hits at their first step and solve for what is left; label_of_step, shape (B, N)."""
-    hit = hit & present[:, :, None] & present[:, None, :]  # (B, step, label)
-    hit = hit & (hit.cumsum(1) == 1)
-    pinned_step, pinned_label = hit.any(2), hit.any(1)  # (B, N) each
-    free_step, free_label = present & ~pinned_step, present & ~pinned_label
-    num_free = free_step.sum(1)
-    # The pinned rows and columns are removed: the free ones move to the front, in order.
-    steps = (~free_step).to(torch.uint8).argsort(dim=1, stable=True)
-    labels = (~free_label).to(torch.uint8).argsort(dim=1, stable=True)
-    width = cost.shape[1]
-    rest = cost.gather(1, steps[:, :, None].expand(-1, -1, width))
-    rest = rest.gather(2, labels[:, None, :].expand(-1, width, -1))
-    column = _solve(rest, num_free, check, report)
-    assigned = labels.gather(1, column)
-    pinned = hit.to(torch.uint8).argmax(2).masked_fill(~pinned_step, -1).gather(1, steps)
-    is_free = torch.arange(width, device=cost.device) < num_free[:, None]
-    return torch.empty_like(steps).scatter_(1, steps, torch.where(is_free, assigned, pinned))
+def _min_loss(batch: _Batch) -> np.ndarray:
+    """Position of the label of each step, shape (F,): the least summed cost."""
+    everything = np.arange(len(batch.sets.labels))
+    return _assign(batch, everything, everything)
 
 
-def _solve(cost: Tensor, num_free: Tensor, check: Check, report: Tensor) -> Tensor:
-    """Solve the leading (num_free × num_free) block of every matrix.
+def _around_predictions(batch: _Batch) -> np.ndarray:
+    """Position of the label of each step, shape (F,): hits stay, the rest at least cost."""
+    sets = batch.sets
+    assert batch.predicted is not None
+    # Labels ascend within an image and images do: one search finds each prediction's label.
+    # (A prediction of −1, which is none, falls between two images.)
+    width = 2 + max(int(sets.labels.max(initial=0)), int(batch.predicted.max(initial=0)))
+    key = sets.image * width
+    labels = key + sets.labels
+    predicted = key + batch.predicted
+    position = np.searchsorted(labels, predicted)  # (F,), F where it is beyond all
+    hits = np.flatnonzero(labels.take(position, mode="clip") == predicted)
+    return _keep_first(batch, hits, position[hits])
+
+
+def _keep_first(batch: _Batch, steps: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Pin labels at the first step that predicts them and assign the rest.
 
     Args:
-        cost: shape (B, N, N).
-        num_free: size of each image's block, shape (B,).
-        check: called with the report on the host, before anything is solved.
-        report: per-image numbers that travel with the costs, shape (B, R).
+        batch: the batch.
+        steps: flat steps that predict a label of their image, ascending.
+        positions: which label, by its flat position.
+    """
+    first = np.full(len(batch.sets.labels), -1)  # (F,) step at which a label is pinned
+    first[positions[::-1]] = steps[::-1]  # the last that is written, the first step, stays
+    is_free = np.ones(len(first), bool)
+    pinned = first[first >= 0]
+    is_free[pinned] = False
+    order = np.empty_like(first)
+    order[first[first >= 0]] = np.flatnonzero(first >= 0)
+    free_steps, free_labels = np.flatnonzero(is_free), np.flatnonzero(first < 0)
+    if len(free_steps):
+        order[free_steps] = _assign(batch, free_steps, free_labels)
+    return order
+
+
+def _by_rank(batch: _Batch) -> np.ndarray:
+    """Position of the label of each step, shape (F,): by rank within each image."""
+    return np.lexsort((batch.ranks, batch.sets.image))
+
+
+def _assign(batch: _Batch, steps: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Assign free labels to free steps at the least summed cost −score, image by image.
+
+    Args:
+        batch: the batch.
+        steps: flat steps, ascending, shape (M,).
+        labels: flat positions of labels, ascending; as many of each image as there are steps.
 
     Returns:
-        Column of each row, shape (B, N); the identity outside the blocks.
+        The label of each of the steps, shape (M,).
     """
-    batch, width = cost.shape[:2]
-    columns = torch.arange(width, device=cost.device).expand(batch, width)
-    inside = columns < num_free[:, None]
-    cost = cost.float().masked_fill(~(inside[:, :, None] & inside[:, None, :]), 0)
-    # One copy for all: float32 holds every index and count below 2^24 exactly.
-    host = to_host(torch.cat([cost.flatten(1), num_free[:, None].float(), report.float()], 1))
-    area = width * width
-    check(host[:, area + 1 :])
-    sizes = host[:, area].astype(np.int64)
-    hard = np.flatnonzero(sizes > 1)
-    if hard.size == 0:
-        return columns
-    blocks = host[:, :area].reshape(batch, width, width)
-    solved = [linear_sum_assignment(blocks[i, :n, :n])[1] for i, n in zip(hard, sizes[hard])]
-    result = np.tile(np.arange(width), (batch, 1))
-    rows = np.arange(width) < sizes[hard, None]  # (hard images, N)
-    block = result[hard]
-    block[rows] = np.concatenate(solved)
-    result[hard] = block
-    return to_device(result, cost.device)
+    sets = batch.sets
+    image = sets.image[steps]
+    sizes = np.bincount(image, minlength=len(sets.counts))  # (B,)
+    ends = sizes.cumsum()
+    assigned = labels.copy()
+    num_steps, width = batch.scores.shape[1:]
+    rows = (image * num_steps + sets.step[steps]) * width  # (M,) into the flat scores
+    columns = batch.columns[labels]  # (M,)
+    scores = batch.scores.reshape(-1)
+
+    few = np.flatnonzero((sizes > 1) & (sizes <= MOST_ENUMERATED))
+    if len(few):
+        size, first = sizes[few], (ends - sizes)[few, None]
+        slots = np.arange(int(size.max()))
+        inside = slots < size[:, None]  # (images, most)
+        # Beyond a block any finite score will do: the orders that use it are barred, or all do.
+        at = (first + slots) * inside
+        block = scores[rows[at][:, :, None] + columns[at][:, None, :]].astype(np.float64)
+        orders, places, barred = _orders(len(slots))
+        summed = block.reshape(len(few), -1) @ places
+        summed += barred[size]
+        best = first + orders[summed.argmax(1)]  # (images, most)
+        assigned[at[inside]] = labels[best[inside]]
+
+    for i in np.flatnonzero(sizes > MOST_ENUMERATED).tolist():
+        here = slice(ends[i] - sizes[i], ends[i])
+        block = -scores[rows[here, None] + columns[here]]
+        assigned[here] = labels[here][linear_sum_assignment(block)[1]]
+    return assigned
 
 
-def _examine_costs(cost: Tensor, num_labels: Tensor) -> tuple[Tensor, Tensor, Check]:
-    """Check shapes; which steps count (B, N), the report and what checks it on the host."""
+@cache
+def _orders(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All orders of so many labels, for enumeration.
+
+    Returns:
+        The orders, shape (P, size); for each the matrix with ones where it puts a label, flattened
+        and transposed, shape (size², P); and by block size what bars the orders that move a label
+        outside the block: 0 or −∞, shape (size + 1, P).
+    """
+    orders = np.array(list(permutations(range(size))))  # (P, size)
+    places = np.zeros((len(orders), size, size))
+    places[np.arange(len(orders))[:, None], np.arange(size), orders] = 1
+    stays = np.cumprod((orders == np.arange(size))[:, ::-1], 1)[:, ::-1]  # from this slot on
+    barred = np.zeros((size + 1, len(orders)))
+    barred[:size] = np.where(stays.T, 0, -np.inf)
+    return orders, places.reshape(len(orders), -1).T.copy(), barred
+
+
+# Reading a batch --------------------------------------------------------------------------------
+
+
+def _targets(
+    logits: Tensor,
+    targets: LabelSets,
+    order: Callable[[_Batch], np.ndarray],
+    predict: bool = False,
+    ranks: Optional[Tensor] = None,
+) -> Tensor:
+    """Read a batch, put its labels in order and write the tokens, shape (B, T)."""
+    if logits.dim() != 3 or logits.shape[2] < 2:
+        raise ValueError(f"logits must have shape (B, T, C + 1), got {tuple(logits.shape)}")
+    if len(targets) != len(logits):
+        raise ValueError(f"got {len(targets)} label sets for {len(logits)} images of logits")
+    if len(targets) == 0:
+        raise ValueError("no label sets: the batch is empty")
+    num_images, num_steps, num_outputs = logits.shape
+    if ranks is not None and ranks.shape not in (
+        (num_outputs - 1,),
+        (num_images, num_outputs - 1),
+    ):
+        raise ValueError(
+            f"the order ranks {ranks.shape[-1]} classes (shape {tuple(ranks.shape)}), the logits "
+            f"have {num_outputs - 1}; the head's num_classes and the dataset's classes disagree"
+        )
+    read = _read_here if logits.device.type == "cpu" else _read_there
+    batch = read(logits.detach(), targets, predict, ranks)
+    sets = batch.sets
+    tokens = np.full((num_images, num_steps), IGNORE)
+    tokens[sets.image, sets.step] = sets.labels[order(batch)]
+    tokens[np.arange(num_images), sets.counts] = Vocabulary(num_outputs - 1).end
+    return to_device(tokens, logits.device)
+
+
+def _read_here(
+    logits: Tensor, targets: LabelSets, predict: bool, ranks: Optional[Tensor]
+) -> _Batch:
+    """Read a batch whose logits are in the host's memory."""
+    num_classes = logits.shape[2] - 1
+    scores = to_host(logits.float().contiguous())
+    if isinstance(targets, Tensor):
+        _check_multi_hot_shape(targets, num_classes)
+        hot = targets.cpu().numpy()
+        _check_binary(((hot != 0) & (hot != 1)).any(1))
+        image, labels = np.nonzero(hot)
+        counts = np.bincount(image, minlength=len(hot))
+    else:
+        labels, counts = _flatten(targets)
+    sets, _ = _sort_sets(labels, counts, num_classes, logits.shape[1])
+    _check_finite(scores, int(counts.max()))
+    predicted = scores[sets.image, sets.step].argmax(1) if predict else None
+    if ranks is not None:
+        ranks = ranks.cpu().expand(len(counts), num_classes).numpy()[sets.image, sets.labels]
+    return _Batch(sets, scores, sets.labels, predicted, ranks)
+
+
+def _read_there(
+    logits: Tensor, targets: LabelSets, predict: bool, ranks: Optional[Tensor]
+) -> _Batch:
+    """Read a batch whose logits are on an accelerator, in one copy.
+
+    The copy holds, as the bits of 32-bit integers, the labels' logits at the steps that can count,
+    the labels, and what else was asked for. Nothing here waits for the device before it.
+    """
+    num_steps, num_classes = logits.shape[1], logits.shape[2] - 1
+    device = logits.device
+    faulty = None
+    if isinstance(targets, Tensor):
+        _check_multi_hot_shape(targets, num_classes)
+        hot = targets if targets.device == device else to_device(targets, device)
+        width = max(1, min(num_classes, num_steps - 1))
+        positive = hot != 0
+        padded = positive.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices
+        padded = padded[:, :width]  # (B, N)
+        count = positive.sum(1, keepdim=True)  # (B, 1)
+        faulty = ((hot != 0) & (hot != 1)).any(1, keepdim=True)
+    else:
+        _check_index_sets(targets)
+        counts = np.array([wanted.numel() for wanted in targets])
+        check_room(int(counts.max()), num_steps)
+        width = max(1, int(counts.max()))
+        padded = pad_sequence([wanted.long() for wanted in targets], True)
+        padded = F.pad(padded, (0, width - padded.shape[1]))  # (B, N)
+        if padded.device != device:
+            padded = to_device(padded, device)
+    # A bad index would kill a CUDA context: clamp before any gather, raise after the copy.
+    safe = padded.clamp(0, num_classes - 1)
+    steps = logits[:, :width]
+    counted = logits[:, : width + 1].float()
+    if faulty is not None:
+        beyond = torch.arange(counted.shape[1], device=device) > count.max()
+        counted = counted.masked_fill(beyond[:, None], 0)
+    parts = {
+        "scores": steps.gather(2, safe[:, None, :].expand(-1, width, -1)).float().flatten(1),
+        "labels": padded.clamp(-1, num_classes),
+        "square": counted.square().sum((1, 2))[:, None],
+    }
+    if faulty is not None:
+        parts.update(count=count, faulty=faulty)
+    if predict:
+        parts["predicted"] = steps.argmax(2)
+    if ranks is not None:
+        if ranks.device != device:
+            ranks = to_device(ranks, device)
+        parts["ranks"] = ranks.expand(len(logits), num_classes).gather(1, safe).float()
+    host = _copy_at_once(parts)
+
+    if faulty is not None:
+        _check_binary(host["faulty"][:, 0] != 0)
+        counts = host["count"][:, 0]
+        check_room(int(counts.max()), num_steps)
+    image = np.repeat(np.arange(len(counts)), counts)
+    column = np.arange(len(image)) - np.repeat(counts.cumsum() - counts, counts)
+    sets, order = _sort_sets(host["labels"][image, column], counts, num_classes, num_steps)
+    if not np.isfinite(host["square"]).all():
+        _check_finite(to_host(logits.float()), int(counts.max()))  # it is too late to save a copy
+    scores = host["scores"].reshape(len(counts), width, width)
+    column = column[order]
+    predicted = host["predicted"][sets.image, sets.step] if predict else None
+    rank = host["ranks"][sets.image, column] if ranks is not None else None
+    return _Batch(sets, scores, column, predicted, rank)
+
+
+def _copy_at_once(parts: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Copy tensors (B, …) to the host together; floats as float32, the others as int64."""
+    bits = [
+        part.float().view(torch.int32) if part.is_floating_point() else part.int()
+        for part in parts.values()
+    ]
+    host = to_host(torch.cat(bits, 1))
+    ends = np.cumsum([part.shape[1] for part in bits])
+    pieces = np.split(host, ends[:-1], axis=1)
+    return {
+        name: piece.view(np.float32) if part.is_floating_point() else piece.astype(np.int64)
+        for (name, part), piece in zip(parts.items(), pieces)
+    }
+
+
+def _sort_sets(
+    labels: np.ndarray, counts: np.ndarray, num_classes: int, num_steps: int
+) -> tuple[_Sets, np.ndarray]:
+    """Check flat labels and sort them within each image.
+
+    Sorted labels make exact ties between costs independent of the order given.
+
+    Args:
+        labels: image after image, shape (F,).
+        counts: n_i, shape (B,).
+        num_classes: C.
+        num_steps: T.
+
+    Returns:
+        The sets, and where each of their labels was before, shape (F,).
+    """
+    check_room(int(counts.max()), num_steps)
+    starts = counts.cumsum() - counts
+    image = np.repeat(np.arange(len(counts)), counts)
+    order = np.arange(len(labels))
+    step = order - starts[image]
+    if len(labels) == 0:
+        return _Sets(labels, image, step, counts, starts), order
+    if labels.view(np.uint64).max() >= num_classes:  # as unsigned, negative ones are huge
+        wrong = image[(labels < 0) | (labels >= num_classes)][0]
+        raise _bad_set(
+            wrong,
+            f"holds an index outside 0 … {num_classes - 1}; compare num_classes with the "
+            "annotation file",
+        )
+    key = image * num_classes + labels
+    if not (key[1:] > key[:-1]).all():
+        order = key.argsort(kind="stable")
+        key, labels = key[order], labels[order]
+        twice = np.flatnonzero(key[1:] == key[:-1])
+        if len(twice):
+            raise _bad_set(
+                image[twice[0]], "names a class twice; remove duplicates from the annotation file"
+            )
+    return _Sets(labels, image, step, counts, starts), order
+
+
+def _bad_set(image: int, what: str) -> ValueError:
+    return ValueError(f"the label set of image {image} of the batch {what}")
+
+
+def _flatten(targets: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of all sets, shape (F,), and how many each has, shape (B,), on the host.
+
+    Raises:
+        ValueError: a set is not a 1-D tensor of integers.
+    """
+    try:
+        labels = torch.cat(tuple(targets))
+    except (TypeError, RuntimeError):
+        labels = None
+    if labels is None or labels.dim() != 1 or labels.is_floating_point():
+        _check_index_sets(targets)  # raises, unless only empty sets have a float type
+        labels = torch.cat([wanted.long() for wanted in targets])
+    counts = np.array([wanted.numel() for wanted in targets])
+    return labels.cpu().numpy().astype(np.int64, copy=False), counts
+
+
+def _check_index_sets(targets: Sequence[Tensor]) -> None:
+    """Raise a ValueError when a label set is not a 1-D tensor of integers."""
+    for labels in targets:
+        if not isinstance(labels, Tensor) or labels.dim() != 1:
+            got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
+            raise ValueError(f"each label set must be a 1-D tensor of class indices, got {got}")
+        if labels.is_floating_point() and len(labels) > 0:
+            raise ValueError(f"class indices must be integers, got {labels.dtype}")
+
+
+def _check_multi_hot_shape(targets: Tensor, num_classes: int) -> None:
+    if targets.dim() != 2 or targets.shape[1] != num_classes:
+        raise ValueError(
+            f"multi-hot targets must have shape (B, {num_classes}), got {tuple(targets.shape)}; "
+            "pass index sets as a list of 1-D tensors"
+        )
+
+
+def _check_binary(faulty: np.ndarray) -> None:
+    """Raise a ValueError when a multi-hot row (B,) has values other than 0 and 1."""
+    if faulty.any():
+        raise _bad_set(
+            np.flatnonzero(faulty)[0],
+            "is multi-hot with values other than 0 and 1; soft labels (Mixup, CutMix) cannot be "
+            "put into a sequence: set model.train_cfg=None",
+        )
+
+
+def _check_finite(scores: np.ndarray, most: int) -> None:
+    """Raise a ValueError when a logit of the first most + 1 steps is not finite.
+
+    All images are looked at up to the last step that any of them counts: a NaN there would reach
+    the gradient, although the image's own steps have ended.
+    """
+    counted = scores[:, : most + 1]
+    if np.isfinite(np.vdot(counted, counted)):  # one fast pass that any NaN or infinity spoils
+        return
+    bad = ~np.isfinite(counted).all(2)  # (B, most + 1)
+    if bad.any():  # else the squares were too large, not the logits
+        image = int(bad.any(1).argmax())
+        raise ValueError(
+            f"the logits of image {image} of the batch are not finite (first at step "
+            f"{int(bad[image].argmax())}); lower the learning rate, clip gradients, or use bf16 "
+            "instead of fp16"
+        )
+
+
+def _align_costs(cost: Tensor, num_labels: Tensor, predicted_position: Optional[Tensor]) -> Tensor:
+    """What `align_min_loss` and, with predictions, `align_predicted` return."""
     if cost.dim() != 3 or cost.shape[1] != cost.shape[2] or num_labels.shape != cost.shape[:1]:
         raise ValueError(
             f"cost must have shape (B, N, N) and num_labels (B,), got {tuple(cost.shape)} and "
             f"{tuple(num_labels.shape)}"
         )
+    if predicted_position is not None and predicted_position.shape != cost.shape[:2]:
+        raise ValueError(
+            f"predicted_position must have shape {tuple(cost.shape[:2])}, got "
+            f"{tuple(predicted_position.shape)}"
+        )
     width = cost.shape[1]
-    present = torch.arange(width, device=cost.device) < num_labels[:, None]
-    counts = present[:, :, None] & present[:, None, :]
-    finite = (cost.float().isfinite() | ~counts).all(2).all(1)
-
-    def check(report: np.ndarray) -> None:
-        if report[:, 0].max(initial=0) > width:
-            raise ValueError(f"num_labels must be at most {width}, got {int(report[:, 0].max())}")
-        bad = np.flatnonzero(report[:, 1] == 0)
-        if bad.size:
-            raise ValueError(f"a cost of image {bad[0]} of the batch is not finite")
-
-    return present, torch.stack([num_labels, finite], 1), check
+    parts = {"score": -cost.float().flatten(1), "count": num_labels[:, None]}
+    if predicted_position is not None:
+        parts["predicted"] = predicted_position
+    host = _copy_at_once(parts)
+    counts = host["count"][:, 0]
+    if counts.max(initial=0) > width:
+        raise ValueError(f"num_labels must be at most {width}, got {int(counts.max())}")
+    image = np.repeat(np.arange(len(counts)), counts)
+    starts = counts.cumsum() - counts
+    step = np.arange(len(image)) - starts[image]
+    inside = np.arange(width) < counts[:, None]  # (B, N)
+    inside = inside[:, :, None] & inside[:, None, :]
+    scores = np.where(inside, host["score"].reshape(len(counts), width, width), 0)
+    bad = ~np.isfinite(scores).all((1, 2))
+    if bad.any():
+        raise ValueError(f"a cost of image {bad.argmax()} of the batch is not finite")
+    sets = _Sets(step, image, step, counts, starts)
+    predicted = host["predicted"][image, step] if predicted_position is not None else None
+    batch = _Batch(sets, scores, step, predicted, None)
+    order = _min_loss(batch) if predicted is None else _around_predictions(batch)
+    label_of_step = np.full((len(counts), width), -1)
+    label_of_step[image, step] = step[order]
+    return to_device(label_of_step, cost.device)

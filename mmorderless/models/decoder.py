@@ -16,13 +16,18 @@ the part of the gates that depends on the hidden state is computed together with
 context gate.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..transfer import to_device, to_host
 from ..vocabulary import IGNORE, Vocabulary
+from .dropout import draw_mask, scale_of
+from .packed_rollout import PackedRollout, Weights, plan_steps
 
 
 class DecoderState(NamedTuple):
@@ -54,6 +59,26 @@ class Rollout(NamedTuple):
     logits: Tensor
     tokens: Tensor
     attention: Optional[Tensor]
+
+
+class StepWeights(NamedTuple):
+    """The decoder's weights as a step uses them.
+
+    Args:
+        hidden: all that is linear in h, stacked for one product: gates, query, context gate,
+            shape (4 H + A + D, H).
+        bias: of the same, shape (4 H + A + D,).
+        of_embedding: the gates' weights of the embedding, shape (4 H, E).
+        of_context: the gates' weights of the context, shape (4 H, D).
+        table: the embedding's part of the gates for every token, shape (C + 2, 4 H); None where
+            that is more work than it saves.
+    """
+
+    hidden: Tensor
+    bias: Tensor
+    of_embedding: Tensor
+    of_context: Tensor
+    table: Optional[Tensor]
 
 
 class AttentionLSTM(nn.Module):
@@ -122,8 +147,9 @@ class AttentionLSTM(nn.Module):
         hidden, cell = self.init_hidden(pooled), self.init_cell(pooled)
         if not self.attends:
             return DecoderState(hidden, cell, None, None)
-        dropped = F.dropout(grid, self.dropout, self.training)
-        return DecoderState(hidden, cell, dropped, self.key(dropped))
+        if self.training and self.dropout > 0:
+            grid = grid * draw_mask(grid, self.dropout) * scale_of(self.dropout)
+        return DecoderState(hidden, cell, grid, self.key(grid))
 
     def step(
         self, token: Tensor, state: DecoderState
@@ -137,10 +163,10 @@ class AttentionLSTM(nn.Module):
         Returns:
             Logits (B, C + 1), the new state, and the attention weights (B, L) or None.
         """
-        return self._step(token, state, self._hidden_projection())
+        return self._step(token, state, self._step_weights())
 
-    # torch.compile would unroll the loop, once for every number of steps; it gets the step alone.
-    @torch.compiler.disable(recursive=False)
+    # torch.compile would unroll the loop, once for every number of steps.
+    @torch.compiler.disable
     def rollout(
         self,
         grid: Tensor,
@@ -157,7 +183,9 @@ class AttentionLSTM(nn.Module):
         Args:
             grid: cells, shape (B, L, D).
             num_steps: T, the most steps to decode; END counts as one.
-            until_end: stop as soon as every image has emitted END.
+            until_end: stop as soon as every image has emitted END (on an accelerator up to three
+                steps later), and do not decode those that have when they are the most; their
+                tokens are END from there on, their logits 0.
             return_attention: keep the attention weights of every step.
             feed: tokens to feed back instead of the arg max (teacher forcing), shape (B, T); the
                 last is not used, and IGNORE stands for END.
@@ -169,54 +197,132 @@ class AttentionLSTM(nn.Module):
             raise ValueError(f"num_steps must be at least 1 (END is a step), got {num_steps}")
         if return_attention and not self.attends:
             raise ValueError("there is no attention to return: the decoder has attention_size=None")
-        state = self.init_state(grid)
-        projection = self._hidden_projection()
-        token = torch.full((len(grid),), self.vocabulary.start, device=grid.device)  # (B,)
-        ended = torch.zeros_like(token, dtype=torch.bool)
-        logits, tokens, weights = [], [], []
         if feed is not None:
             feed = torch.where(feed == IGNORE, self.vocabulary.end, feed)
+        state = self.init_state(grid)
+        weights = self._step_weights(use_table=len(grid) * num_steps)
+        token = torch.full((len(grid),), self.vocabulary.start, device=grid.device)  # (B,)
+        ended = torch.zeros_like(token, dtype=torch.bool)
+        images: Optional[Tensor] = None  # those that are still decoded, (R,); None: all
+        steps = []
+        # Each look at `ended` waits for an accelerator, so that it does not pay at every step.
+        look_every = 1 if grid.device.type == "cpu" else 4
         for t in range(num_steps):
-            step_logits, state, attention = self._step(token, state, projection)
-            emitted = step_logits.detach().argmax(1)
+            logits, state, attention = self._step(token, state, weights)
+            emitted = logits.detach().argmax(1)
+            steps.append((images, logits, emitted, attention if return_attention else None))
             token = emitted if feed is None else feed[:, t].contiguous()
-            logits.append(step_logits)
-            tokens.append(emitted)
-            if return_attention and attention is not None:
-                weights.append(attention)
-            if until_end:
-                ended = ended | (emitted == self.vocabulary.end)
-                if bool(ended.all()):
-                    break
-        return Rollout(
-            torch.stack(logits, 1),  # (B, T, C + 1)
-            torch.stack(tokens, 1),  # (B, T)
-            torch.stack(weights, 1) if weights else None,  # (B, T, L)
+            if not until_end:
+                continue
+            ended = ended | (emitted == self.vocabulary.end)
+            if (t + 1) % look_every:
+                continue
+            going = np.flatnonzero(~to_host(ended))
+            if len(going) == 0:
+                break
+            if 2 * len(going) <= len(ended) and feed is None:  # a copy of their cells pays
+                kept = to_device(going, grid.device)
+                images = kept if images is None else images[kept]
+                ended, token = ended[kept], token[kept]
+                state = DecoderState(*(None if part is None else part[kept] for part in state))
+        logits, tokens, weights_of_cells = self._collect(steps, len(grid))
+        return Rollout(logits, tokens, weights_of_cells)
+
+    # Its gradient is written out: there is nothing for torch.compile to trace.
+    @torch.compiler.disable
+    def rollout_counted(
+        self, grid: Tensor, lengths: Sequence[int], feed: Optional[Tensor] = None
+    ) -> Rollout:
+        """Decode each image for the steps that its loss counts: the rollout of training.
+
+        Args:
+            grid: cells, shape (B, L, D).
+            lengths: steps of each image, n_i + 1 each; T is the most.
+            feed: as in `rollout`.
+
+        Returns:
+            As `rollout`; steps beyond an image's length have logits 0 and the token END.
+        """
+        if feed is not None:
+            feed = torch.where(feed == IGNORE, self.vocabulary.end, feed)
+        weights = Weights(
+            *(self.init_hidden.weight, self.init_hidden.bias),
+            *(self.init_cell.weight, self.init_cell.bias),
+            self.embedding.weight,
+            *(self.lstm.weight_ih, self.lstm.weight_hh, self.lstm.bias_ih, self.lstm.bias_hh),
+            *(self.classifier.weight, self.classifier.bias),
+        )
+        if self.attends:
+            weights = weights._replace(
+                key=self.key.weight,
+                key_bias=self.key.bias,
+                query=self.query.weight,
+                energy=self.energy.weight,
+                gate=self.gate.weight,
+                gate_bias=self.gate.bias,
+            )
+        dropout = self.dropout if self.training else 0.0
+        plan = plan_steps(lengths, grid.device)
+        logits, tokens = PackedRollout.apply(grid, plan, feed, dropout, *weights)
+        return Rollout(logits, tokens, None)
+
+    def _collect(
+        self, steps: Sequence[tuple[Optional[Tensor], Tensor, Tensor, Optional[Tensor]]], batch: int
+    ) -> tuple[Tensor, Tensor, Optional[Tensor]]:
+        """Logits (B, T, C + 1), tokens (B, T) and attention (B, T, L) of steps that not every
+        image was decoded at: there the token is END, and the rest 0.
+        """
+
+        def spread(values: Tensor, images: Optional[Tensor], fill: int = 0) -> Tensor:
+            if images is None:
+                return values
+            full = values.new_full((batch, *values.shape[1:]), fill)
+            return full.index_copy(0, images, values)
+
+        end = self.vocabulary.end
+        logits = [spread(logits, images) for images, logits, _, _ in steps]
+        tokens = [spread(emitted, images, end) for images, _, emitted, _ in steps]
+        attention = [spread(cells, images) for images, _, _, cells in steps if cells is not None]
+        return (
+            torch.stack(logits, 1),
+            torch.stack(tokens, 1),
+            torch.stack(attention, 1) if attention else None,
         )
 
-    def _hidden_projection(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of all that is linear in the hidden state, stacked for one product."""
+    def _step_weights(self, use_table: int = 0) -> StepWeights:
+        """Arrange the weights so that a step needs few products.
+
+        Args:
+            use_table: how many tokens will be fed; with that many, or more, input tokens it is
+                cheaper to project the embeddings that occur than the whole table.
+        """
         weights, biases = [self.lstm.weight_hh], [self.lstm.bias_hh + self.lstm.bias_ih]
         if self.attends:
             weights += [self.query.weight, self.gate.weight]
             biases += [self.query.weight.new_zeros(self.query.out_features), self.gate.bias]
-        return torch.cat(weights), torch.cat(biases)
+        of_embedding = self.lstm.weight_ih[:, : self.embedding.embedding_dim]
+        table = None
+        if self.vocabulary.num_inputs <= use_table:
+            table = F.linear(self.embedding.weight, of_embedding)
+        of_context = self.lstm.weight_ih[:, self.embedding.embedding_dim :]
+        return StepWeights(torch.cat(weights), torch.cat(biases), of_embedding, of_context, table)
 
     def _step(
-        self, token: Tensor, state: DecoderState, projection: tuple[Tensor, Tensor]
+        self, token: Tensor, state: DecoderState, weights: StepWeights
     ) -> tuple[Tensor, DecoderState, Optional[Tensor]]:
-        projected = F.linear(state.hidden, *projection)
-        inputs, attention = self.embedding(token), None
+        projected, attention = F.linear(state.hidden, weights.hidden, weights.bias), None
+        if weights.table is None:
+            gates = F.linear(self.embedding(token), weights.of_embedding)
+        else:
+            gates = weights.table[token]
+        gates = gates + projected[:, : 4 * self.lstm.hidden_size]  # (B, 4 H), as in nn.LSTMCell
         if state.keys is not None and state.grid is not None:
             sizes = [4 * self.lstm.hidden_size, state.keys.shape[2], state.grid.shape[2]]
-            gates, query, context_gate = projected.split(sizes, 1)
+            _, query, context_gate = projected.split(sizes, 1)
             energy = self.energy((state.keys + query[:, None]).relu()).squeeze(2)  # (B, L)
             attention = energy.softmax(1)
             context = torch.bmm(attention.to(state.grid.dtype)[:, None], state.grid)[:, 0]  # (B, D)
-            inputs = torch.cat([inputs, context * context_gate.sigmoid()], 1)
-        else:
-            gates = projected
-        gates = gates + F.linear(inputs, self.lstm.weight_ih)  # (B, 4 H), as in nn.LSTMCell
+            gates = gates + F.linear(context * context_gate.sigmoid(), weights.of_context)
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, 1)
         cell = forget_gate.sigmoid() * state.cell + input_gate.sigmoid() * candidate.tanh()
         hidden = output_gate.sigmoid() * cell.tanh()

@@ -122,13 +122,14 @@ class OrderlessRNNHead(BaseModule):
         # Mixup and CutMix leave gt_label as it is and change gt_score, which the loss then refuses.
         soft = all("gt_score" in sample for sample in data_samples)
         targets = torch.stack([sample.gt_score for sample in data_samples]) if soft else labels
+        lengths = [len(label_set) + 1 for label_set in labels]  # END is a step
         if self.feed == "own":
-            logits = self.decoder.rollout(grid, longest + 1).logits
+            logits = self.decoder.rollout_counted(grid, lengths).logits
             return dict(loss=self.loss_module(logits, targets))
         # The order is known before anything is predicted; it is drawn once, if it is random.
         blank = grid.new_zeros(len(grid), longest + 1, self.num_classes + 1)
         tokens = self.loss_module.align(blank, targets)
-        logits = self.decoder.rollout(grid, longest + 1, feed=tokens).logits
+        logits = self.decoder.rollout_counted(grid, lengths, feed=tokens).logits
         return dict(loss=self.loss_module.of_tokens(logits, tokens))
 
     def predict(

@@ -6,7 +6,6 @@ from mmpretrain.structures import DataSample, MultiTaskDataSample
 
 from mmorderless.models.head import OrderlessRNNHead
 from mmorderless.models.losses import STRATEGIES, FixedOrderLoss
-from mmorderless.vocabulary import IGNORE
 
 C, D = 6, 8
 HEAD = dict(num_classes=C, in_channels=D, max_steps=5, hidden_size=16, embed_size=4)
@@ -208,19 +207,23 @@ def test_teacher_forcing_feeds_the_true_label_of_the_step_before(strategy, monke
     head = make(strategy=strategy, feed="target", dropout=0.0)
     head.loss_module.set_training_labels(list("fedcba"), [6, 5, 4, 3, 2, 1])
     fed = []
-    step = head.decoder._step
-    monkeypatch.setattr(
-        head.decoder, "_step", lambda token, *x: fed.append(token) or step(token, *x)
-    )
+    rollout = head.decoder.rollout_counted
+
+    def watched(grid, lengths, feed=None):
+        fed.append(feed)
+        return rollout(grid, lengths, feed)
+
+    monkeypatch.setattr(head.decoder, "rollout_counted", watched)
     seen = []
     of_tokens = head.loss_module.of_tokens
     monkeypatch.setattr(
         head.loss_module, "of_tokens", lambda x, tokens: seen.append(tokens) or of_tokens(x, tokens)
     )
     loss = head.loss(FEATS, samples(*TRUTH))["loss"]
-    fed, tokens = torch.stack(fed, 1), seen[0]
-    assert fed[:, 0].tolist() == [C + 1] * 3  # START
-    assert torch.equal(fed[:, 1:], tokens[:, :-1].masked_fill(tokens[:, :-1] == IGNORE, C))
+    tokens = seen[0]
+    assert torch.equal(fed[0], tokens)
+    plain = head.decoder.rollout(head.pre_logits(FEATS), tokens.shape[1], feed=tokens).logits
+    torch.testing.assert_close(loss, of_tokens(plain, tokens))
     assert sorted(tokens[0, :3].tolist()) == TRUTH[0]
     loss.backward()
     assert all(p.grad is not None for p in head.parameters())
