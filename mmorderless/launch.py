@@ -280,6 +280,9 @@ def _set_cpu_wrapper(cfg: Config) -> None:
 def last_checkpoint(work_dir: str | Path) -> str | None:
     """Return the path of a training's last checkpoint, None before there is one.
 
+    A process that is killed while it writes leaves a part of a file (mmengine writes the best
+    epoch's checkpoint a second time); then it is the newest whole one.
+
     Args:
         work_dir: the training's folder, which may have been moved since.
 
@@ -290,13 +293,19 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     if not pointer.is_file():
         return None
     named = Path(pointer.read_text().strip())
-    moved = Path(work_dir, named.name)
-    for path in (named, moved):
-        if path.is_file():
+    last = named if named.is_file() else Path(work_dir, named.name)
+    if not last.is_file():
+        raise FileNotFoundError(
+            f"{pointer} names {named}, which is gone; name another with --resume CHECKPOINT"
+        )
+    if zipfile.is_zipfile(last):
+        return str(last)
+    saved = [path for path in last.parent.glob("*.pth") if re.fullmatch(r"\w+?_\d+", path.stem)]
+    for path in sorted(saved, key=lambda path: int(path.stem.rpartition("_")[2]), reverse=True):
+        if not path.stem.startswith("best_") and zipfile.is_zipfile(path):
+            print(f"{last} is damaged: writing it broke off; taking {path} instead", flush=True)
             return str(path)
-    raise FileNotFoundError(
-        f"{pointer} names {named}, which is gone; name another with --resume CHECKPOINT"
-    )
+    return str(last)  # `existing_checkpoint` says what is wrong with it
 
 
 def _set_resume(cfg: Config, resume: str) -> None:
