@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Optional
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from .dropout import draw_mask, scale_of
 
@@ -137,6 +138,7 @@ class PackedRollout(Function):
         return logits, tokens
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_logits: Tensor, grad_tokens: Tensor) -> tuple:
         """Backpropagate through time."""
         parameters = ctx.saved_tensors[: ctx.num_parameters]
