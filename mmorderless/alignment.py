@@ -229,6 +229,7 @@ def _keep_first(batch: _Batch, steps: np.ndarray, positions: np.ndarray) -> np.n
 
 def _by_rank(batch: _Batch) -> np.ndarray:
     """Position of the label of each step, shape (F,): by rank within each image."""
+    assert batch.ranks is not None
     return np.lexsort((batch.ranks, batch.sets.image))
 
 
@@ -344,9 +345,10 @@ def _read_here(
     sets, _ = _sort_sets(labels, counts, num_classes, logits.shape[1])
     _check_finite(scores, int(counts.max()))
     predicted = scores[sets.image, sets.step].argmax(1) if predict else None
+    rank = None
     if ranks is not None:
-        ranks = ranks.cpu().expand(len(counts), num_classes).numpy()[sets.image, sets.labels]
-    return _Batch(sets, scores, sets.labels, predicted, ranks)
+        rank = ranks.cpu().expand(len(counts), num_classes).numpy()[sets.image, sets.labels]
+    return _Batch(sets, scores, sets.labels, predicted, rank)
 
 
 def _read_there(
