@@ -87,6 +87,18 @@ def check_room(num_labels: int, num_steps: int) -> None:
 
 
 @torch.no_grad()
+def check_finite(logits: Tensor, num_labels: int) -> None:
+    """Raise a ValueError when a logit that the loss may count is not finite.
+
+    Args:
+        logits: shape (B, T, C + 1).
+        num_labels: the largest n_i; steps after n_i + 1 are ignored.
+    """
+    if logits.device.type == "cpu" or to_host(logits.isfinite().all()[None])[0] == 0:
+        _check_finite(to_host(logits.float()), num_labels)
+
+
+@torch.no_grad()
 def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
     """Assign labels to steps so that the summed cost is least (MLA, Eq. 4).
 

@@ -13,11 +13,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 
 from .launch import existing_checkpoint, last_checkpoint, read_config, training_parser
 
@@ -135,11 +136,23 @@ def read_stages(argv: Sequence[str] | None = None) -> tuple[list[Stage], argpars
             "--work-dir, and names of configs, without any of ,()[]"
         )
     own_options = options_by_stage(args.stage_options, len(names))
-    stages = [
-        read_stage(config, work_dir / name, flags, args.cfg_options + own_options[i], i > 0)
-        for i, (config, name) in enumerate(zip(args.configs, names))
-    ]
+    processes = number_of_processes(args)
+    stages = []
+    for i, (config, name) in enumerate(zip(args.configs, names)):
+        options = args.cfg_options + own_options[i]
+        stage = read_stage(config, work_dir / name, flags, options, has_start=i > 0)
+        # The batch is that of one process, so that their number changes the training.
+        stages.append(replace(stage, settings=stage.settings | {"processes": processes}))
     return stages, args
+
+
+def number_of_processes(args: argparse.Namespace) -> int:
+    """Return how many processes train a stage, by the options and, as the launchers, by GPUS and
+    NNODES.
+    """
+    if args.slurm is not None:
+        return int(os.environ.get("GPUS", 8))
+    return int(args.nproc or 1) * int(os.environ.get("NNODES", 1))
 
 
 def options_by_stage(given: Sequence[Sequence[str]], num_stages: int) -> list[list[str]]:
@@ -150,7 +163,7 @@ def options_by_stage(given: Sequence[Sequence[str]], num_stages: int) -> list[li
     """
     options: list[list[str]] = [[] for _ in range(num_stages)]
     for number, *words in given:
-        if not (number.isdigit() and 1 <= int(number) <= num_stages):
+        if not (number.isdigit() and 1 <= int(number) <= num_stages and words):
             raise ValueError(
                 f"--stage-options expects the number of a stage (1 to {num_stages}) and "
                 f"KEY=VALUE, got {shlex.join([number, *words])}"
@@ -250,7 +263,12 @@ def read_record(stage: Stage) -> dict[str, Any] | None:
                 "choose another --work-dir"
             )
         return None
-    record = json.loads(file.read_text())
+    try:
+        record = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{file} is damaged ({error}); remove {stage.folder} to train this stage anew"
+        ) from error
     return record if started or record["checkpoint"] else None
 
 
@@ -350,6 +368,9 @@ def find_checkpoint(stage: Stage) -> str:
         path = os.path.normpath(stage.folder / os.path.relpath(found, stage.folder))
         return existing_checkpoint(path)
     best = sorted(map(str, stage.folder.glob("best_*.pth")))
+    noted = noted_best(stage)
+    if noted in best:
+        return existing_checkpoint(noted)
     if not best:
         raise FileNotFoundError(
             f"there is no best_*.pth in {stage.folder} to hand over; validate within the training "
@@ -361,6 +382,19 @@ def find_checkpoint(stage: Stage) -> str:
             "the others"
         )
     return existing_checkpoint(best[0])
+
+
+def noted_best(stage: Stage) -> str | None:
+    """Return the best checkpoint by the notes of the last one, in the stage's folder.
+
+    A folder that was moved in the middle of a training may hold an earlier best one, too.
+    """
+    last = last_checkpoint(stage.folder)
+    if last is None:
+        return None
+    notes = CheckpointLoader.load_checkpoint(last, map_location="cpu", logger=None)
+    best = notes.get("message_hub", {}).get("runtime_info", {}).get("best_ckpt")
+    return best and str(stage.folder / Path(best).name)
 
 
 # Training ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..alignment import check_room
+from ..alignment import check_finite, check_room
 from .decoder import AttentionLSTM
 from .emission import Emission, read_rollout
 from .features import as_grid
@@ -130,6 +130,7 @@ class OrderlessRNNHead(BaseModule):
         blank = grid.new_zeros(len(grid), longest + 1, self.num_classes + 1)
         tokens = self.loss_module.align(blank, targets)
         logits = self.decoder.rollout_counted(grid, lengths, feed=tokens).logits
+        check_finite(logits, longest)  # which aligning to the prediction does by the way
         return dict(loss=self.loss_module.of_tokens(logits, tokens))
 
     def predict(
