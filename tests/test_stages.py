@@ -126,6 +126,43 @@ def test_folder_of_all_stages_may_be_moved(folder, trainer):
     assert trainer.trained() == ["fine"]
 
 
+def test_the_last_checkpoint_says_which_best_one_is_handed_over(folder, trainer, monkeypatch):
+    """A folder that was moved in mid-stage keeps an earlier best checkpoint, too."""
+
+    def leave_both(command):
+        trainer(command)
+        stage = Path(command[command.index("--work-dir") + 1])
+        torch.save({}, stage / "best_set_OF1_epoch_1.pth")
+        notes = {"best_ckpt": "/before/the/move/best_set_OF1_epoch_3.pth"}
+        torch.save({"message_hub": {"runtime_info": notes}}, stage / "epoch_4.pth")
+        return 0
+
+    monkeypatch.setattr(stages, "run", leave_both)
+    assert train("--work-dir", "w") == 0
+    assert trainer.calls[1][-1] == "load_from=w/bce/best_set_OF1_epoch_3.pth"
+
+
+def test_a_record_that_is_damaged_is_named(folder, trainer):
+    trainer.fails = {"bce": 1}
+    train("--work-dir", "w")
+    Path("w/bce/stage.json").write_text("")
+    with pytest.raises(ValueError, match=r"w/bce/stage\.json is damaged .*; remove w/bce to train"):
+        train("--work-dir", "w")
+
+
+@pytest.mark.parametrize(
+    "options, gpus",
+    [(["--nproc", "8"], None), (["--slurm", "part"], "8"), (["--slurm", "part"], None)],
+)
+def test_another_number_of_processes_is_refused(folder, trainer, monkeypatch, options, gpus):
+    trainer.fails = {"bce": 1}
+    train("--work-dir", "w")
+    if gpus:
+        monkeypatch.setenv("GPUS", gpus)
+    with pytest.raises(ValueError, match=r"w/bce was trained with .* \(processes: 1 → 8\)"):
+        train("--work-dir", "w", *options)
+
+
 def test_options_of_one_stage(folder, trainer):
     own = ("--stage-options", "2", "a=1", "b=2", "--stage-options", "1", "load_from=x y.pth")
     assert train(*own, "--stage-options", "2", "b=3", "--cfg-options", "c=4") == 0
@@ -234,6 +271,7 @@ def test_last_checkpoint_must_have_been_written(folder, trainer):
         (["--nproc", "0"], "--nproc must be a positive number of processes, got 0"),
         (["--stage-options", "4", "a=1"], r"number of a stage \(1 to 3\) and KEY=VALUE, got 4 a=1"),
         (["--stage-options", "a=1"], r"number of a stage \(1 to 3\) and KEY=VALUE, got a=1"),
+        (["--stage-options", "2"], r"number of a stage \(1 to 3\) and KEY=VALUE, got 2"),
         (["--resume", "x.pth"], "every stage gets its --resume from tools/train_stages.py"),
         (["--launcher", "slurm"], "every stage gets its --launcher from"),
         (
