@@ -1,6 +1,7 @@
-"""BCE, EfficientNet-Lite0, your photos at 128×128, end to end.
+"""Stage 1 of 3, the BCE encoder: EfficientNet-Lite0, your photos at 128×128.
 
 python tools/train.py configs/bce_lite0_photos.py
+All stages by one command: README.md.
 Elsewhere than data/photos: --cfg-options train_dataloader.dataset.data_root=DIR
 val_dataloader.dataset.data_root=DIR test_dataloader.dataset.data_root=DIR
 """

@@ -1,6 +1,7 @@
-"""BCE encoder, ResNet-101, COCO 2014, 288×288.
+"""Stage 1 of 3, the BCE encoder: ResNet-101, COCO 2014, 288×288.
 
-Paper: gives no number for this setting. Here: not run (no GPU, no full COCO).
+Paper: gives no number for this stage. Here: not run (no GPU, no full COCO).
+Hardware: one GPU; memory and time not measured. All stages by one command: README.md.
 python tools/train.py configs/bce_resnet101_coco.py
 """
 

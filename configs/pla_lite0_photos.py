@@ -1,13 +1,12 @@
-"""PLA, EfficientNet-Lite0, your photos at 128×128, end to end.
+"""Stage 2 of 3, PLA, encoder and decoder: EfficientNet-Lite0, your photos.
 
-python tools/train.py configs/pla_lite0_photos.py
-Elsewhere than data/photos: --cfg-options train_dataloader.dataset.data_root=DIR
-val_dataloader.dataset.data_root=DIR test_dataloader.dataset.data_root=DIR
+python tools/train.py configs/pla_lite0_photos.py --cfg-options load_from=FILE
+FILE: work_dirs/bce_lite0_photos/best_set_OF1_epoch_N.pth, the best BCE encoder.
+Elsewhere than data/photos: the options of bce_lite0_photos.py.
 """
 
 _base_ = [
     "_base_/models/orderless_lite0.py",
     "_base_/datasets/photos.py",
-    "_base_/schedules/adam.py",
-    "_base_/default_runtime.py",
+    "_base_/schedules/swa.py",
 ]

@@ -87,6 +87,18 @@ def check_room(num_labels: int, num_steps: int) -> None:
 
 
 @torch.no_grad()
+def check_finite(logits: Tensor, num_labels: int) -> None:
+    """Raise a ValueError when a logit that the loss may count is not finite.
+
+    Args:
+        logits: shape (B, T, C + 1).
+        num_labels: the largest n_i; steps after n_i + 1 are ignored.
+    """
+    if logits.device.type == "cpu" or to_host(logits.isfinite().all()[None])[0] == 0:
+        _check_finite(to_host(logits.float()), num_labels)
+
+
+@torch.no_grad()
 def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
     """Assign labels to steps so that the summed cost is least (MLA, Eq. 4).
 
@@ -229,6 +241,7 @@ def _keep_first(batch: _Batch, steps: np.ndarray, positions: np.ndarray) -> np.n
 
 def _by_rank(batch: _Batch) -> np.ndarray:
     """Position of the label of each step, shape (F,): by rank within each image."""
+    assert batch.ranks is not None
     return np.lexsort((batch.ranks, batch.sets.image))
 
 
@@ -344,9 +357,10 @@ def _read_here(
     sets, _ = _sort_sets(labels, counts, num_classes, logits.shape[1])
     _check_finite(scores, int(counts.max()))
     predicted = scores[sets.image, sets.step].argmax(1) if predict else None
+    rank = None
     if ranks is not None:
-        ranks = ranks.cpu().expand(len(counts), num_classes).numpy()[sets.image, sets.labels]
-    return _Batch(sets, scores, sets.labels, predicted, ranks)
+        rank = ranks.cpu().expand(len(counts), num_classes).numpy()[sets.image, sets.labels]
+    return _Batch(sets, scores, sets.labels, predicted, rank)
 
 
 def _read_there(

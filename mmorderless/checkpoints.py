@@ -80,7 +80,7 @@ def load_all_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     pretrained = []
     for part_name, part in model.named_children():
         prefix = f"{part_name}."
-        if is_pretrained(part) and not any(name.startswith(prefix) for name in weights):
+        if pretrained_sources(part) and not any(name.startswith(prefix) for name in weights):
             initialise_quietly(part)
             pretrained.append(prefix)
     try:
@@ -104,15 +104,15 @@ def load_all_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         )
 
 
-def is_pretrained(part: nn.Module) -> bool:
-    """Tell whether a module's config names the pretrained weights it starts from.
+def pretrained_sources(part: nn.Module) -> list[str]:
+    """Return the pretrained weights that a module's config starts from, usually none or one.
 
     Args:
         part: a module; only mmengine's have such a config, `init_cfg`.
     """
     init_cfg = getattr(part, "init_cfg", None) or []
     init_cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg]
-    return any(cfg["type"] == "Pretrained" for cfg in init_cfgs)
+    return [cfg["checkpoint"] for cfg in init_cfgs if cfg["type"] == "Pretrained"]
 
 
 def initialise_quietly(part: BaseModule) -> None:

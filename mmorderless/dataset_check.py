@@ -1,6 +1,7 @@
 """Looks at the datasets of a config: what is in them, and everything that is wrong with them."""
 
 import argparse
+import copy
 import os
 import sys
 import textwrap
@@ -13,16 +14,18 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
-from mmengine.utils import ProgressBar
+from mmpretrain.datasets import KFoldDataset
 from mmpretrain.registry import DATASETS
 
 from . import datasets as _datasets  # noqa: F401  (registers)
 from .analysis.statistics import flatten_labels
+from .dataset_configs import nested_datasets
 from .datasets.checks import Published, check_labels, collect_faults, repeated_items
 from .datasets.loading import LoadImage
 from .errors import error_line, is_user_error
 from .hooks.class_names_match_hook import compare_names
 from .launch import add_config_options, read_config
+from .progress import progress_bar
 
 SPLITS = ("train", "val", "test")
 REPEATING_WRAPPERS = ("RepeatDataset", "ClassBalancedDataset")
@@ -47,6 +50,7 @@ class Split:
         labels: label set of each example; wrong labels are left out.
         dropped: how many examples the dataset left out, by reason.
         published: what the owners say of the split.
+        part: whether it is one of the parts of a dataset that was divided (`val_split`).
         problems: what is wrong, by kind.
     """
 
@@ -58,6 +62,7 @@ class Split:
     labels: list[list[int]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
     published: Published | None = None
+    part: bool = False
     problems: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, problems: Sequence[str]) -> None:
@@ -102,10 +107,12 @@ def read_split(name: str, config: ConfigDict) -> Split:
         name: of the split.
         config: of its dataset.
     """
-    split = Split(name, config.type)
+    *wrappers, whole_config = nested_datasets(copy.deepcopy(config))
+    whole_config.pop("lazy_init", None)
+    split = Split(name, whole_config.type)
     with collect_faults() as faults:
         try:
-            dataset = DATASETS.build({**config, "lazy_init": False})
+            dataset = DATASETS.build(wrappers[0] if wrappers else whole_config)
             records = [dataset.get_data_info(i) for i in range(len(dataset))]
         except Exception as error:
             if not is_user_error(error):
@@ -113,8 +120,13 @@ def read_split(name: str, config: ConfigDict) -> Split:
             split.add("dataset", [*faults, error_line(error)])
             return split
     split.classes = dataset.metainfo.get("classes")
-    split.dropped = getattr(dataset, "dropped", {})
-    split.published = getattr(dataset, "published", None)
+    whole = dataset
+    split.part = isinstance(dataset, KFoldDataset)
+    if split.part:
+        whole, parts = dataset.dataset, dataset.num_splits
+        split.dataset += f", {1 if dataset.test_mode else parts - 1} of {parts} parts"
+    split.dropped = getattr(whole, "dropped", {})
+    split.published = getattr(whole, "published", None)
     fill(split, records)
     split.add("annotation", faults)
     return split
@@ -159,8 +171,13 @@ def compare_splits(splits: Sequence[Split]) -> None:
     for first, second in combinations(splits, 2):
         if not first.images or not second.images:
             continue
-        taken = {os.path.abspath(path) for path in first.images}
-        shared = [path for path in second.images if os.path.abspath(path) in taken]
+        # A dataset is divided by examples: several of one image (persons) may be in both parts.
+        of_first, of_second = (
+            split.examples if first.part and second.part else split.images
+            for split in (first, second)
+        )
+        taken = {os.path.abspath(path) for path in of_first}
+        shared = [path for path in of_second if os.path.abspath(path) in taken]
         second.add("image in two splits", [f"{path} is in {first.name} too" for path in shared])
         try:
             compare_names(first.classes, second.classes, f"split {second.name}")
@@ -171,7 +188,7 @@ def compare_splits(splits: Sequence[Split]) -> None:
 def compare_published(split: Split) -> str | None:
     """Compare a split with what its owners say.
 
-    Below nine tenths of the images it counts as a part, which is no problem.
+    Below nine tenths of the images, or divided, it counts as a part, which is no problem.
 
     Returns:
         How it compares, or None where nothing is known.
@@ -180,7 +197,7 @@ def compare_published(split: Split) -> str | None:
     if published is None:
         return None
     found = len(split.images) + sum(split.dropped.values())
-    if found < WHOLE_SHARE * published.images:
+    if split.part or found < WHOLE_SHARE * published.images:
         return f"a part of {published.name}, which has {published.images:,} images"
     tolerance = published.images // 100 if published.about else 0
     sizes = [len(labels) for labels in split.labels]
@@ -229,17 +246,15 @@ def check_files(splits: Sequence[Split], decode: bool, workers: int) -> None:
     if not paths:
         return
     print("decoding images" if decode else "opening images", flush=True)
-    progress = ProgressBar(len(paths), file=sys.stdout)
     step = max(1, len(paths) // 100)
     problems = {}
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, progress_bar(len(paths)) as progress:
         found = pool.map(image_problem if decode else file_problem, paths)
         for done, (path, problem) in enumerate(zip(paths, found), start=1):
             if problem is not None:
                 problems[path] = problem
             if done % step == 0 or done == len(paths):
                 progress.update(done - progress.completed)
-    print(flush=True)
     for split in splits:
         split.add("image files", [problems[path] for path in split.images if path in problems])
 
@@ -264,7 +279,8 @@ def describe(split: Split, comparison: str | None) -> str:
         f"  images: {len(sizes):,}{boxes}",
         f"  labels: {sizes.sum():,} ({sizes.mean():.2f} per image, at most {sizes.max()})",
     ]
-    lines += [f"  dropped: {number:,} {reason}" for reason, number in split.dropped.items()]
+    dropped = "dropped before it was divided" if split.part else "dropped"
+    lines += [f"  {dropped}: {number:,} {reason}" for reason, number in split.dropped.items()]
     if comparison is not None:
         lines.append(f"  {comparison}")
     lines.append("  labels per image:")

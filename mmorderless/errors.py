@@ -103,8 +103,16 @@ def error_line(error: BaseException) -> str:
     elif isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     elif isinstance(error, KeyError) and " " not in text:
-        text = f"missing key {text!r}"
+        text = f"missing key {text!r}{_place(error)}"
     return " ".join(text.split()) or type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    """Where the host missed a key, which is all that tells what the key is for."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not _HOST_CODE.search(Path(frames[-1].filename).as_posix()):
+        return ""
+    return f" ({Path(frames[-1].filename).name}, {frames[-1].name.strip('_')})"
 
 
 def _text(error: BaseException) -> str:

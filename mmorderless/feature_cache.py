@@ -5,7 +5,6 @@ import copy
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,15 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
-from mmengine.utils import ProgressBar
 from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from .checkpoints import initialise_quietly, is_pretrained, load_all_weights, weights_of
+from .checkpoints import initialise_quietly, load_all_weights, pretrained_sources, weights_of
+from .dataset_configs import FOLDS
 from .datasets.cached_features import read_index, write_split
 from .launch import add_config_options, existing_checkpoint, read_config
+from .progress import progress_bar
 
 SPLITS = ("train", "val", "test")
 
@@ -52,7 +52,7 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
     device = get_device()
     backbone = MODELS.build(cfg.model.backbone)
-    _load_backbone(backbone, checkpoint or cfg.get("load_from"))
+    source = _load_backbone(backbone, checkpoint or cfg.get("load_from"))
     backbone.to(device).eval()
     preprocessor = _preprocessor(cfg).to(device)
     # Where the weights come from is not part of the key; what they are is.
@@ -62,7 +62,7 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
     pipeline = loader_cfg.dataset.pipeline
     done = []
     for split, dataset_cfg in _datasets(cfg).items():
-        dataset_cfg.pipeline = pipeline
+        _reader(dataset_cfg).pipeline = pipeline
         dataset = DATASETS.build(dataset_cfg)
         images = [dataset.get_data_info(i) for i in range(len(dataset))]
         classes = dataset.metainfo["classes"]
@@ -92,7 +92,8 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
             )
             print(f"{split}: {len(dataset)} images", flush=True)
             batches = _feature_batches(loader, len(dataset), preprocessor, backbone)
-            write_split(out, split, key, images, classes, batches)
+            weights = f"{source} (sha256 of the backbone {weights_digest[:12]})"
+            write_split(out, split, key, images, classes, batches, weights)
         else:
             print(f"{split}: {len(dataset)} images, already there", flush=True)
         done.append(split)
@@ -113,8 +114,8 @@ def digest_of_weights(weights: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _load_backbone(backbone: nn.Module, checkpoint: str | None) -> None:
-    """Give the backbone its weights."""
+def _load_backbone(backbone: nn.Module, checkpoint: str | None) -> str:
+    """Give the backbone its weights; return the file's path or the address they come from."""
     if checkpoint is not None:
         path = existing_checkpoint(checkpoint)
         weights = weights_of(CheckpointLoader.load_checkpoint(path, map_location="cpu"))
@@ -124,13 +125,15 @@ def _load_backbone(backbone: nn.Module, checkpoint: str | None) -> None:
             if name.startswith("backbone.")
         }
         load_all_weights(backbone, of_backbone or weights)
-    elif is_pretrained(backbone):
-        initialise_quietly(backbone)
-    else:
+        return checkpoint
+    sources = pretrained_sources(backbone)
+    if not sources:
         raise ValueError(
             "the backbone has no weights: give --checkpoint, or load_from or "
             "model.backbone.init_cfg=dict(type='Pretrained', ...) in the config"
         )
+    initialise_quietly(backbone)
+    return ", ".join(sources)
 
 
 def _preprocessor_cfg(cfg: Config) -> dict:
@@ -150,7 +153,7 @@ def _datasets(cfg: Config) -> dict[str, Any]:
         if cfg.get(f"{split}_dataloader") is not None
     }
     for split, dataset in datasets.items():
-        if "pipeline" not in dataset:
+        if "pipeline" not in _reader(dataset):
             raise ValueError(
                 f"the dataset of {split}_dataloader ({dataset['type']}) has no pipeline of its own;"
                 " use a dataset that reads images, without a wrapper"
@@ -162,25 +165,29 @@ def _datasets(cfg: Config) -> dict[str, Any]:
     return datasets
 
 
+def _reader(dataset: Any) -> Any:
+    """Return the config of the dataset that reads the images, of one that `val_split` divided."""
+    return dataset.dataset if dataset["type"] in FOLDS else dataset
+
+
 @torch.no_grad()
 def _feature_batches(
     loader: DataLoader[Dataset], num_images: int, preprocessor: nn.Module, backbone: nn.Module
 ) -> Iterator[np.ndarray]:
     """Yield the backbone's last map of each batch, shape (b, D, h, w)."""
-    progress = ProgressBar(num_images, file=sys.stdout)
-    for data in loader:
-        inputs = preprocessor(data, False)["inputs"]
-        features = backbone(inputs)
-        if isinstance(features, tuple | list):
-            features = features[-1]
-        if features.dim() != 4:
-            raise ValueError(
-                f"the backbone gives features of shape {tuple(features.shape)}, expected a map "
-                "(B, D, h, w); for a ViT set out_type='featmap'"
-            )
-        yield features.float().cpu().numpy()
-        progress.update(len(inputs))
-    print(flush=True)
+    with progress_bar(num_images) as progress:
+        for data in loader:
+            inputs = preprocessor(data, False)["inputs"]
+            features = backbone(inputs)
+            if isinstance(features, tuple | list):
+                features = features[-1]
+            if features.dim() != 4:
+                raise ValueError(
+                    f"the backbone gives features of shape {tuple(features.shape)}, expected a map "
+                    "(B, D, h, w); for a ViT set out_type='featmap'"
+                )
+            yield features.float().cpu().numpy()
+            progress.update(len(inputs))
 
 
 def _plain(value: Any) -> Any:

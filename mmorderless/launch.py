@@ -19,6 +19,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import distributed
 
+from .dataset_configs import apply_val_split, check_indices
 from .errors import error_line
 
 # Options ----------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def evaluation_parser() -> argparse.ArgumentParser:
 
 
 def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file and merge `--cfg-options` into it.
+    """Read a config file, merge `--cfg-options` into it and apply its `val_split`.
 
     Args:
         path: a text or Python config of mmengine.
@@ -128,7 +129,8 @@ def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Conf
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a key of `cfg_options` leads into something that is not a dict or list.
+        ValueError: a key of `cfg_options` leads into something that is not a dict or list; or see
+            :func:`.dataset_configs.apply_val_split`.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no config {path}; give the path of a config file")
@@ -140,6 +142,8 @@ def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Conf
             raise ValueError(
                 f"cannot merge --cfg-options {dict(cfg_options)}: {error_line(error)}"
             ) from error
+    apply_val_split(cfg)
+    check_indices(cfg)
     return cfg
 
 
@@ -169,6 +173,8 @@ def training_config(args: argparse.Namespace) -> Config:
     if args.resume is not None:
         _set_resume(cfg, args.resume)
     _set_hook(cfg, "CheckpointMatchHook")
+    if cfg.get("compile"):
+        _set_hook(cfg, "CompileScopeHook")
     return cfg
 
 
@@ -243,7 +249,7 @@ def _set_shared(cfg: Config, args: argparse.Namespace) -> None:
             _set_cpu_wrapper(cfg)
         # Batch norm's statistics differ between processes until they are averaged; without this
         # only the first process validates the model that is saved.
-        _set_hook(cfg, "SyncBuffersHook")
+        _set_hook(cfg, "BufferAgreementHook")
 
 
 def _set_dataloader(loader: ConfigDict, args: argparse.Namespace, on_cpu: bool) -> None:
@@ -271,6 +277,37 @@ def _set_cpu_wrapper(cfg: Config) -> None:
     }
 
 
+def last_checkpoint(work_dir: str | Path) -> str | None:
+    """Return the path of a training's last checkpoint, None before there is one.
+
+    A process that is killed while it writes leaves a part of a file (mmengine writes the best
+    epoch's checkpoint a second time); then it is the newest whole one.
+
+    Args:
+        work_dir: the training's folder, which may have been moved since.
+
+    Raises:
+        FileNotFoundError: the checkpoint is gone.
+    """
+    pointer = Path(work_dir, "last_checkpoint")
+    if not pointer.is_file():
+        return None
+    named = Path(pointer.read_text().strip())
+    last = named if named.is_file() else Path(work_dir, named.name)
+    if not last.is_file():
+        raise FileNotFoundError(
+            f"{pointer} names {named}, which is gone; name another with --resume CHECKPOINT"
+        )
+    if zipfile.is_zipfile(last):
+        return str(last)
+    saved = [path for path in last.parent.glob("*.pth") if re.fullmatch(r"\w+?_\d+", path.stem)]
+    for path in sorted(saved, key=lambda path: int(path.stem.rpartition("_")[2]), reverse=True):
+        if not path.stem.startswith("best_") and zipfile.is_zipfile(path):
+            print(f"{last} is damaged: writing it broke off; taking {path} instead", flush=True)
+            return str(path)
+    return str(last)  # `existing_checkpoint` says what is wrong with it
+
+
 def _set_resume(cfg: Config, resume: str) -> None:
     """Set the checkpoint to go on from.
 
@@ -278,18 +315,12 @@ def _set_resume(cfg: Config, resume: str) -> None:
     when the work dir holds nothing; so the file is looked up here.
     """
     if resume == "auto":
-        pointer = Path(cfg.work_dir, "last_checkpoint")
-        if not pointer.is_file():
+        found = last_checkpoint(cfg.work_dir)
+        if found is None:
             print(f"no checkpoint in {cfg.work_dir} yet: training starts from scratch", flush=True)
             cfg.resume = False
             return
-        named = Path(pointer.read_text().strip())
-        moved = Path(cfg.work_dir, named.name)  # the work dir may have been moved since
-        resume = str(named if named.is_file() or not moved.is_file() else moved)
-        if not Path(resume).is_file():
-            raise FileNotFoundError(
-                f"{pointer} names {resume}, which is gone; name another with --resume CHECKPOINT"
-            )
+        resume = found
         print(f"resuming from {resume}", flush=True)
     cfg.load_from = existing_checkpoint(resume)
     cfg.resume = True

@@ -60,14 +60,15 @@ mmengine.utils.import_modules_from_strings(imports=['mmorderless'], allow_failed
 from mmpretrain import registry
 wanted = dict(
     MODELS=['OrderlessRNNHead', 'PLALoss', 'MLALoss', 'FixedOrderLoss', 'EfficientNetLite0',
-            'FeaturePassThrough', 'StridedCNN'],
+            'FeaturePassThrough', 'StridedCNN', 'LabelSetClassifier'],
     DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures',
-              'NusWide', 'WiderAttribute', 'PA100K', 'MIRFlickr25k'],
+              'NusWide', 'WiderAttribute', 'PA100K', 'MIRFlickr25k', 'DatasetPart'],
     PARAM_SCHEDULERS=['SawtoothLR'],
     METRICS=['LabelSetMetric'],
     TRANSFORMS=['LoadImage', 'CropBox'],
     HOOKS=['LabelOrderHook', 'LabelSetReportHook', 'CheckpointMatchHook',
-           'ClassNamesMatchHook', 'SWAHook', 'DeterministicResumeHook'],
+           'BufferAgreementHook', 'CompileScopeHook', 'ClassNamesMatchHook', 'SWAHook',
+           'DeterministicResumeHook', 'ValidateOnResumeHook'],
 )
 missing = [n for r, names in wanted.items() for n in names if n not in getattr(registry, r)]
 assert not missing, missing

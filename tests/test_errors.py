@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader, Dataset
 
@@ -84,6 +86,15 @@ def test_a_defect_in_a_worker_is_not_the_users():
 
 def test_a_bare_key_is_called_a_missing_key():
     assert error_line(KeyError("meta")) == "missing key 'meta'"
+
+
+def test_of_a_key_that_the_host_misses_the_place_is_named():
+    """It is all that tells what is wrong in the config."""
+    hook = CheckpointHook(save_best="set/OF2", rule="greater")
+    runner = SimpleNamespace(epoch=1, iter=1)
+    error = caught(hook._save_best_checkpoint, runner, {"set/OF1": 50.0})
+    assert is_user_error(error)
+    assert error_line(error) == "missing key 'set/OF2' (checkpoint_hook.py, save_best_checkpoint)"
 
 
 def run(main, capsys) -> tuple[int, str]:

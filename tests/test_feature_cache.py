@@ -1,6 +1,7 @@
 """The stored maps are those of the frozen backbone, and are not mixed up with others."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from mmorderless.datasets.cached_features import CachedFeatures
+from mmorderless.datasets.cached_features import CachedFeatures, read_index
 from mmorderless.feature_cache import cache_features, digest_of_weights
 
 BACKBONE = dict(type="ResNet", depth=18, base_channels=4, stem_channels=4)
@@ -124,6 +125,17 @@ def test_a_backbones_own_pretrained_weights_are_used(config, checkpoint, tmp_pat
     cache_features(config, tmp_path / "cache")
     # The same weights from another source: nothing to compute again.
     assert "train: 5 images, already there" in capsys.readouterr().out
+
+
+def test_the_cache_names_its_weights(config, checkpoint, tmp_path):
+    cache_features(config, tmp_path / "a", checkpoint)
+    config.model.backbone.init_cfg = dict(
+        type="Pretrained", checkpoint=checkpoint, prefix="backbone"
+    )
+    cache_features(config, tmp_path / "b")
+    names = [read_index(tmp_path / cache, "train")["weights"] for cache in ("a", "b")]
+    assert names[0] == names[1]
+    assert re.fullmatch(rf"{checkpoint} \(sha256 of the backbone [0-9a-f]{{12}}\)", names[0])
 
 
 def test_pooled_features_are_an_error(config, checkpoint, tmp_path):

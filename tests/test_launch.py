@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,6 +124,24 @@ def test_resume_auto_takes_the_last_checkpoint(config, tmp_path):
         training(config, "--work-dir", "moved", "--resume")
 
 
+def test_resume_auto_passes_over_a_checkpoint_whose_writing_broke_off(config, tmp_path, capsys):
+    folder = tmp_path / "work_dirs" / "tiny"
+    folder.mkdir(parents=True)
+    for name in ("epoch_9", "epoch_10", "epoch_11", "best_set_OF1_epoch_12"):
+        torch.save({"weight": torch.zeros(1000)}, folder / f"{name}.pth")
+    torn = folder / "epoch_11.pth"
+    torn.write_bytes(torn.read_bytes()[:2000])
+    (folder / "last_checkpoint").write_text(str(torn))
+    cfg = training(config, "--resume")
+    assert cfg.resume
+    assert Path(cfg.load_from).name == "epoch_10.pth"
+    assert "epoch_11.pth is damaged" in capsys.readouterr().out
+    for path in folder.glob("*.pth"):  # none is whole: the error names the one that was last
+        path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"epoch_11\.pth .* is damaged"):
+        training(config, "--resume")
+
+
 def test_resume_from_a_named_checkpoint(config, tmp_path):
     torch.save({}, tmp_path / "a.pth")
     cfg = training(config, "--resume", "a.pth")
@@ -175,7 +194,7 @@ def test_processes_on_cpus_wrap_the_model_without_devices(config, monkeypatch):
         find_unused_parameters=True,
         device_ids=None,
     )
-    assert "SyncBuffersHook" in hook_types(cfg)
+    assert "BufferAgreementHook" in hook_types(cfg)
     cfg = training(*options, "model_wrapper_cfg.broadcast_buffers=True")
     assert cfg.model_wrapper_cfg.broadcast_buffers is True
     assert cfg.model_wrapper_cfg.device_ids is None

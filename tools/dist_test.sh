@@ -4,8 +4,9 @@
 # Environment: as in tools/dist_train.sh.
 set -euo pipefail
 
-if [ "$#" -lt 3 ]; then
-    echo "usage: bash tools/dist_test.sh CONFIG CHECKPOINT NPROC [options of tools/test.py]" >&2
+if [ "$#" -lt 3 ] || ! [[ $3 =~ ^[1-9][0-9]*$ ]]; then
+    echo "usage: bash tools/dist_test.sh CONFIG CHECKPOINT NPROC [options of tools/test.py];" \
+        "NPROC is the number of processes, got '${3:-}'" >&2
     exit 2
 fi
 CONFIG=$1

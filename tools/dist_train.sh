@@ -4,8 +4,9 @@
 # Environment: PYTHON, OMP_NUM_THREADS; for several nodes NNODES, NODE_RANK, MASTER_ADDR, PORT.
 set -euo pipefail
 
-if [ "$#" -lt 2 ]; then
-    echo "usage: bash tools/dist_train.sh CONFIG NPROC [options of tools/train.py]" >&2
+if [ "$#" -lt 2 ] || ! [[ $2 =~ ^[1-9][0-9]*$ ]]; then
+    echo "usage: bash tools/dist_train.sh CONFIG NPROC [options of tools/train.py];" \
+        "NPROC is the number of processes, got '${2:-}'" >&2
     exit 2
 fi
 CONFIG=$1

@@ -33,7 +33,9 @@ find_python() {
 make_environment() {
     local folder=$1 family=$2 python stamp
     stamp="$family ${TORCH[*]} $(cksum <"$ROOT/setup.py") $ROOT"
-    if [ "$(cat "$folder/.made-for" 2>/dev/null)" = "$stamp" ]; then
+    # Without the interpreter that it was built on, an environment is an empty shell.
+    if [ "$(cat "$folder/.made-for" 2>/dev/null)" = "$stamp" ] &&
+        "$folder/bin/python" -c '' 2>/dev/null; then
         echo "== environment: $folder (there already)"
         return
     fi
@@ -44,9 +46,10 @@ make_environment() {
     fi
     python=$(find_python)
     echo "== environment: $folder ($("$python" --version), $family); a few minutes, about 5 GB"
-    rm -rf "$folder"
     mkdir -p "$folder"
-    echo unfinished >"$folder/.made-for" # what breaks off here is made anew the next time
+    # What breaks off from here on, the deletion included, is made anew the next time.
+    echo unfinished >"$folder/.made-for"
+    find "$folder/" -mindepth 1 -maxdepth 1 ! -name .made-for -exec rm -rf {} +
     if ! "$python" -m venv "$folder"; then
         echo "error: $python cannot make a virtual environment; install its venv module" \
             "(Debian: apt-get install python3-venv)" >&2

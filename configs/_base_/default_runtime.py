@@ -14,6 +14,7 @@ default_hooks = dict(
 )
 custom_hooks = [
     dict(type="DeterministicResumeHook"),
+    dict(type="ValidateOnResumeHook"),
     dict(type="CheckpointMatchHook"),
     dict(type="LabelOrderHook"),
     dict(type="LabelSetReportHook"),

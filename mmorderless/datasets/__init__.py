@@ -4,6 +4,7 @@ from .cached_features import CachedFeatures
 from .coco import CocoMultiLabel
 from .cropping import CropBox
 from .csv_labels import CsvMultiLabel
+from .dataset_part import DatasetPart
 from .digit_scenes import DigitScenes
 from .json_labels import JsonMultiLabel
 from .loading import LoadImage
@@ -18,6 +19,7 @@ __all__ = [
     "CocoMultiLabel",
     "CropBox",
     "CsvMultiLabel",
+    "DatasetPart",
     "DigitScenes",
     "JsonMultiLabel",
     "LoadImage",

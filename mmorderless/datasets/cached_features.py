@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
@@ -27,6 +28,7 @@ def write_split(
     images: Sequence[dict[str, Any]],
     classes: Sequence[str],
     batches: Iterable[np.ndarray],
+    weights: str | None = None,
 ) -> None:
     """Store a split's features.
 
@@ -37,6 +39,7 @@ def write_split(
         images: per image `img_path` and `gt_label`, in the order of the features.
         classes: class names.
         batches: the features, shape (b, D, h, w) each; N in all.
+        weights: what to call the backbone's weights in the log of who uses the features.
 
     Raises:
         ValueError: a feature is not finite in float16.
@@ -67,6 +70,7 @@ def write_split(
     index = {
         "version": INDEX_VERSION,
         "key": key,
+        "weights": weights,
         "shape": list(features.shape),
         "classes": list(classes),
         "images": [
@@ -133,7 +137,14 @@ class CachedFeatures(BaseDataset):
                 "that reads the images"
             )
         self._metainfo.setdefault("classes", tuple(index["classes"]))
-        return index["images"]
+        shape = "×".join(map(str, index["shape"][1:]))
+        print_log(
+            f"CachedFeatures: split {self.split!r} of {self.cache}, {len(index['images'])} maps of "
+            f"{shape}, weights {index.get('weights') or 'not recorded'}, key {index['key'][:12]}",
+            logger="current",
+        )
+        # A part of the dataset has indices of its own.
+        return [{**image, "row": row} for row, image in enumerate(index["images"])]
 
     def prepare_data(self, idx: int) -> dict:
         """Return the features and the labels of an image.
@@ -149,7 +160,8 @@ class CachedFeatures(BaseDataset):
         )
         sample.set_gt_label(torch.tensor(info["gt_label"], dtype=torch.long))
         # A copy: the map is read-only, and torch has no read-only tensors.
-        return {"inputs": torch.from_numpy(np.array(self._features[idx])), "data_samples": sample}
+        features = np.array(self._features[info["row"]])
+        return {"inputs": torch.from_numpy(features), "data_samples": sample}
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the labels of an image, as mmpretrain's class-balanced wrapper asks for them.

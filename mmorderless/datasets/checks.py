@@ -1,8 +1,8 @@
 """Checks that the datasets share: annotation files, class names, label lists, image files.
 
-Pure: nothing here knows mm. Every error names the file or image, the values and the remedy on one
-line. An error about one entry of a file goes through `report_fault`, so that tools/check_dataset.py
-can list them all; an error about a whole file is raised.
+Nothing here knows mm, but for a line in mmengine's log. Every error names the file or image, the
+values and the remedy on one line. An error about one entry of a file goes through `report_fault`,
+so that tools/check_dataset.py can list them all; an error about a whole file is raised.
 """
 
 import json
@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from PIL import Image
 
 _collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
@@ -72,6 +73,32 @@ def missing_annotation(path: str) -> FileNotFoundError:
     return FileNotFoundError(
         f"annotation file {path} does not exist; set data_root and ann_file to where it lies"
     )
+
+
+def missing_class_file(path: str) -> FileNotFoundError:
+    """Error for a file of class names that is not there."""
+    return FileNotFoundError(
+        f"class file {path} does not exist; set `classes` to its path or to a list of names"
+    )
+
+
+def read_lines(
+    path: str, missing: Callable[[str], FileNotFoundError] = missing_annotation
+) -> list[str]:
+    """Return a UTF-8 file's lines without blanks at their ends; empty lines are skipped.
+
+    Args:
+        path: the file.
+        missing: makes the error for a file that is not there.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return [line.strip() for line in file if line.strip()]
+    except FileNotFoundError:
+        raise missing(path) from None
 
 
 def read_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> dict:
@@ -253,12 +280,13 @@ def select_images(records: list[dict], keep_unlabelled: bool, source: str) -> li
     return selected
 
 
-def images_on_disk(records: list[dict], folder: str) -> list[dict]:
-    """Return the records whose image exists.
+def images_on_disk(records: list[dict], folder: str, dataset: str) -> list[dict]:
+    """Return the records whose image exists; the log says how many do not.
 
     Args:
         records: one an image, each with its `img_path`.
-        folder: where the images should be, for the message.
+        folder: where the images should be, for the messages.
+        dataset: its name, for the log.
 
     Raises:
         ValueError: not one of them exists.
@@ -270,6 +298,11 @@ def images_on_disk(records: list[dict], folder: str) -> list[dict]:
             f"none of {len(records)} images is in {folder}; set data_root and data_prefix to "
             "where they lie"
         )
+    print_log(
+        f"{dataset}: {len(records) - len(found)} of {len(records)} images are not in {folder} and "
+        "dropped",
+        logger="current",
+    )
     return found
 
 

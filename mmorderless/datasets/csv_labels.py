@@ -10,6 +10,8 @@ from mmpretrain.registry import DATASETS
 from .checks import (
     check_classes,
     missing_annotation,
+    missing_class_file,
+    read_lines,
     repeated_items,
     report_fault,
     select_images,
@@ -76,21 +78,6 @@ def _parse_row(row: list[str], place: str) -> tuple[str, list[str]] | None:
     return image, list(dict.fromkeys(names))
 
 
-def read_class_names(path: str) -> list[str]:
-    """Read class names, one a line, from a UTF-8 file; blank lines are skipped.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return [line.strip() for line in file if line.strip()]
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"class file {path} does not exist; set `classes` to its path or to a list of names"
-        ) from None
-
-
 @DATASETS.register_module()
 class CsvMultiLabel(MultiLabelDataset):
     """Images and the names of their labels in a CSV file.
@@ -133,7 +120,7 @@ class CsvMultiLabel(MultiLabelDataset):
         prefix = data_prefix.get("img_path", "") if isinstance(data_prefix, dict) else data_prefix
         self.relative_to_csv = not prefix
         if isinstance(classes, str):
-            classes = read_class_names(osp.expanduser(classes))
+            classes = read_lines(osp.expanduser(classes), missing_class_file)
         super().__init__(ann_file, data_prefix=data_prefix, classes=classes, **kwargs)
 
     def load_data_list(self) -> list[dict]:

@@ -52,6 +52,9 @@ class LoadImage(LoadImageFromFile):
             options.
     """
 
+    missing_remedy = "check data_root and data_prefix, or remove the image from the annotation file"
+    damaged_remedy = "copy or download it again, or remove it from the annotation file"
+
     def __init__(
         self,
         color_type: str = "color",
@@ -99,10 +102,7 @@ class LoadImage(LoadImageFromFile):
         try:
             return fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
-            raise FileNotFoundError(
-                f"image {path} does not exist; check data_root and data_prefix, "
-                "or remove the image from the annotation file"
-            ) from None
+            raise FileNotFoundError(f"image {path} does not exist; {self.missing_remedy}") from None
 
     def _decode(self, content: bytes, path: str) -> tuple[np.ndarray, tuple[int, int]]:
         """Return the image and the (H, W) that it has in full."""
@@ -123,7 +123,7 @@ class LoadImage(LoadImageFromFile):
         if img is None:
             raise ValueError(
                 f"image {path} ({len(content)} bytes) is truncated or not an image; "
-                "copy or download it again, or remove it from the annotation file"
+                f"{self.damaged_remedy}"
             )
         shape = img.shape[:2]
         if divisor == 1 or size is None:

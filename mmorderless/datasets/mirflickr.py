@@ -3,7 +3,6 @@
 import os.path as osp
 from collections.abc import Sequence
 
-from mmengine.logging import print_log
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
@@ -163,12 +162,6 @@ class MIRFlickr25k(MultiLabelDataset):
         """Drop what is not on disk, and images without a label, where the options say so."""
         records = self.data_list
         if self.drop_missing:
-            records = images_on_disk(records, self.img_prefix)
-            missing = len(self.data_list) - len(records)
-            self.dropped["images not on disk"] = missing
-            print_log(
-                f"MIRFlickr25k: {missing} of {len(self.data_list)} images are not in "
-                f"{self.img_prefix} and dropped",
-                logger="current",
-            )
+            records = images_on_disk(records, self.img_prefix, "MIRFlickr25k")
+            self.dropped["images not on disk"] = len(self.data_list) - len(records)
         return select_images(records, self.keep_unlabelled, self.ann_file)

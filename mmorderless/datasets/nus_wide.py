@@ -7,7 +7,6 @@ import os.path as osp
 from collections.abc import Sequence
 
 import numpy as np
-from mmengine.logging import print_log
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
@@ -17,6 +16,7 @@ from .checks import (
     images_on_disk,
     labels_of_rows,
     missing_annotation,
+    read_lines,
     repeated_items,
     report_fault,
     select_images,
@@ -31,19 +31,6 @@ PUBLISHED = {
     "official": {"train": 161_789, "test": 107_859},
     "official_labelled": {"train": 125_449, "test": 83_898},
 }
-
-
-def read_lines(path: str) -> list[str]:
-    """Return a text file's lines without blanks at their ends; empty lines are skipped.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return [line.strip() for line in file if line.strip()]
-    except FileNotFoundError:
-        raise missing_annotation(path) from None
 
 
 def read_image_list(path: str) -> list[str]:
@@ -218,14 +205,8 @@ class NusWide(MultiLabelDataset):
         """Drop the images that are not on disk if they are to be dropped."""
         records = self.data_list
         if self.drop_missing:
-            records = images_on_disk(records, self.img_prefix)
-            missing = len(self.data_list) - len(records)
-            self.dropped["images not on disk"] = missing
-            print_log(
-                f"NusWide: {missing} of {len(self.data_list)} images are not in {self.img_prefix} "
-                "and dropped",
-                logger="current",
-            )
+            records = images_on_disk(records, self.img_prefix, "NusWide")
+            self.dropped["images not on disk"] = len(self.data_list) - len(records)
         return select_images(records, True, self.data_root)
 
     def _read(

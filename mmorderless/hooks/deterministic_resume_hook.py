@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import all_reduce, all_reduce_params
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..models.losses import FixedOrderLoss
 from ..seeding import BatchStream, DrawSampler, batch_size_of, reseed, seed_samples
 from .bare_model import bare_model
+from .buffer_agreement_hook import checkpoint_is_due
 from .label_order_hook import fixed_order_losses
 
 KEY = "deterministic_resume"
@@ -41,6 +42,7 @@ class DeterministicResumeHook(Hook):
       them over from one epoch to the next and uses them up in the last iteration of the training;
       a step at each epoch's end would change the schedule. In a distributed run each process goes
       on with their mean, from every epoch's end and every checkpoint, so that one file holds all.
+      (The buffers are left to BufferAgreementHook, which such a run needs, too.)
     - The sampler's seed is saved: where the config sets none, mmengine draws one before it reads
       the run's seed from the checkpoint.
     - A checkpoint that was written in mid-epoch (`CheckpointHook(by_epoch=False)`) resumes at the
@@ -114,7 +116,6 @@ class DeterministicResumeHook(Hook):
         """Make the processes agree before a checkpoint in mid-epoch, which the first one writes."""
         if runner.distributed and checkpoint_is_due(runner):
             average_gradients(runner.model.parameters())
-            all_reduce_params(runner.model.buffers(), op="mean")  # as SyncBuffersHook at the end
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Make the processes agree on the gradients that are left over."""
@@ -184,16 +185,6 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
             parameter.grad = torch.zeros_like(parameter)
     if used:
         all_reduce_params([parameter.grad for parameter in used], op="mean")
-
-
-def checkpoint_is_due(runner: Runner) -> bool:
-    """Whether a CheckpointHook that counts iterations writes one after this iteration."""
-    return any(
-        hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
-        or (hook.save_last and hook.is_last_train_iter(runner))
-        for hook in runner.hooks
-        if isinstance(hook, CheckpointHook) and not hook.by_epoch
-    )
 
 
 def settings_of(runner: Runner) -> dict[str, int]:

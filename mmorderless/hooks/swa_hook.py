@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from ..schedules.sawtooth import CYCLE
 from ..schedules.updates import after_each_update
-from ..seeding import random_state_kept, reseed
+from ..seeding import random_state_kept, reseed, seed_samples
 from .bare_model import bare_model
 
 
@@ -57,8 +57,8 @@ class SWAHook(Hook):
         ValueError: `begin` is negative, or `bn_batches` not positive.
     """
 
-    # Below SyncBuffersHook (50), which must find the raw statistics; above LoggerHook (60), which
-    # is to log the raw metrics, and CheckpointHook (90).
+    # Below BufferAgreementHook (50), which must find the raw statistics; above LoggerHook (60),
+    # which is to log the raw metrics, and CheckpointHook (90).
     priority = 55
 
     def __init__(self, begin: int = 0, bn_batches: int = 128, validate_raw: bool = False) -> None:
@@ -210,14 +210,16 @@ class SWAHook(Hook):
         if not self.count or self._statistics is not None:
             return
         model = bare_model(runner)
+        self._statistics = {}
         # Seeded, so that the same weights have the same statistics in a resumed run.
         with preserved_random_state(), preserved_modes(model):
             reseed(runner.seed, runner.rank)
+            model.train()  # sets layers that the model keeps frozen back to evaluation
+            if not trained_batch_norms(model):
+                return
             if self._loader is None:
                 self._loader = build_loader(runner)
-            self._statistics = {}
             self._put_average_in(model)
-            model.train()  # sets layers that the model keeps frozen back to evaluation
             self._statistics = estimate_batch_norm(model, self._loader, self.bn_batches)
             self._put_raw_back(model)
 
@@ -234,6 +236,15 @@ def named_statistics(model: nn.Module) -> dict[str, Tensor]:
         for name, layer in model.named_modules(remove_duplicate=False)
         if isinstance(layer, _BatchNorm)
         for buffer_name, buffer in layer.named_buffers(recurse=False)
+    }
+
+
+def trained_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    """Return the batch norms that are in training mode by name."""
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.training
     }
 
 
@@ -270,21 +281,16 @@ def estimate_batch_norm(
         The layers' buffers by name: the mean over batches and processes of each batch's mean and
         (unbiased) variance, and the number of batches.
     """
-    buffers = named_statistics(model)
-    layers = {
-        name: layer
-        for name, layer in model.named_modules()
-        if isinstance(layer, _BatchNorm) and layer.training
-    }
-    if not layers:
-        return {}
+    buffers, layers = named_statistics(model), trained_batch_norms(model)
     for layer in layers.values():
         layer.reset_running_stats()
     num_batches = min(max_batches, max(1, len(loader.sampler) // loader.batch_size))
     num_samples = num_batches * loader.batch_size * get_world_size()
-    update_bn_stats(FeatureExtractor(model), loader, num_samples, logger="current")
-    if is_main_process():
-        print(flush=True)  # its progress bar does not end its line
+    try:
+        update_bn_stats(FeatureExtractor(model), loader, num_samples, logger="current")
+    finally:
+        if is_main_process():
+            print(flush=True)  # its progress bar does not end its line
     estimates = {
         f"{name}.{buffer_name}": buffer.clone()
         for name, layer in layers.items()
@@ -298,12 +304,23 @@ def estimate_batch_norm(
 
 
 def build_loader(runner: Runner) -> DataLoader:
-    """Build a second loader of the training set: shuffled by the run's seed, each time alike."""
+    """Build a second loader of the training set, which gives the same samples each time.
+
+    Raises:
+        ValueError: the training loader's batches are not of one size.
+    """
+    if not runner.cfg.train_dataloader.get("batch_size"):
+        raise ValueError(
+            "SWAHook estimates batch norm on batches of one size; give train_dataloader a "
+            "batch_size and a sampler instead of a batch_sampler"
+        )
     config = copy.deepcopy(runner.cfg.train_dataloader)
     config.sampler = dict(type="DefaultSampler", shuffle=True)
     config.persistent_workers = False
     diff_rank_seed = runner._randomness_cfg.get("diff_rank_seed", False)
-    return runner.build_dataloader(config, seed=runner.seed, diff_rank_seed=diff_rank_seed)
+    loader = runner.build_dataloader(config, seed=runner.seed, diff_rank_seed=diff_rank_seed)
+    seed_samples(loader, runner.seed)  # whatever the number of workers
+    return loader
 
 
 @torch.no_grad()

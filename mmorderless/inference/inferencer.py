@@ -1,8 +1,7 @@
 """Label sets of images, by a trained model."""
 
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
-from mmengine.utils import ProgressBar
 from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -24,6 +22,7 @@ from ..checkpoints import load_all_weights, weights_of
 from ..datasets.loading import LoadImage
 from ..errors import error_line
 from ..launch import existing_checkpoint, read_config
+from ..progress import progress_bar
 from .images import Images, list_images
 
 
@@ -147,9 +146,9 @@ class OrderlessInferencer:
             num_workers=self.num_workers,
             collate_fn=list,
         )
-        bar = ProgressBar(len(listed), file=sys.stdout) if progress else None
         done = 0
-        with _attention_maps(self.model, return_attention):
+        show = progress_bar(len(listed)) if progress else nullcontext()
+        with _attention_maps(self.model, return_attention), show as bar:
             for batch in loader:
                 if not skip_unreadable:
                     for read in batch:
@@ -167,8 +166,6 @@ class OrderlessInferencer:
                     done += 1
                 if bar is not None:
                     bar.update(len(batch))
-        if bar is not None:
-            print(flush=True)
 
     @torch.no_grad()
     def _forward(self, batch: list[dict]) -> list[DataSample]:
@@ -232,6 +229,13 @@ def _lists(tensors: Sequence[torch.Tensor]) -> list[list]:
     return [part.tolist() for part in torch.cat(list(tensors)).cpu().split(lengths)]
 
 
+class LoadNamedImage(LoadImage):
+    """`LoadImage` for an image that the user named, not an annotation file."""
+
+    missing_remedy = "check the path"
+    damaged_remedy = "copy or download it again"
+
+
 class _PreparedImages(Dataset):
     """Images as the model's test pipeline leaves them; one that cannot be read is its error."""
 
@@ -292,7 +296,7 @@ def _pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
             "an image file; use the config that reads images, not the one of cached features"
         )
     # In place of its own loader, the one that names a damaged file.
-    load = LoadImage(
+    load = LoadNamedImage(
         transforms[0].color_type,
         transforms[0].imdecode_backend,
         min_side=getattr(transforms[0], "min_side", None),

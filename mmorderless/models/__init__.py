@@ -1,9 +1,11 @@
 """The decoder, the losses and the head."""
 
 from .backbones import EfficientNetLite0, FeaturePassThrough
+from .classifier import LabelSetClassifier
 from .decoder import AttentionLSTM, DecoderState, Rollout
 from .head import OrderlessRNNHead
 from .losses import FixedOrderLoss, MLALoss, PLALoss, sequence_cross_entropy
+from .model_hub import load_from_model_hub
 from .strided_cnn import StridedCNN
 
 __all__ = [
@@ -12,10 +14,12 @@ __all__ = [
     "EfficientNetLite0",
     "FeaturePassThrough",
     "FixedOrderLoss",
+    "LabelSetClassifier",
     "MLALoss",
     "OrderlessRNNHead",
     "PLALoss",
     "Rollout",
     "StridedCNN",
+    "load_from_model_hub",
     "sequence_cross_entropy",
 ]

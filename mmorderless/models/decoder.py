@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ..transfer import to_device, to_host
 from ..vocabulary import IGNORE, Vocabulary
 from .dropout import draw_mask, scale_of
-from .packed_rollout import PackedRollout, Weights, plan_steps
+from .packed_rollout import AttentionWeights, PackedRollout, Weights, plan_steps
 
 
 class DecoderState(NamedTuple):
@@ -165,6 +165,8 @@ class AttentionLSTM(nn.Module):
         """
         return self._step(token, state, self._step_weights())
 
+    # torch.compile would unroll the loop, once for every number of steps.
+    @torch.compiler.disable
     def rollout(
         self,
         grid: Tensor,
@@ -222,7 +224,12 @@ class AttentionLSTM(nn.Module):
                 kept = to_device(going, grid.device)
                 images = kept if images is None else images[kept]
                 ended, token = ended[kept], token[kept]
-                state = DecoderState(*(None if part is None else part[kept] for part in state))
+                state = DecoderState(
+                    state.hidden[kept],
+                    state.cell[kept],
+                    None if state.grid is None else state.grid[kept],
+                    None if state.keys is None else state.keys[kept],
+                )
         logits, tokens, weights_of_cells = self._collect(steps, len(grid))
         return Rollout(logits, tokens, weights_of_cells)
 
@@ -250,8 +257,9 @@ class AttentionLSTM(nn.Module):
             *(self.lstm.weight_ih, self.lstm.weight_hh, self.lstm.bias_ih, self.lstm.bias_hh),
             *(self.classifier.weight, self.classifier.bias),
         )
+        attention: Sequence[Tensor] = ()
         if self.attends:
-            weights = weights._replace(
+            attention = AttentionWeights(
                 key=self.key.weight,
                 key_bias=self.key.bias,
                 query=self.query.weight,
@@ -261,7 +269,7 @@ class AttentionLSTM(nn.Module):
             )
         dropout = self.dropout if self.training else 0.0
         plan = plan_steps(lengths, grid.device)
-        logits, tokens = PackedRollout.apply(grid, plan, feed, dropout, *weights)
+        logits, tokens = PackedRollout.apply(grid, plan, feed, dropout, *weights, *attention)
         return Rollout(logits, tokens, None)
 
     def _collect(

@@ -8,7 +8,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..alignment import check_room
+from ..alignment import check_finite, check_room
 from .decoder import AttentionLSTM
 from .emission import Emission, read_rollout
 from .features import as_grid
@@ -99,6 +99,8 @@ class OrderlessRNNHead(BaseModule):
         """Logits (B, T, C + 1) of a rollout that stops when every image has emitted END."""
         return self.decoder.rollout(self.pre_logits(feats), self.max_steps, until_end=True).logits
 
+    # torch.compile would trace this anew for every number of labels that an image can have.
+    @torch.compiler.disable(recursive=False)
     def loss(self, feats: Features, data_samples: list[DataSample]) -> dict:
         """Loss of a batch.
 
@@ -128,6 +130,7 @@ class OrderlessRNNHead(BaseModule):
         blank = grid.new_zeros(len(grid), longest + 1, self.num_classes + 1)
         tokens = self.loss_module.align(blank, targets)
         logits = self.decoder.rollout_counted(grid, lengths, feed=tokens).logits
+        check_finite(logits, longest)  # which aligning to the prediction does by the way
         return dict(loss=self.loss_module.of_tokens(logits, tokens))
 
     def predict(

@@ -66,6 +66,8 @@ class SequenceLoss(nn.Module):
         """Target token of every step, shape (B, T)."""
         raise NotImplementedError
 
+    # Not compiled: alignment works on the host, on tensors whose shapes differ in every batch.
+    @torch.compiler.disable
     def forward(self, logits: Tensor, targets: LabelSets) -> Tensor:
         """Loss of a batch.
 
@@ -90,6 +92,7 @@ class SequenceLoss(nn.Module):
             logits, tokens = logits[:, :steps], tokens[:, :steps]
         return self.of_tokens(logits, tokens)
 
+    @torch.compiler.disable
     def of_tokens(self, logits: Tensor, tokens: Tensor) -> Tensor:
         """Loss of a batch whose target tokens (B, T) are known."""
         return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
@@ -187,6 +190,7 @@ class FixedOrderLoss(SequenceLoss):
         self._seed = int(state[0] >> np.uint64(1))
         self._generator = None
 
+    @torch.compiler.disable
     def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
         """Target tokens in the fixed order, shape (B, T)."""
         if self.order == "random":

@@ -10,6 +10,7 @@ from mmengine.dataset import default_collate
 from mmpretrain.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader
 
+from mmorderless.datasets import cached_features
 from mmorderless.datasets.cached_features import CachedFeatures, read_index, write_split
 
 CLASSES = ["ant", "bee", "cat"]
@@ -101,3 +102,21 @@ def test_another_version_is_an_error(cache):
     (cache / "train.json").write_text(json.dumps({**index, "version": 0}))
     with pytest.raises(ValueError, match="has version 0, this package reads version 1"):
         CachedFeatures(str(cache), "train")
+
+
+def test_the_log_says_what_the_features_are(cache, monkeypatch):
+    lines = []
+    monkeypatch.setattr(cached_features, "print_log", lambda line, **_: lines.append(line))
+    CachedFeatures(str(cache), "train")
+    write_split(cache, "train", "0123456789abcdef", IMAGES, CLASSES, [FEATURES], "b.pth")
+    CachedFeatures(str(cache), "train")
+    what = f"CachedFeatures: split 'train' of {cache}, 5 maps of 7×2×3, weights"
+    assert lines == [f"{what} not recorded, key k", f"{what} b.pth, key 0123456789ab"]
+
+
+def test_a_subset_gives_its_own_images_features(cache):
+    subset = CachedFeatures(str(cache), "train")
+    subset.get_subset_([3, 1])
+    for item, row in zip(subset, (3, 1)):
+        assert torch.equal(item["inputs"], torch.from_numpy(FEATURES[row]).half())
+        assert item["data_samples"].gt_label.tolist() == LABELS[row]

@@ -1,16 +1,21 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from mmorderless.datasets import CsvMultiLabel
 from mmorderless.hooks import ClassNamesMatchHook
 
 
-def runner_of(train=None, val=None, test=None, resume=False):
+def runner_of(train=None, val=None, test=None, resume=False, num_classes=None):
+    head = torch.nn.Identity()
+    if num_classes is not None:
+        head.num_classes = num_classes
     loaders = {"train": train, "val": val, "test": test}
     return SimpleNamespace(
         val_loop=None if val is None else object(),
         _resume=resume,
+        model=torch.nn.ModuleDict(dict(head=head)),
         **{f"{k}_dataloader": SimpleNamespace(dataset=v) for k, v in loaders.items()},
     )
 
@@ -55,3 +60,24 @@ def test_a_run_is_not_resumed_with_other_classes():
     hook.before_train(runner_of(dataset_of("ant", "bee"), resume=True))
     with pytest.raises(ValueError, match=r"training set to resume with .* class 0 is 'cow' ins"):
         hook.before_train(runner_of(dataset_of("cow", "dog"), resume=True))
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_a_head_that_has_not_the_datasets_number_of_classes_is_refused(num_classes):
+    dataset, hook = dataset_of("ant", "bee", "cow"), ClassNamesMatchHook()
+    line = rf"the model has {num_classes} classes, the {{}} set has 3; set model.head.num_classes=3"
+    with pytest.raises(ValueError, match=line.format("training")):
+        hook.before_train(runner_of(dataset, num_classes=num_classes))
+    with pytest.raises(ValueError, match=line.format("test")):
+        hook.before_test(runner_of(test=dataset, num_classes=num_classes))
+
+
+def test_heads_that_fit_or_do_not_tell_are_not_refused():
+    dataset, hook = dataset_of("ant", "bee", "cow"), ClassNamesMatchHook()
+    for runner in (
+        runner_of(dataset, test=dataset, num_classes=3),
+        runner_of(dataset, test=dataset),  # as MultiTaskHead
+        runner_of(*[SimpleNamespace(metainfo={})] * 3, num_classes=5),
+    ):
+        hook.before_train(runner)
+        hook.before_test(runner)

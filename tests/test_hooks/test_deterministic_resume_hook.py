@@ -371,7 +371,7 @@ def _train_as_rank(rank, photos, folder, settings):
         changes = dict(changes)
         cfg = config_of(photos, folder / name, 0, 2, launcher="pytorch", **changes)
         cfg.custom_hooks += [
-            dict(type="SyncBuffersHook"),
+            dict(type="BufferAgreementHook"),
             dict(type="CheckpointHook", by_epoch=False, interval=5),
         ]
         cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)

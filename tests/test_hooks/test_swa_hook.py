@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import swa_utils
 from torch.utils.data import Dataset
 
-from mmorderless.hooks import SWAHook
+from mmorderless.hooks import SWAHook, swa_hook
 from mmorderless.hooks.swa_hook import build_loader
 from mmorderless.models.strided_cnn import StridedCNN
 from mmorderless.schedules import after_each_update
@@ -130,6 +130,8 @@ def make_runner(
     accumulate=1,
     dropout=0.0,  # a resumed run would draw other masks
     workers=0,
+    strategy="pla",
+    classifier=dict(type="ImageClassifier"),  # noqa: B006 - only read
     **settings,
 ):
     """16×16 images, three labels; five batches of four images and one of two that is dropped."""
@@ -139,7 +141,7 @@ def make_runner(
         work_dir=str(folder),
         experiment_name=Path(folder).name,
         model=dict(
-            type="ImageClassifier",
+            **classifier,
             data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, num_classes=3),
             backbone=dict(type=backbone, channels=(4, 8)),
             head=dict(
@@ -147,7 +149,7 @@ def make_runner(
                 num_classes=3,
                 in_channels=8,
                 max_steps=4,
-                strategy="pla",
+                strategy=strategy,
                 hidden_size=8,
                 embed_size=4,
                 attention_size=8,
@@ -398,6 +400,7 @@ RANDOM = dict(hooks=[dict(type="DeterministicResumeHook")], augment=True, dropou
         (1, dict(swa=dict(begin=6))),  # before the first snapshot
         (1, dict(**RANDOM, accumulate=2)),  # with the gradients of a batch left over
         (2, dict(**RANDOM, workers=1)),
+        (2, dict(**RANDOM, workers=2, strategy="random")),
     ],
 )
 def test_resumed_in_mid_cycle_equals_the_uninterrupted_run(tmp_path, stop, settings):
@@ -412,6 +415,20 @@ def test_resumed_in_mid_cycle_equals_the_uninterrupted_run(tmp_path, stop, setti
     assert_equal(hook_of(resumed, Watch).validated, hook_of(whole, Watch).validated[stop:])
     for key in ("state_dict", "swa", "optimizer", "param_schedulers"):
         assert_equal(load(tmp_path / "resumed")[key], load(tmp_path / "whole")[key])
+
+
+def test_batch_norm_statistics_do_not_depend_on_the_number_of_workers(tmp_path):
+    for workers in (0, 2):
+        make_runner(tmp_path / str(workers), **RANDOM, workers=workers).train()
+    for key in ("state_dict", "swa"):
+        assert_equal(load(tmp_path / "0")[key], load(tmp_path / "2")[key])
+
+
+def test_a_model_without_batch_norm_needs_no_second_loader(tmp_path, monkeypatch):
+    monkeypatch.setattr(swa_hook, "build_loader", lambda runner: pytest.fail("built"))
+    frozen = dict(type="LabelSetClassifier", freeze_encoder=True)
+    make_runner(tmp_path, classifier=frozen).train()
+    assert load(tmp_path)["swa"]["count"] > 0
 
 
 def test_training_may_start_from_an_averaged_checkpoint(tmp_path):

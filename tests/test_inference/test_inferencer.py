@@ -180,6 +180,23 @@ def test_unreadable_images_are_errors_that_name_the_file(inferencer, images, tmp
     assert_same([results[0], results[4]], inferencer(images[:2], progress=False))
 
 
+def test_images_that_a_user_names_have_no_annotation_file(inferencer, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    paths = [str(tmp_path / "missing.png"), str(tmp_path / "broken.png")]
+    missing, broken = inferencer(paths, progress=False, skip_unreadable=True)
+    assert missing["error"].endswith("missing.png does not exist; check the path")
+    assert broken["error"].endswith("is truncated or not an image; copy or download it again")
+
+
+def test_an_error_begins_a_line_of_its_own(inferencer, images, capsys):
+    inferencer.batch_size = 1
+    with pytest.raises(FileNotFoundError, match="check the path"):
+        inferencer([images[0], "missing.png"])
+    out = capsys.readouterr().out
+    assert "1/2" in out
+    assert out.endswith("\n")
+
+
 def test_built_model_needs_its_config(images, tmp_path):
     cfg = orderless_config()
     weights = save(cfg, tmp_path / "a.pth")

@@ -233,6 +233,16 @@ def test_teacher_forcing_feeds_the_true_label_of_the_step_before(strategy, monke
     assert all(torch.equal(a.sequence, b.sequence) for a, b in zip(predicted, own))
 
 
+@pytest.mark.parametrize("feed", ["own", "target"])
+def test_features_that_are_not_finite_name_the_image(feed):
+    head = make(strategy="dictionary", feed=feed)
+    head.loss_module.set_training_labels(list("fedcba"))
+    feats = FEATS[-1].clone()
+    feats[1, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="logits of image 1 of the batch are not finite"):
+        head.loss((feats,), samples(*TRUTH))
+
+
 def test_teacher_forcing_needs_a_fixed_order():
     for strategy in ("pla", "mla"):
         with pytest.raises(ValueError, match="feed='target' needs a fixed order"):

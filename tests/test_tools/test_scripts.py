@@ -82,6 +82,71 @@ def test_too_few_arguments_are_answered_with_the_usage(project, tool):
     assert done.stderr.startswith(f"usage: bash tools/{tool}.sh ")
 
 
+@pytest.mark.parametrize("nproc", ["--resume", "0", "2x", ""])
+def test_a_number_of_processes_that_is_none_is_answered_with_the_usage(project, nproc):
+    for command in (["dist_train.sh", "a.py"], ["dist_test.sh", "a.py", "b.pth"]):
+        done = project.run(*command, nproc, "--amp")
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"usage: bash tools/{command[0]} CONFIG ")
+        assert done.stderr.endswith(f"NPROC is the number of processes, got '{nproc}'\n")
+        assert done.stderr.count("\n") == 1
+
+
+# Stands in for Python, and for the environments that it makes.
+PYTHON = """#!/bin/sh
+if [ "$2" = venv ]; then
+    mkdir -p "$3/bin" "$3/lib" && cp "$0" "$3/bin/python" && touch "$3/lib/new"
+fi
+"""
+
+
+def make_environment(repository, folder, **environment):
+    source = f"source {repository}/tools/environment.sh"
+    script = f"set -euo pipefail; {source}; make_environment {folder} dev"
+    return subprocess.run(
+        ["bash", "-c", script],
+        env={**os.environ, "PYTHON": str(folder.parent / "python"), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def made_environment(repository, tmp_path) -> Path:
+    (tmp_path / "python").write_text(PYTHON)
+    (tmp_path / "python").chmod(0o755)
+    folder = tmp_path / "venv"
+    assert "a few minutes" in make_environment(repository, folder).stdout
+    assert "there already" in make_environment(repository, folder).stdout
+    return folder
+
+
+def test_an_environment_whose_interpreter_is_gone_is_made_anew(repository, made_environment):
+    (made_environment / "bin/python").unlink()
+    (made_environment / "bin/python").symlink_to("/no/python")
+    (made_environment / "lib/old").touch()
+    again = make_environment(repository, made_environment)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "a few minutes" in again.stdout
+    assert [file.name for file in (made_environment / "lib").iterdir()] == ["new"]
+
+
+def test_a_deletion_that_breaks_off_leaves_no_environment_that_passes_as_whole(
+    repository, made_environment, tmp_path
+):
+    for program in ("rm", "find"):  # whichever deletes
+        (tmp_path / "broken").mkdir(exist_ok=True)
+        (tmp_path / f"broken/{program}").write_text("#!/bin/sh\nexit 130\n")
+        (tmp_path / f"broken/{program}").chmod(0o755)
+    stamp = (made_environment / ".made-for").read_text()
+    (made_environment / "bin/python").unlink()
+    path = f"{tmp_path}/broken:{os.environ['PATH']}"
+    assert make_environment(repository, made_environment, PATH=path).returncode != 0
+    assert (made_environment / ".made-for").read_text() != stamp
+    assert "a few minutes" in make_environment(repository, made_environment).stdout
+    assert (made_environment / ".made-for").read_text() == stamp
+
+
 def test_an_environment_of_somebody_else_is_never_deleted(repository, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/file").write_text("precious")

@@ -13,8 +13,13 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type="LoadImage"),
+    # The paper: random affine and contrast. Not stated there (†): how far, and the flip.
+    dict(type="NumpyToPIL", to_rgb=True),
+    dict(type="torchvision/RandomAffine", degrees=0, translate=(0.03, 0.03)),
+    dict(type="torchvision/ColorJitter", contrast=0.25),
+    dict(type="PILToNumpy", to_bgr=True),
     dict(type="Resize", scale=(224, 224)),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # cheaper after Resize
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # the same picture, cheaper here
     dict(type="PackInputs"),
 ]
 test_pipeline = [

@@ -14,8 +14,13 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type="LoadImage", min_side=128),  # a large JPEG is decoded at 1/2, 1/4 or 1/8
+    # The paper: random affine and contrast. Not stated there (†): how far, and the flip.
+    dict(type="NumpyToPIL", to_rgb=True),
+    dict(type="torchvision/RandomAffine", degrees=0, translate=(0.03, 0.03)),
+    dict(type="torchvision/ColorJitter", contrast=0.25),
+    dict(type="PILToNumpy", to_bgr=True),
     dict(type="Resize", scale=(128, 128)),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # cheaper after Resize
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # the same picture, cheaper here
     dict(type="PackInputs"),
 ]
 test_pipeline = [
@@ -25,7 +30,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
@@ -37,7 +42,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),

@@ -1,0 +1,55 @@
+"""Weights of the models that mmpretrain ships, by the model's name."""
+
+from difflib import get_close_matches
+
+from mmengine.runner import CheckpointLoader
+from mmpretrain.apis import ModelHub, list_models
+
+SCHEME = "mmpretrain://"
+
+
+def weights_address(model: str) -> str:
+    """Return the address of a model's weights, as the installed mmpretrain knows it.
+
+    Args:
+        model: a name that `mmpretrain.list_models()` gives, such as `convnext-tiny_32xb128_in1k`.
+
+    Raises:
+        ValueError: there is no such model, or its weights are not published.
+    """
+    names = list_models()
+    if model.lower() not in names:
+        close = get_close_matches(model.lower(), names, n=3)
+        suggestion = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValueError(
+            f"mmpretrain has no model {model!r}; {suggestion}mmpretrain.list_models('NAME*') lists "
+            "those whose name begins so"
+        )
+    address = ModelHub.get(model).weights
+    if address is None:
+        raise ValueError(
+            f"mmpretrain has no weights of the model {model!r}; name another one, or give the path "
+            "of a checkpoint"
+        )
+    return address
+
+
+# mmengine asks `re.match(prefix, path)`; a module that is imported twice registers once.
+@CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
+def load_from_model_hub(filename: str, map_location: str | None = None) -> dict:
+    """Load `mmpretrain://MODEL`.
+
+    mmengine's own `mmcls://` does not know the newer models.
+
+    Args:
+        filename: the scheme and a model's name.
+        map_location: as in `torch.load`.
+
+    Returns:
+        The model's checkpoint, with the backbone's weights under `backbone.`.
+
+    Raises:
+        ValueError: see `weights_address`.
+    """
+    address = weights_address(filename.removeprefix(SCHEME))
+    return CheckpointLoader.load_checkpoint(address, map_location=map_location)

@@ -1,0 +1,172 @@
+"""What changes with the scale of a run: options of the tools, tried out on a CPU."""
+
+import json
+
+import mmengine.optim.optimizer.amp_optimizer_wrapper as amp
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from mmorderless import launch
+from mmorderless.launch import train
+from mmorderless.schedules import sawtooth_factor
+
+SWA = """
+_base_ = 'tiny.py'
+param_scheduler = dict(type='SawtoothLR')
+default_hooks = dict(swa=dict(type='SWAHook', bn_batches=1))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}))
+auto_scale_lr = dict(base_batch_size=32)
+custom_hooks = []
+"""
+LR = 1e-2
+
+BY_ITERATIONS = """
+_base_ = 'tiny.py'
+custom_imports = dict(imports=['mmorderless', 'probe', 'keep'], allow_failed_imports=False)
+train_dataloader = dict(sampler=dict(type='InfiniteSampler'))
+train_cfg = dict(_delete_=True, by_epoch=False, max_iters=5, val_interval=2)
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2))
+custom_hooks = [dict(type='Probe'), dict(type='Keep')]
+"""
+
+KEEP = """
+import torch
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+from mmorderless.hooks.bare_model import bare_model
+
+
+@HOOKS.register_module()
+class Keep(Hook):
+    def keep(self, runner, name):
+        state = bare_model(runner).state_dict()
+        torch.save(state, f'{runner.work_dir}/{name}{runner.iter}_rank{runner.rank}.pth')
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.keep(runner, 'trained')  # before the processes agree, by the order of the hooks
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        self.keep(runner, 'validated')
+"""
+
+TRAIN_AS_RANK = """
+import os
+import sys
+
+from torch import distributed
+
+from mmorderless.launch import train
+
+rank, store = int(sys.argv[1]), distributed.FileStore(sys.argv[2], 2)
+os.environ['LOCAL_RANK'] = sys.argv[1]
+distributed.init_process_group('gloo', store=store, rank=rank, world_size=2)
+train(['by_iterations.py', '--work-dir', 'w', '--launcher', 'pytorch'])
+distributed.destroy_process_group()
+"""
+
+
+@pytest.fixture
+def folder(project, monkeypatch):
+    """The user's folder, for tools that are called in this process."""
+    monkeypatch.chdir(project.folder)
+    monkeypatch.syspath_prepend(project.folder)
+    (project.folder / "swa.py").write_text(SWA)
+    return project.folder
+
+
+def train_with(*options):
+    settings = ["train_cfg.max_epochs=2", "val_cfg=None", "val_dataloader=None"]
+    settings += ["val_evaluator=None", *options]
+    train(["swa.py", "--work-dir", "w", "--cfg-options", *settings])
+    return torch.load("w/epoch_2.pth", weights_only=False)
+
+
+@pytest.mark.parametrize("accumulate, updates", [(1, 10), (4, 3)])
+def test_accumulation_is_one_option(folder, accumulate, updates):
+    checkpoint = train_with(f"optim_wrapper.accumulative_counts={accumulate}")
+    assert checkpoint["meta"]["iter"] == 10
+    steps = {int(state["step"]) for state in checkpoint["optimizer"]["state"].values()}
+    assert steps == {updates}
+    assert checkpoint["param_schedulers"][0]["updates"] == updates
+    assert (checkpoint["swa"]["updates"], checkpoint["swa"]["count"]) == (updates, updates // 4)
+    rates = {group["lr"] for group in checkpoint["optimizer"]["param_groups"]}
+    factor = sawtooth_factor(updates)
+    assert sorted(rates) == pytest.approx([0.1 * LR * factor, LR * factor], rel=1e-12)
+
+
+def test_linear_scaling_for_8_processes_of_32_images(folder, monkeypatch):
+    monkeypatch.setattr(Runner, "world_size", 8)
+    args = ["swa.py", "--work-dir", "w", "--auto-scale-lr", "--no-validate"]
+    args += ["--cfg-options", "train_dataloader.batch_size=32", "train_cfg.max_epochs=1"]
+    args += ["train_cfg.val_interval=100", "default_hooks.swa.begin=1000"]
+    train(args)
+    optimizer = torch.load("w/epoch_1.pth", weights_only=False)["optimizer"]
+    bases = {group["initial_lr"] for group in optimizer["param_groups"]}
+    assert sorted(bases) == pytest.approx([0.1 * 8 * LR, 8 * LR], rel=1e-12)
+    rates = {group["lr"] for group in optimizer["param_groups"]}  # after one update
+    factor = sawtooth_factor(1)
+    assert sorted(rates) == pytest.approx([0.8 * LR * factor, 8 * LR * factor], rel=1e-12)
+
+
+def test_amp_in_bf16_by_option_trains(folder, monkeypatch):
+    """As on an accelerator, with the CPU's autocast; without one the loss scaler is off."""
+    monkeypatch.setattr(launch, "get_device", lambda: "cuda")
+    monkeypatch.setattr(amp, "is_cuda_available", lambda: True)
+    features = []
+    args = ["swa.py", "--work-dir", "w", "--amp", "--no-pin-memory", "--no-validate"]
+    args += ["--cfg-options", "optim_wrapper.dtype=bfloat16", "train_cfg.max_epochs=1"]
+    runner = launch.build_runner(launch.training_config(launch.training_parser().parse_args(args)))
+    pre_logits = runner.model.head.pre_logits
+    runner.model.head.pre_logits = lambda x: features.append(x[-1].dtype) or pre_logits(x)
+    runner.train()
+    assert type(runner.optim_wrapper).__name__ == "AmpOptimWrapper"
+    assert features[:5] == [torch.bfloat16] * 5
+    assert {weight.dtype for weight in runner.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    "option, dtype", [([], None), (["optim_wrapper.dtype=bfloat16"], torch.bfloat16)]
+)
+def test_amp_is_fp16_with_a_loss_scaler_unless_the_dtype_says_bf16(
+    folder, monkeypatch, option, dtype
+):
+    monkeypatch.setattr(launch, "get_device", lambda: "cuda")
+    monkeypatch.setattr(amp, "is_cuda_available", lambda: True)
+    args = ["swa.py", "--amp", "--cfg-options", "optim_wrapper.accumulative_counts=2", *option]
+    cfg = launch.training_config(launch.training_parser().parse_args(args)).optim_wrapper
+    cfg = dict(cfg, optimizer=torch.optim.Adam([torch.zeros(1, requires_grad=True)]))
+    del cfg["paramwise_cfg"]
+    assert cfg.pop("type") == "AmpOptimWrapper"
+    wrapper = amp.AmpOptimWrapper(**cfg)
+    assert isinstance(wrapper.loss_scaler, torch.amp.GradScaler)
+    assert wrapper._accumulative_counts == 2
+    assert wrapper.cast_dtype == dtype
+
+
+def test_processes_agree_on_buffers_before_checkpoints_and_validations(project, run_two_processes):
+    """In a loop that counts iterations, where mmengine averages them before validations only."""
+    (project.folder / "by_iterations.py").write_text(BY_ITERATIONS)
+    (project.folder / "keep.py").write_text(KEEP)
+    run_two_processes(TRAIN_AS_RANK)
+    name = "backbone.bn1.running_mean"
+
+    def load(file):
+        return torch.load(project.folder / f"w/{file}.pth", weights_only=False)
+
+    for iteration in (2, 4, 5):  # the last one, too
+        validated = [load(f"validated{iteration}_rank{rank}") for rank in (0, 1)]
+        saved = load(f"iter_{iteration}")["state_dict"]
+        for state in validated:
+            assert state.keys() == saved.keys()
+            assert all(torch.equal(state[key], saved[key]) for key in saved)
+    trained = [load(f"trained2_rank{rank}")[name] for rank in (0, 1)]
+    assert not torch.equal(*trained)
+
+    tested = project.run("test.py", "tiny.py", "w/iter_5.pth", "--work-dir", "t", "--out", "m.json")
+    assert tested.returncode == 0, tested.stderr
+    metrics = json.loads((project.folder / "m.json").read_text())
+    for rank in (0, 1):
+        validated = json.loads((project.folder / f"w/val_rank{rank}.json").read_text())
+        assert validated == pytest.approx(metrics, nan_ok=True)
