@@ -62,8 +62,12 @@ def test_data(rows_of):
     rows = rows_of("data")
     steps = [row.what for row in rows if row.what.startswith("step ")]
     assert sorted(steps) == [
+        "step ColorJitter",
         "step LoadImage",
+        "step NumpyToPIL",
+        "step PILToNumpy",
         "step PackInputs",
+        "step RandomAffine",
         "step RandomFlip",
         "step Resize",
     ]
