@@ -42,17 +42,19 @@ class _Sets:
 
     Args:
         labels: class indices, shape (F,).
-        image: which image each belongs to, shape (F,).
-        step: its place among its image's labels, 0 … n_i − 1, shape (F,).
         counts: n_i, shape (B,).
-        starts: where each image's labels begin, shape (B,).
+        image: which image each label, and each step t < n_i, belongs to, shape (F,).
+        step: t, shape (F,).
+        base: C + 2 times the image, so that `base` + token tells images apart, shape (F,).
+        key: `base` + label, ascending throughout, shape (F,).
     """
 
     labels: np.ndarray
+    counts: np.ndarray
     image: np.ndarray
     step: np.ndarray
-    counts: np.ndarray
-    starts: np.ndarray
+    base: np.ndarray
+    key: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,16 @@ class _Batch:
 
     Args:
         sets: the label sets.
-        scores: logits by image, step and column, float32, shape (B, T', K).
-        columns: in which column of `scores` a label's logits are, shape (F,).
-        predicted: arg max of step t < n_i of each image, shape (F,); when it was asked for.
+        scores: logits, float32, flat.
+        rows: where in `scores` the logits of each step t < n_i begin, shape (F,).
+        columns: how far behind that a label's logit is, shape (F,).
+        predicted: arg max of each step t < n_i, shape (F,); when it was asked for.
         ranks: place of each label in a given order, shape (F,); when an order was given.
     """
 
     sets: _Sets
     scores: np.ndarray
+    rows: np.ndarray
     columns: np.ndarray
     predicted: Optional[np.ndarray]
     ranks: Optional[np.ndarray]
@@ -86,7 +90,6 @@ def check_room(num_labels: int, num_steps: int) -> None:
 # Public -----------------------------------------------------------------------------------------
 
 
-@torch.no_grad()
 def check_finite(logits: Tensor, num_labels: int) -> None:
     """Raise a ValueError when a logit that the loss may count is not finite.
 
@@ -94,11 +97,11 @@ def check_finite(logits: Tensor, num_labels: int) -> None:
         logits: shape (B, T, C + 1).
         num_labels: the largest n_i; steps after n_i + 1 are ignored.
     """
-    if logits.device.type == "cpu" or to_host(logits.isfinite().all()[None])[0] == 0:
+    logits = logits.detach()
+    if logits.device.type == "cpu" or not to_host(logits.isfinite().all()[None])[0]:
         _check_finite(to_host(logits.float()), num_labels)
 
 
-@torch.no_grad()
 def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
     """Assign labels to steps so that the summed cost is least (MLA, Eq. 4).
 
@@ -116,7 +119,6 @@ def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
     return _align_costs(cost, num_labels, None)
 
 
-@torch.no_grad()
 def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor) -> Tensor:
     """Keep correctly predicted labels at their step, assign the rest at least cost (PLA, Eq. 5).
 
@@ -138,7 +140,6 @@ def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor
     return _align_costs(cost, num_labels, predicted_position)
 
 
-@torch.no_grad()
 def min_loss_targets(logits: Tensor, targets: LabelSets) -> Tensor:
     """Target token of every step by minimal loss alignment (MLA, Eq. 4).
 
@@ -156,7 +157,6 @@ def min_loss_targets(logits: Tensor, targets: LabelSets) -> Tensor:
     return _targets(logits, targets, _min_loss)
 
 
-@torch.no_grad()
 def predicted_label_targets(logits: Tensor, targets: LabelSets) -> Tensor:
     """Target token of every step by predicted label alignment (PLA, Eq. 5).
 
@@ -176,7 +176,6 @@ def predicted_label_targets(logits: Tensor, targets: LabelSets) -> Tensor:
     return _targets(logits, targets, _around_predictions, predict=True)
 
 
-@torch.no_grad()
 def ordered_targets(logits: Tensor, targets: LabelSets, ranks: Tensor) -> Tensor:
     """Target token of every step when the labels keep a given order.
 
@@ -199,43 +198,30 @@ def ordered_targets(logits: Tensor, targets: LabelSets, ranks: Tensor) -> Tensor
 
 def _min_loss(batch: _Batch) -> np.ndarray:
     """Position of the label of each step, shape (F,): the least summed cost."""
-    everything = np.arange(len(batch.sets.labels))
-    return _assign(batch, everything, everything)
+    return _assign(batch.scores, batch.rows, batch.columns, batch.sets.counts)
 
 
 def _around_predictions(batch: _Batch) -> np.ndarray:
-    """Position of the label of each step, shape (F,): hits stay, the rest at least cost."""
+    """Position of the label of each step, shape (F,): hits stay, the rest at least cost.
+
+    A label that several steps predict stays at the first of them.
+    """
     sets = batch.sets
     assert batch.predicted is not None
-    # Labels ascend within an image and images do: one search finds each prediction's label.
-    # (A prediction of −1, which is none, falls between two images.)
-    width = 2 + max(int(sets.labels.max(initial=0)), int(batch.predicted.max(initial=0)))
-    key = sets.image * width
-    labels = key + sets.labels
-    predicted = key + batch.predicted
-    position = np.searchsorted(labels, predicted)  # (F,), F where it is beyond all
-    hits = np.flatnonzero(labels.take(position, mode="clip") == predicted)
-    return _keep_first(batch, hits, position[hits])
-
-
-def _keep_first(batch: _Batch, steps: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Pin labels at the first step that predicts them and assign the rest.
-
-    Args:
-        batch: the batch.
-        steps: flat steps that predict a label of their image, ascending.
-        positions: which label, by its flat position.
-    """
-    first = np.full(len(batch.sets.labels), -1)  # (F,) step at which a label is pinned
-    first[positions[::-1]] = steps[::-1]  # the last that is written, the first step, stays
-    is_free = np.ones(len(first), bool)
-    pinned = first[first >= 0]
-    is_free[pinned] = False
-    order = np.empty_like(first)
-    order[first[first >= 0]] = np.flatnonzero(first >= 0)
-    free_steps, free_labels = np.flatnonzero(is_free), np.flatnonzero(first < 0)
-    if len(free_steps):
-        order[free_steps] = _assign(batch, free_steps, free_labels)
+    predicted = sets.base + batch.predicted
+    position = sets.key.searchsorted(predicted)  # (F,), F where it is beyond all
+    hits = (sets.key.take(position, mode="clip") == predicted).nonzero()[0]
+    if len(hits) == 0:
+        return _min_loss(batch)
+    first = np.full(len(position), -1)  # (F,), by label: the step at which it is pinned
+    first[position[hits[::-1]]] = hits[::-1]  # what is written last stays: the first step
+    pinned_labels, free_labels = (first >= 0).nonzero()[0], (first < 0).nonzero()[0]
+    order = np.full(len(position), -1)  # (F,), by step: its label
+    order[first[pinned_labels]] = pinned_labels
+    free_steps = (order < 0).nonzero()[0]
+    sizes = np.bincount(sets.image[free_steps], minlength=len(sets.counts))
+    choice = _assign(batch.scores, batch.rows[free_steps], batch.columns[free_labels], sizes)
+    order[free_steps] = free_labels[choice]
     return order
 
 
@@ -245,46 +231,43 @@ def _by_rank(batch: _Batch) -> np.ndarray:
     return np.lexsort((batch.ranks, batch.sets.image))
 
 
-def _assign(batch: _Batch, steps: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Assign free labels to free steps at the least summed cost −score, image by image.
+def _assign(
+    scores: np.ndarray, rows: np.ndarray, columns: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
+    """Assign labels to steps so that the summed score is greatest, block by block.
+
+    A block is what is to be assigned in an image: as many steps as labels, one after the other.
 
     Args:
-        batch: the batch.
-        steps: flat steps, ascending, shape (M,).
-        labels: flat positions of labels, ascending; as many of each image as there are steps.
+        scores: flat.
+        rows: where in `scores` each step begins, shape (M,).
+        columns: how far behind that each label is, shape (M,).
+        sizes: number of steps of each block, shape (B,); they sum up to M.
 
     Returns:
-        The label of each of the steps, shape (M,).
+        Which label each step gets, 0 … M − 1, shape (M,).
     """
-    sets = batch.sets
-    image = sets.image[steps]
-    sizes = np.bincount(image, minlength=len(sets.counts))  # (B,)
     ends = sizes.cumsum()
-    assigned = labels.copy()
-    num_steps, width = batch.scores.shape[1:]
-    rows = (image * num_steps + sets.step[steps]) * width  # (M,) into the flat scores
-    columns = batch.columns[labels]  # (M,)
-    scores = batch.scores.reshape(-1)
-
-    few = np.flatnonzero((sizes > 1) & (sizes <= MOST_ENUMERATED))
+    choice = np.arange(len(rows))
+    few = ((sizes > 1) & (sizes <= MOST_ENUMERATED)).nonzero()[0]
     if len(few):
-        size, first = sizes[few], (ends - sizes)[few, None]
-        slots = np.arange(int(size.max()))
-        inside = slots < size[:, None]  # (images, most)
+        size = sizes[few]
+        first = (ends[few] - size)[:, None]
+        slots = np.arange(size.max())
+        inside = slots < size[:, None]  # (blocks, most)
         # Beyond a block any finite score will do: the orders that use it are barred, or all do.
         at = (first + slots) * inside
-        block = scores[rows[at][:, :, None] + columns[at][:, None, :]].astype(np.float64)
+        block = scores.take(rows[at][:, :, None] + columns[at][:, None, :]).astype(np.float64)
         orders, places, barred = _orders(len(slots))
         summed = block.reshape(len(few), -1) @ places
         summed += barred[size]
-        best = first + orders[summed.argmax(1)]  # (images, most)
-        assigned[at[inside]] = labels[best[inside]]
-
-    for i in np.flatnonzero(sizes > MOST_ENUMERATED).tolist():
-        here = slice(ends[i] - sizes[i], ends[i])
-        block = -scores[rows[here, None] + columns[here]]
-        assigned[here] = labels[here][linear_sum_assignment(block)[1]]
-    return assigned
+        choice[at[inside]] = (first + orders[summed.argmax(1)])[inside]
+    many = (sizes > MOST_ENUMERATED).nonzero()[0]
+    for end, n in zip(ends[many].tolist(), sizes[many].tolist()):
+        begin = end - n
+        block = scores.take(rows[begin:end, None] + columns[begin:end])
+        choice[begin:end] = linear_sum_assignment(block, True)[1] + begin  # True: the greatest sum
+    return choice
 
 
 @cache
@@ -335,8 +318,9 @@ def _targets(
     batch = read(logits.detach(), targets, predict, ranks)
     sets = batch.sets
     tokens = np.full((num_images, num_steps), IGNORE)
-    tokens[sets.image, sets.step] = sets.labels[order(batch)]
-    tokens[np.arange(num_images), sets.counts] = Vocabulary(num_outputs - 1).end
+    flat = tokens.reshape(-1)
+    flat[sets.image * num_steps + sets.step] = sets.labels[order(batch)]
+    flat[np.arange(0, len(flat), num_steps) + sets.counts] = Vocabulary(num_outputs - 1).end
     return to_device(tokens, logits.device)
 
 
@@ -356,11 +340,13 @@ def _read_here(
         labels, counts = _flatten(targets)
     sets, _ = _sort_sets(labels, counts, num_classes, logits.shape[1])
     _check_finite(scores, int(counts.max()))
-    predicted = scores[sets.image, sets.step].argmax(1) if predict else None
+    place = sets.image * logits.shape[1] + sets.step  # (F,)
+    predicted = scores.reshape(-1, num_classes + 1).take(place, 0).argmax(1) if predict else None
     rank = None
     if ranks is not None:
         rank = ranks.cpu().expand(len(counts), num_classes).numpy()[sets.image, sets.labels]
-    return _Batch(sets, scores, sets.labels, predicted, rank)
+    rows = place * (num_classes + 1)
+    return _Batch(sets, scores.reshape(-1), rows, sets.labels, predicted, rank)
 
 
 def _read_there(
@@ -423,11 +409,11 @@ def _read_there(
     sets, order = _sort_sets(host["labels"][image, column], counts, num_classes, num_steps)
     if not np.isfinite(host["square"]).all():
         _check_finite(to_host(logits.float()), int(counts.max()))  # it is too late to save a copy
-    scores = host["scores"].reshape(len(counts), width, width)
     column = column[order]
+    rows = (sets.image * width + sets.step) * width
     predicted = host["predicted"][sets.image, sets.step] if predict else None
     rank = host["ranks"][sets.image, column] if ranks is not None else None
-    return _Batch(sets, scores, column, predicted, rank)
+    return _Batch(sets, host["scores"].reshape(-1), rows, column, predicted, rank)
 
 
 def _copy_at_once(parts: dict[str, Tensor]) -> dict[str, np.ndarray]:
@@ -462,29 +448,29 @@ def _sort_sets(
         The sets, and where each of their labels was before, shape (F,).
     """
     check_room(int(counts.max()), num_steps)
-    starts = counts.cumsum() - counts
     image = np.repeat(np.arange(len(counts)), counts)
     order = np.arange(len(labels))
-    step = order - starts[image]
-    if len(labels) == 0:
-        return _Sets(labels, image, step, counts, starts), order
-    if labels.view(np.uint64).max() >= num_classes:  # as unsigned, negative ones are huge
+    step = order - (counts.cumsum() - counts)[image]
+    # Room for END, and for −1, which falls between two images: `_around_predictions` looks tokens
+    # up in the keys.
+    base = image * (num_classes + 2)
+    key = base + labels
+    if len(labels) and labels.view(np.uint64).max() >= num_classes:  # negative ones are huge
         wrong = image[(labels < 0) | (labels >= num_classes)][0]
         raise _bad_set(
             wrong,
             f"holds an index outside 0 … {num_classes - 1}; compare num_classes with the "
             "annotation file",
         )
-    key = image * num_classes + labels
     if not (key[1:] > key[:-1]).all():
         order = key.argsort(kind="stable")
         key, labels = key[order], labels[order]
-        twice = np.flatnonzero(key[1:] == key[:-1])
+        twice = (key[1:] == key[:-1]).nonzero()[0]
         if len(twice):
             raise _bad_set(
                 image[twice[0]], "names a class twice; remove duplicates from the annotation file"
             )
-    return _Sets(labels, image, step, counts, starts), order
+    return _Sets(labels, counts, image, step, base, key), order
 
 
 def _bad_set(image: int, what: str) -> ValueError:
@@ -504,7 +490,7 @@ def _flatten(targets: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
     if labels is None or labels.dim() != 1 or labels.is_floating_point():
         _check_index_sets(targets)  # raises, unless only empty sets have a float type
         labels = torch.cat([wanted.long() for wanted in targets])
-    counts = np.array([wanted.numel() for wanted in targets])
+    counts = np.array(list(map(Tensor.numel, targets)))
     return labels.cpu().numpy().astype(np.int64, copy=False), counts
 
 
@@ -568,7 +554,7 @@ def _align_costs(cost: Tensor, num_labels: Tensor, predicted_position: Optional[
             f"{tuple(predicted_position.shape)}"
         )
     width = cost.shape[1]
-    parts = {"score": -cost.float().flatten(1), "count": num_labels[:, None]}
+    parts = {"score": -cost.detach().float().flatten(1), "count": num_labels[:, None]}
     if predicted_position is not None:
         parts["predicted"] = predicted_position
     host = _copy_at_once(parts)
@@ -576,17 +562,18 @@ def _align_costs(cost: Tensor, num_labels: Tensor, predicted_position: Optional[
     if counts.max(initial=0) > width:
         raise ValueError(f"num_labels must be at most {width}, got {int(counts.max())}")
     image = np.repeat(np.arange(len(counts)), counts)
-    starts = counts.cumsum() - counts
-    step = np.arange(len(image)) - starts[image]
+    step = np.arange(len(image)) - (counts.cumsum() - counts)[image]
     inside = np.arange(width) < counts[:, None]  # (B, N)
     inside = inside[:, :, None] & inside[:, None, :]
     scores = np.where(inside, host["score"].reshape(len(counts), width, width), 0)
     bad = ~np.isfinite(scores).all((1, 2))
     if bad.any():
         raise ValueError(f"a cost of image {bad.argmax()} of the batch is not finite")
-    sets = _Sets(step, image, step, counts, starts)
+    base = image * (width + 2)
+    sets = _Sets(step, counts, image, step, base, base + step)
     predicted = host["predicted"][image, step] if predicted_position is not None else None
-    batch = _Batch(sets, scores, step, predicted, None)
+    rows = (image * width + step) * width
+    batch = _Batch(sets, scores.reshape(-1), rows, step, predicted, None)
     order = _min_loss(batch) if predicted is None else _around_predictions(batch)
     label_of_step = np.full((len(counts), width), -1)
     label_of_step[image, step] = step[order]
