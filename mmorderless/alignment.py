@@ -14,10 +14,9 @@ the permutation matrices; SciPy solves the rare larger ones.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import permutations
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 import torch
@@ -36,13 +35,13 @@ MOST_ENUMERATED = 5
 """Blocks up to this size are solved by trying all orders (120); SciPy is faster beyond."""
 
 
-@dataclass(frozen=True)
-class _Sets:
+class _Sets(NamedTuple):
     """Label sets of a batch on the host, flat: image after image, ascending within an image.
 
     Args:
         labels: class indices, shape (F,).
         counts: n_i, shape (B,).
+        most: the largest n_i.
         image: which image each label, and each step t < n_i, belongs to, shape (F,).
         step: t, shape (F,).
         base: C + 2 times the image, so that `base` + token tells images apart, shape (F,).
@@ -51,14 +50,14 @@ class _Sets:
 
     labels: np.ndarray
     counts: np.ndarray
+    most: int
     image: np.ndarray
     step: np.ndarray
     base: np.ndarray
     key: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Batch:
+class _Batch(NamedTuple):
     """What the host needs to know of a batch.
 
     Args:
@@ -339,7 +338,7 @@ def _read_here(
     else:
         labels, counts = _flatten(targets)
     sets, _ = _sort_sets(labels, counts, num_classes, logits.shape[1])
-    _check_finite(scores, int(counts.max()))
+    _check_finite(scores, sets.most)
     place = sets.image * logits.shape[1] + sets.step  # (F,)
     predicted = scores.reshape(-1, num_classes + 1).take(place, 0).argmax(1) if predict else None
     rank = None
@@ -408,7 +407,7 @@ def _read_there(
     column = np.arange(len(image)) - np.repeat(counts.cumsum() - counts, counts)
     sets, order = _sort_sets(host["labels"][image, column], counts, num_classes, num_steps)
     if not np.isfinite(host["square"]).all():
-        _check_finite(to_host(logits.float()), int(counts.max()))  # it is too late to save a copy
+        _check_finite(to_host(logits.float()), sets.most)  # it is too late to save a copy
     column = column[order]
     rows = (sets.image * width + sets.step) * width
     predicted = host["predicted"][sets.image, sets.step] if predict else None
@@ -447,7 +446,8 @@ def _sort_sets(
     Returns:
         The sets, and where each of their labels was before, shape (F,).
     """
-    check_room(int(counts.max()), num_steps)
+    most = int(counts.max())
+    check_room(most, num_steps)
     image = np.repeat(np.arange(len(counts)), counts)
     order = np.arange(len(labels))
     step = order - (counts.cumsum() - counts)[image]
@@ -470,7 +470,7 @@ def _sort_sets(
             raise _bad_set(
                 image[twice[0]], "names a class twice; remove duplicates from the annotation file"
             )
-    return _Sets(labels, counts, image, step, base, key), order
+    return _Sets(labels, counts, most, image, step, base, key), order
 
 
 def _bad_set(image: int, what: str) -> ValueError:
@@ -570,7 +570,7 @@ def _align_costs(cost: Tensor, num_labels: Tensor, predicted_position: Optional[
     if bad.any():
         raise ValueError(f"a cost of image {bad.argmax()} of the batch is not finite")
     base = image * (width + 2)
-    sets = _Sets(step, counts, image, step, base, base + step)
+    sets = _Sets(step, counts, int(counts.max()), image, step, base, base + step)
     predicted = host["predicted"][image, step] if predicted_position is not None else None
     rows = (image * width + step) * width
     batch = _Batch(sets, scores.reshape(-1), rows, step, predicted, None)
