@@ -31,7 +31,10 @@ class LoadImage(LoadImageFromFile):
         ValueError: the file is not an image, or is truncated.
     """
 
-    missing_remedy = "check data_root and data_prefix, or remove the image from the annotation file"
+    missing_remedy = (
+        "check data_root and data_prefix, or remove the image from the annotation file (NusWide, "
+        "MIRFlickr25k: set drop_missing=True)"
+    )
     damaged_remedy = "copy or download it again, or remove it from the annotation file"
 
     def __init__(
