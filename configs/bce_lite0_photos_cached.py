@@ -1,5 +1,7 @@
 """BCE with a linear head on the cached maps of a frozen EfficientNet-Lite0.
 
+Paper: does not have this dataset. Here: README.md, Results.
+Hardware: two CPU cores, minutes; see README.md.
 python tools/cache_features.py configs/bce_lite0_photos.py --out data/photos_features
 python tools/train.py configs/bce_lite0_photos_cached.py
 """

@@ -11,4 +11,4 @@ _base_ = [
     "_base_/schedules/sgd.py",
     "_base_/default_runtime.py",
 ]
-model = dict(head=dict(num_classes=81, loss=dict(loss_weight=1 / 81)))
+model = dict(head=dict(num_classes=81))

@@ -1,5 +1,7 @@
 """PLA on the embedded digit scenes.
 
+Paper: does not have these scenes. Here: README.md, Results.
+Hardware: two CPU cores, minutes; see README.md.
 python tools/train.py configs/pla_digits.py
 """
 

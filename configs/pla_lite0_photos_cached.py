@@ -1,5 +1,7 @@
 """PLA on the cached maps of a frozen EfficientNet-Lite0; the other strategies by one option.
 
+Paper: does not have this dataset. Here: README.md, Results.
+Hardware: two CPU cores, minutes; see README.md.
 python tools/cache_features.py configs/pla_lite0_photos.py --out data/photos_features
 python tools/train.py configs/pla_lite0_photos_cached.py --cfg-options model.head.strategy=mla
 """

@@ -191,12 +191,14 @@ def compare_published(split: Split) -> str | None:
     Below nine tenths of the images, or divided, it counts as a part, which is no problem.
 
     Returns:
-        How it compares, or None where nothing is known.
+        How it compares, or None where nothing is known. Examples that the dataset left out count
+        as found.
     """
     published = split.published
     if published is None:
         return None
-    found = len(split.images) + sum(split.dropped.values())
+    dropped = sum(split.dropped.values())
+    found = len(split.images) + dropped
     if split.part or found < WHOLE_SHARE * published.images:
         return f"a part of {published.name}, which has {published.images:,} images"
     tolerance = published.images // 100 if published.about else 0
@@ -211,7 +213,25 @@ def compare_published(split: Split) -> str | None:
         if expected is not None and abs(number - expected) > allowed
     ]
     split.add("published counts", differences)
-    return f"{published.name}: {'differs' if differences else 'the published counts are met'}"
+    result = "differs" if differences else "the published counts are met"
+    return f"{published.name}: {result}" + (f", counting {dropped:,} dropped" if dropped else "")
+
+
+def compare_steps(split: Split, cfg: Config) -> None:
+    """Note on a training split that its largest label set does not fit into the head's steps."""
+    head = (cfg.get("model") or {}).get("head") or {}
+    max_steps = head.get("max_steps")
+    if max_steps is None or not split.labels:
+        return
+    most, image = max(zip(map(len, split.labels), split.images))
+    if most >= max_steps:
+        split.add(
+            "max_steps",
+            [
+                f"{image} has {most} labels, which do not fit with END into max_steps={max_steps}; "
+                f"set model.head.max_steps to {most + 1} or more"
+            ],
+        )
 
 
 def file_problem(path: str) -> str | None:
@@ -220,13 +240,15 @@ def file_problem(path: str) -> str | None:
         with open(path, "rb") as file:
             return None if file.read(1) else f"image {path} is empty"
     except FileNotFoundError:
-        return f"image {path} does not exist"
+        return f"image {path} does not exist; {LoadImage.missing_remedy}"
     except OSError as error:
         return f"image {path} cannot be opened: {error.strerror}"
 
 
 def image_problem(path: str) -> str | None:
-    """Say why an image cannot be decoded; None where nothing is wrong."""
+    """Say why an image cannot be opened or decoded; None where nothing is wrong."""
+    if problem := file_problem(path):
+        return problem
     try:
         LoadImage().transform({"img_path": path})
     except (OSError, ValueError) as error:
@@ -291,15 +313,24 @@ def describe(split: Split, comparison: str | None) -> str:
     if split.classes is not None:
         label, _ = flatten_labels(split.labels, len(split.classes), split.name)
         counts = np.bincount(label, minlength=len(split.classes))
-        words = [f"{name}\N{NO-BREAK SPACE}{n:,}" for name, n in zip(split.classes, counts)]
-        lines.append(f"  images per class ({len(words)} classes):")
-        # A name and its number stay on one line.
-        text = ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
-        wrapped = textwrap.wrap(text, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
-        lines += [f"    {line}".replace("\N{NO-BREAK SPACE}", " ") for line in wrapped]
+        lines.append(f"  images per class ({len(counts)} classes):")
+        lines += wrap_words("    ", [f"{name} {n:,}" for name, n in zip(split.classes, counts)])
         if absent := [name for name, n in zip(split.classes, counts) if n == 0]:
-            lines.append(f"  classes without an image: {', '.join(absent)}")
+            lines += wrap_words("  classes without an image: ", absent)
     return "\n".join(lines)
+
+
+def wrap_words(start: str, words: Sequence[str]) -> list[str]:
+    """Return lines with words separated by commas; what a word holds stays on one line."""
+    lines = textwrap.wrap(
+        ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words),
+        WIDTH,
+        initial_indent=start,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def list_problems(splits: Sequence[Split], every: bool) -> str:
@@ -341,6 +372,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         splits.append(read_split(name, config))
     drop_repeated_faults(splits)
     compare_splits(splits)
+    for split in splits:
+        if split.name.startswith("train"):
+            compare_steps(split, cfg)
     if not args.labels_only:
         check_files(splits, args.images, args.workers)
     for split in splits:

@@ -60,7 +60,7 @@ mmengine.utils.import_modules_from_strings(imports=['mmorderless'], allow_failed
 from mmpretrain import registry
 wanted = dict(
     MODELS=['OrderlessRNNHead', 'PLALoss', 'MLALoss', 'FixedOrderLoss', 'EfficientNetLite0',
-            'FeaturePassThrough', 'StridedCNN', 'LabelSetClassifier'],
+            'FeaturePassThrough', 'StridedCNN', 'LabelSetClassifier', 'MeanBCELoss'],
     DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures',
               'NusWide', 'WiderAttribute', 'PA100K', 'MIRFlickr25k', 'DatasetPart'],
     PARAM_SCHEDULERS=['SawtoothLR'],

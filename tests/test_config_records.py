@@ -98,8 +98,7 @@ def test_what_the_paper_states_of_an_experiment(experiment, read):
             assert loader.batch_size == 32
         assert cfg.auto_scale_lr == dict(base_batch_size=32)
         if name.startswith("bce"):
-            # The loss is the mean over B·C entries; mmpretrain's is C times as large.
-            assert head.loss.loss_weight == 1 / num_classes
+            assert head.loss == dict(type="MeanBCELoss")
             assert cfg.model.neck.type == "GlobalAveragePooling"
         else:
             assert (head.hidden_size, head.embed_size, head.max_steps) == (512, 256, max_steps)
@@ -163,12 +162,16 @@ def test_one_stage_schedule(name, read):
     assert cfg.data_preprocessor.mean == mean
 
 
-def test_bce_loss_is_the_mean_over_entries(read):
-    head = MODELS.build(read("bce_resnet101_coco").model.head)
+@pytest.mark.parametrize("num_classes", [80, 5])
+def test_bce_loss_is_the_mean_over_entries(read, num_classes):
+    """Whatever number of classes a user sets."""
+    cfg = read("bce_resnet101_coco")
+    cfg.merge_from_dict({"model.head.num_classes": num_classes})
+    head = MODELS.build(cfg.model.head)
     feats = torch.randn(3, 2048)
-    labels = [[0, 5], [], [79]]
+    labels = [[0, 3], [], [num_classes - 1]]
     samples = [DataSample().set_gt_label(torch.tensor(y, dtype=torch.long)) for y in labels]
-    target = torch.zeros(3, 80)
+    target = torch.zeros(3, num_classes)
     for row, y in zip(target, labels):
         row[y] = 1
     expected = torch.nn.functional.binary_cross_entropy_with_logits(head((feats,)), target)
@@ -244,10 +247,11 @@ def test_a_config_states_the_papers_main_numbers(name, configs):
                 assert f"{short.get(metric, metric)} {shown}" in text
 
 
-def test_a_config_says_how_to_run_it(configs):
-    for name, path in configs.items():
+def test_a_config_says_how_to_run_it_and_what_came_out(configs):
+    for path in configs.values():
         text = path.read_text(encoding="utf-8").split('"""')[1]
-        assert f"python tools/train.py configs/{name}.py" in text
+        assert f"python tools/train.py configs/{path.name}" in text
+        assert re.search(r"Here: (not run|README\.md, Results\.)", text), path
 
 
 def test_the_metafile_tells_of_every_config(configs, repository):
@@ -259,6 +263,11 @@ def test_the_metafile_tells_of_every_config(configs, repository):
     for model in content["Models"]:
         assert model["In Collection"] == collection["Name"]
         assert repository / model["Config"] == configs[model["Name"]]
+        text = configs[model["Name"]].read_text(encoding="utf-8").split('"""')[1]
+        command = model["Metadata"]["Command"]
+        assert command.startswith(f"python tools/train.py {model['Config']}")
+        assert command in text
+        assert f"Hardware: {model['Metadata']['Hardware']}." in text
         for result in model.get("Results", []):
             assert result["Task"] == "Multi-Label Classification"
             assert result["Dataset"] == model["Metadata"]["Training Data"]

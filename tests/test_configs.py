@@ -291,9 +291,6 @@ def test_config_trains_validates_and_predicts(config, folder_of, tmp_path):
         assert checkpoint["swa"]["count"] == 1
     if cfg.model.backbone.type == "FeaturePassThrough":
         return  # its inputs are no images
-    pipeline = cfg.test_dataloader.dataset.pipeline
-    if dict(type="CropBox") in pipeline:
-        pipeline.remove(dict(type="CropBox"))  # a picture is a crop, without a box
     inferencer = OrderlessInferencer(cfg, file)
     result = inferencer(np.zeros((50, 50, 3), np.uint8), progress=False)[0]
     assert len(result["scores"]) == len(classes)

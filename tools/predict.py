@@ -3,6 +3,8 @@
 Writes DIR/predictions.json (its form is described in the README) and, beside it in DIR/pictures,
 every image with its labels. An image that cannot be read is reported, the others are predicted,
 and the exit code is 1.
+
+A model that was trained on boxes cut out of photos (WIDER Attribute) is given the crops.
 """
 
 import argparse

@@ -42,8 +42,8 @@ class CropBox(BaseTransform):
         """Replace the image by the part inside the box."""
         if "box" not in results:
             raise ValueError(
-                f"{results.get('img_path', 'the image')} comes without a box to crop; predict on "
-                "crops, with a config whose test pipeline has no CropBox"
+                f"{results.get('img_path', 'the image')} comes without a box to crop; remove "
+                "CropBox from the pipeline of a dataset without boxes"
             )
         height, width = results["img"].shape[:2]
         box = clip_box(results["box"], height, width)

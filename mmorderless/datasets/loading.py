@@ -52,7 +52,10 @@ class LoadImage(LoadImageFromFile):
             options.
     """
 
-    missing_remedy = "check data_root and data_prefix, or remove the image from the annotation file"
+    missing_remedy = (
+        "check data_root and data_prefix, or remove the image from the annotation file (NusWide, "
+        "MIRFlickr25k: set drop_missing=True)"
+    )
     damaged_remedy = "copy or download it again, or remove it from the annotation file"
 
     def __init__(

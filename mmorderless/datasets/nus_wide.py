@@ -15,7 +15,6 @@ from .checks import (
     choose_classes,
     images_on_disk,
     labels_of_rows,
-    missing_annotation,
     read_lines,
     repeated_items,
     report_fault,
@@ -25,12 +24,19 @@ from .checks import (
 PROTOCOLS = ("paper", "official", "official_labelled")
 SPLITS = ("train", "test")
 NUM_SPLITS = 3
+NUM_TRAIN = 150_000
 NUM_CONCEPTS = 81
+LAYOUT = "set data_root to the folder with ConceptsList/, Groundtruth/ and ImageList/"
 PUBLISHED = {
     "paper": {"train": 150_000, "test": 59_347},
     "official": {"train": 161_789, "test": 107_859},
     "official_labelled": {"train": 125_449, "test": 83_898},
 }
+
+
+def missing_file(path: str) -> FileNotFoundError:
+    """Error for a file of the owners that is not there."""
+    return FileNotFoundError(f"{path} does not exist; {LAYOUT}")
 
 
 def read_image_list(path: str) -> list[str]:
@@ -40,7 +46,7 @@ def read_image_list(path: str) -> list[str]:
         FileNotFoundError: there is no such file.
         ValueError: an image is listed twice.
     """
-    images = [line.replace("\\", "/") for line in read_lines(path)]
+    images = [line.replace("\\", "/") for line in read_lines(path, missing_file)]
     for image in repeated_items(images):
         report_fault(f"image {image} is listed twice in {path}; download it again")
     return images
@@ -66,7 +72,7 @@ def read_labels(paths: Sequence[str], num_images: int) -> np.ndarray:
             with open(path, "rb") as file:
                 values = np.array(file.read().split())
         except FileNotFoundError:
-            raise missing_annotation(path) from None
+            raise missing_file(path) from None
         if len(values) != num_images:
             raise ValueError(
                 f"{path} must have a line for each of the {num_images} images of the image list, "
@@ -152,11 +158,15 @@ class NusWide(MultiLabelDataset):
         protocol: str = "paper",
         split_index: int = 0,
         seed: int = 0,
-        num_train: int = 150_000,
+        num_train: int = NUM_TRAIN,
         data_prefix: str | dict = "Flickr",
         drop_missing: bool = False,
         **kwargs,
     ) -> None:
+        if "ann_file" in kwargs:
+            raise ValueError(
+                f"NusWide has no ann_file, got {kwargs['ann_file']!r}; remove it and {LAYOUT}"
+            )
         if split not in SPLITS or protocol not in PROTOCOLS:
             raise ValueError(
                 f"unknown split {split!r} or protocol {protocol!r} of NUS-WIDE; choose from "
@@ -179,7 +189,7 @@ class NusWide(MultiLabelDataset):
     def load_data_list(self) -> list[dict]:
         """Read the protocol's files and take the split's images."""
         concepts_file = osp.join(self.data_root, "ConceptsList", "Concepts81.txt")
-        concepts = choose_classes(read_lines(concepts_file), None, concepts_file)
+        concepts = choose_classes(read_lines(concepts_file, missing_file), None, concepts_file)
         classes = choose_classes(concepts, self._metainfo.get("classes"), concepts_file)
         self._metainfo["classes"] = classes
         if self.protocol == "paper":
@@ -219,8 +229,10 @@ class NusWide(MultiLabelDataset):
 
     @property
     def published(self) -> Published | None:
-        """Counts of the full split."""
+        """Counts of the full split, None for classes or a division of the user's own."""
         if len(self._metainfo["classes"]) != NUM_CONCEPTS:
+            return None
+        if self.protocol == "paper" and self.num_train != NUM_TRAIN:
             return None
         name = f"NUS-WIDE {self.split}, protocol {self.protocol}"
         return Published(name, PUBLISHED[self.protocol][self.split])

@@ -2,6 +2,7 @@
 
 import math
 import os.path as osp
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from .cropping import clip_box
 FORM = "give the owners' file, e.g. Anno/wider_attribute_trainval.json"
 POSITIVE, NEGATIVE, UNSPECIFIED = 1, -1, 0
 NUM_ATTRIBUTES = 14
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and who swaps the sides
 # Persons, boxes without area included, as the paper gives them.
 PUBLISHED = {
     "wider_attribute_trainval.json": Published("WIDER Attribute trainval", 28_345, about=True),
@@ -77,16 +79,26 @@ def check_attributes(values: Any, num_attributes: int, image: str, source: str) 
 
 
 def image_size(path: str) -> tuple[float, float]:
-    """Return an image's height and width in pixels from its header.
+    """Return an image's height and width in pixels from its header, as loading it gives them.
 
-    Both are infinite where the file cannot be read: loading it will say what is wrong.
+    OpenCV turns a picture as its EXIF orientation says. Both are infinite where the file cannot be
+    read: loading it will say what is wrong.
     """
     try:
         with Image.open(path) as picture:
             width, height = picture.size
+            # Of other formats Pillow may decode the pixels to find it.
+            turned = picture.format == "JPEG" and _orientation(picture) in SIDEWAYS
     except (OSError, UnidentifiedImageError):
         return math.inf, math.inf
-    return height, width
+    return (width, height) if turned else (height, width)
+
+
+def _orientation(picture: Image.Image) -> int | None:
+    try:
+        return picture.getexif().get(ORIENTATION)
+    except (SyntaxError, struct.error):  # damaged EXIF, which OpenCV passes over
+        return None
 
 
 @DATASETS.register_module()

@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoints import load_all_weights, weights_of
+from ..datasets.cropping import CropBox
 from ..datasets.loading import LoadImage
 from ..errors import error_line
 from ..launch import existing_checkpoint, read_config
@@ -43,7 +44,8 @@ class OrderlessInferencer:
     - `scores`: of each class, the largest probability that any step gave it;
     - `attention`: with `return_attention`, an array (steps, h, w) that sums to 1 over the cells.
 
-    Images are prepared by the pipeline of the config's `test_dataloader`.
+    Images are prepared by the pipeline of the config's `test_dataloader`, without its `CropBox`: a
+    picture has no box, so give the crops.
 
     Args:
         model: path of a config, a config, or a built model whose config is in `model._config` (as
@@ -285,6 +287,8 @@ def _build_model(cfg: Config) -> nn.Module:
 def _pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
     """Return what loads an image and what prepares it for the model, from the test pipeline.
 
+    Without `CropBox`, as no box comes with the image.
+
     Raises:
         ValueError: the test pipeline does not begin with loading an image from a file.
     """
@@ -301,4 +305,4 @@ def _pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
         transforms[0].imdecode_backend,
         min_side=getattr(transforms[0], "min_side", None),
     )
-    return load, Compose(transforms[1:])
+    return load, Compose([step for step in transforms[1:] if not isinstance(step, CropBox)])

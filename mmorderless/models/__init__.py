@@ -1,6 +1,7 @@
 """The decoder, the losses and the head."""
 
 from .backbones import EfficientNetLite0, FeaturePassThrough
+from .bce_loss import MeanBCELoss
 from .classifier import LabelSetClassifier
 from .decoder import AttentionLSTM, DecoderState, Rollout
 from .head import OrderlessRNNHead
@@ -16,6 +17,7 @@ __all__ = [
     "FixedOrderLoss",
     "LabelSetClassifier",
     "MLALoss",
+    "MeanBCELoss",
     "OrderlessRNNHead",
     "PLALoss",
     "Rollout",

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import pytest
 
@@ -114,6 +115,25 @@ def test_wrong_files(load, changed, rule):
         load(instances(**changed))
     assert "instances_train2014.json" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_polygons_are_not_kept(load, tmp_path):
+    """Parsed they would take five times the file's size; its text is held, as bytes and decoded."""
+    content = instances()
+    polygon = [x + 0.25 for x in range(1000, 3000)]
+    content["annotations"] = [
+        {**annotation, "segmentation": [polygon]} for annotation in content["annotations"] * 20
+    ]
+    load(content)  # what is made once, by the first call
+    tracemalloc.start()
+    try:
+        dataset = CocoMultiLabel("annotations/instances_train2014.json", data_root=str(tmp_path))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    size = (tmp_path / "annotations/instances_train2014.json").stat().st_size
+    assert len(dataset) == 3
+    assert peak < 3 * size
 
 
 def test_not_an_instances_file(load):

@@ -8,7 +8,7 @@ import mmorderless.datasets  # noqa: F401  (registers)
 PUBLISHED = ["nuswide", "wider_attribute", "pa100k", "mirflickr", "voc2007"]
 
 
-@pytest.mark.parametrize("name", ["coco", "digits", "photos", *PUBLISHED])
+@pytest.mark.parametrize("name", ["coco", "digits", "photos", "photos_csv", *PUBLISHED])
 def test_configs_use_the_hosts_grammar(name, repository):
     config = Config.fromfile(repository / "configs" / "_base_" / "datasets" / f"{name}.py")
     for split in ("train", "val", "test"):
@@ -20,6 +20,18 @@ def test_configs_use_the_hosts_grammar(name, repository):
     else:
         assert config.val_dataloader == config.test_dataloader
     assert config.val_evaluator == config.test_evaluator == {"type": "LabelSetMetric"}
+
+
+def test_csv_classes_are_those_of_training(repository, tmp_path):
+    (tmp_path / "train.csv").write_text("image,labels\na.jpg,sea;sky\nb.jpg,boat\n")
+    (tmp_path / "val.csv").write_text("image,labels\nc.jpg,sky\n")
+    config = Config.fromfile(repository / "configs/_base_/datasets/photos_csv.py")
+    for split, labels in (("train", [1, 2]), ("val", [2]), ("test", [2])):
+        changed = {"data_root": str(tmp_path), "serialize_data": False}
+        dataset = DATASETS.build(config[f"{split}_dataloader"].dataset | changed)
+        assert dataset.metainfo["classes"] == ("boat", "sea", "sky")
+        assert dataset.get_data_info(0)["gt_label"] == labels
+        assert dataset.get_data_info(0)["img_path"].startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

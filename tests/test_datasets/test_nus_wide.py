@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mmorderless.datasets import NusWide
-from mmorderless.datasets.nus_wide import draw_split, read_image_list
+from mmorderless.datasets.nus_wide import NUM_TRAIN, draw_split, read_image_list
 
 CONCEPTS = ["airport", "animal", "sky"]
 # Name of the image, whether it is in the owners' training set, its concepts.
@@ -108,6 +108,8 @@ def test_the_papers_counts(root):
         nus_wide(root)
     dataset = nus_wide(root, "test", num_train=1)
     dataset._metainfo["classes"] = tuple(map(str, range(81)))
+    assert dataset.published is None  # a division of the user's own
+    dataset.num_train = NUM_TRAIN
     assert dataset.published.images == 209_347 - 150_000
 
 
@@ -165,7 +167,7 @@ def test_wrong_files(root, tmp_path, file, text, rule):
 )
 def test_missing_files(root, tmp_path, file):
     (tmp_path / file).unlink()
-    with pytest.raises(FileNotFoundError, match="does not exist; set data_root"):
+    with pytest.raises(FileNotFoundError, match="does not exist; set data_root to the folder with"):
         nus_wide(root, num_train=3)
 
 
@@ -176,6 +178,15 @@ def test_wrong_options(root):
     for options in (dict(split_index=3), dict(seed=-1)):
         with pytest.raises(ValueError, match="needs split_index 0 … 2 and seed ≥ 0"):
             nus_wide(root, **options)
+    with pytest.raises(ValueError, match=r"has no ann_file, got 'a\.txt'; remove it and set "):
+        nus_wide(root, ann_file="a.txt")
+
+
+def test_a_dead_link_names_the_option(root):
+    pipeline = [{"type": "LoadImage"}]
+    dataset = nus_wide(root, protocol="official", pipeline=pipeline)
+    with pytest.raises(FileNotFoundError, match=r"_11\.jpg does not exist; .*drop_missing=True"):
+        dataset[0]
 
 
 def test_real_labels_in_the_official_layout(shared_data, tmp_path):

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
@@ -131,6 +134,30 @@ def test_real_labels_of_all_images(shared_data):
     assert labels_of(dataset)[7] == np.flatnonzero(plain["val_label"][7]).tolist()
     assert dataset.get_data_info(0)["img_path"].endswith("data/080001.jpg")
     assert dataset.published.images == len(dataset) == 10_000
+
+
+MEMORY = """
+import sys
+from mmorderless.datasets import PA100K
+
+def peak():  # of this process alone, in kilobytes
+    lines = open('/proc/self/status').read().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith('VmHWM')))
+
+before = peak()
+sets = [PA100K(sys.argv[1], split) for split in ('trainval', 'test')]
+print(sum(map(len, sets)), peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_all_real_rows_take_little_memory(shared_data, repository):
+    """In a process of its own, whose peak no other test has raised."""
+    command = [sys.executable, "-c", MEMORY, str(shared_data / "annotations/pa100k")]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+    rows, kilobytes = map(int, done.stdout.split()[-2:])
+    assert rows == 100_000
+    assert kilobytes < 500_000
 
 
 def test_real_photos(shared_data):

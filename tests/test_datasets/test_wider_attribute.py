@@ -7,9 +7,12 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmpretrain.registry import MODELS
+from PIL import Image
 
 from mmorderless.datasets import WiderAttribute
 from mmorderless.datasets.checks import collect_faults
+from mmorderless.datasets.loading import LoadImage
+from mmorderless.datasets.wider_attribute import image_size
 from mmorderless.metrics import LabelSetMetric
 
 NAMES = ["Male", "longHair", "sunglass"]
@@ -98,6 +101,24 @@ def test_boxes_are_clipped_and_those_without_area_dropped_and_counted(load):
     dataset = load(targets, num_images=1)
     assert fields(dataset, "box") == [(0, 0, 5, 5), (35, 25, 40, 30), (0, 0, 40, 30)]
     assert dataset.dropped == {"boxes without area": 4}
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_sizes_are_those_of_the_picture_as_it_is_loaded(orientation, tmp_path):
+    """OpenCV turns it as the EXIF orientation says."""
+    path = str(tmp_path / "0.jpg")
+    picture = Image.new("RGB", (WIDTH, HEIGHT))
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    picture.save(path, exif=exif)
+    assert image_size(path) == LoadImage().transform({"img_path": path})["img_shape"]
+
+
+def test_damaged_exif_does_not_hide_the_size(tmp_path):
+    path = str(tmp_path / "0.jpg")
+    for exif in (b"Exif\0\0broken header", b"Exif\0\0MM"):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(path, exif=exif)
+        assert image_size(path) == LoadImage().transform({"img_path": path})["img_shape"]
 
 
 def test_labels_can_be_read_without_the_images(load):

@@ -264,6 +264,14 @@ def test_pictures_of_a_batch_do_not_change_each_other(tmp_path):
     assert [r["scores"] for r in together] == [r["scores"] for r in alone]
 
 
+def test_a_picture_is_the_crop(inferencer, images, tmp_path):
+    """A pipeline of persons in photos crops by boxes, which do not come with a picture."""
+    cfg = orderless_config()
+    cfg.test_dataloader.dataset.pipeline.insert(1, dict(type="CropBox"))
+    cropping = OrderlessInferencer(cfg, tmp_path / "a.pth", device="cpu", batch_size=2)
+    assert_same(cropping(images, progress=False), inferencer(images, progress=False))
+
+
 def test_weights_that_are_not_finite_are_an_error(tmp_path):
     cfg = orderless_config()
     file = save(cfg, tmp_path / "w.pth")

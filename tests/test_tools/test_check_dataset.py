@@ -155,6 +155,42 @@ def test_long_lists_are_cut_unless_all_are_wanted(write, check, tmp_path):
     assert len(problems(check("--all", "--workers", "1")[1])[1]) == 25
 
 
+def test_a_folder_in_an_images_place(write, check, tmp_path):
+    write("train", [("0.jpg", [0])])
+    write("val", [("1.jpg", [0])])
+    (tmp_path / "0.jpg").unlink()
+    (tmp_path / "0.jpg").mkdir()
+    for arguments in ([], ["--images"]):
+        _, listed = problems(check(*arguments)[1])
+        assert re.search(r"^image \S*0\.jpg cannot be opened: Is a directory$", listed[0])
+
+
+def test_long_lists_of_classes_are_wrapped(write, check):
+    classes = [f"class number {c}" for c in range(40)]
+    write("train", [("0.jpg", [7])], classes)
+    write("val", [("1.jpg", [7])], classes)
+    output = check()[1]
+    assert max(map(len, output.splitlines())) <= 100
+    absent = output.split("without an image: ")[1].split("\n\n")[0]
+    assert " ".join(absent.split()) == ", ".join(x for x in classes if x != "class number 7")
+    assert all(line.strip().startswith("class ") for line in absent.splitlines())
+
+
+@pytest.mark.parametrize("max_steps, faults", [(3, 1), (4, 0)])
+def test_label_sets_must_fit_into_the_steps_of_the_head(write, check, tmp_path, max_steps, faults):
+    """Those of training: the steps hold three labels and END."""
+    write("train", [("0.jpg", [0]), ("1.jpg", [0, 1, 2])])
+    write("val", [("2.jpg", [0, 1, 2])])
+    code, output = check("--cfg-options", f"model.head.max_steps={max_steps}")
+    assert code == faults
+    if faults:
+        kinds, listed = problems(output)
+        assert kinds == {"train, max_steps": "1"}
+        assert re.search(
+            r"1\.jpg has 3 labels, which .* into max_steps=3; set .* to 4 or more", listed[0]
+        )
+
+
 def test_repeating_wrappers_are_looked_through(write, check):
     write("train", [("0.jpg", [0]), ("1.jpg", [1])])
     write("val", [("2.jpg", [0])])
@@ -174,6 +210,10 @@ def test_published_counts():
     exact = Published("X train", 100, 200, 2)
     assert compare(100, exact) == ("X train: the published counts are met", [])
     assert compare(98, exact, dropped=2)[1] == ["X train has 200 labels, found 196"]
+    assert compare(98, Published("X", 100), dropped=2) == (
+        "X: the published counts are met, counting 2 dropped",
+        [],
+    )
     assert compare(99, Published("X", 100)) == ("X: differs", ["X has 100 images, found 99"])
     assert compare(100, exact, labels=[1])[1] == [
         "X train has 200 labels, found 100",

@@ -8,6 +8,6 @@ model = dict(
         type="MultiLabelLinearClsHead",
         num_classes=10,
         in_channels=64,
-        loss=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1 / 10),
+        loss=dict(type="MeanBCELoss"),
     ),
 )

@@ -13,6 +13,6 @@ model = dict(
         type="MultiLabelLinearClsHead",
         num_classes=24,
         in_channels=1280,
-        loss=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1 / 24),
+        loss=dict(type="MeanBCELoss"),
     ),
 )

@@ -1,0 +1,13 @@
+"""Your photos as in photos.py, with their labels in data/photos/{train,val}.csv.
+
+The header is `image,labels`, labels are separated by `;`, and images are relative to the CSV's
+folder. The classes are the names in train.csv: set the head's num_classes to their number.
+"""
+
+_base_ = ["photos.py"]
+
+train_dataloader = dict(dataset=dict(type="CsvMultiLabel", ann_file="train.csv"))
+val_dataloader = dict(
+    dataset=dict(type="CsvMultiLabel", ann_file="val.csv", classes_from="train.csv")
+)
+test_dataloader = val_dataloader
