@@ -89,6 +89,7 @@ def check_room(num_labels: int, num_steps: int) -> None:
 # Public -----------------------------------------------------------------------------------------
 
 
+@torch.compiler.disable  # the host's work: nothing to trace
 def check_finite(logits: Tensor, num_labels: int) -> None:
     """Raise a ValueError when a logit that the loss may count is not finite.
 
@@ -254,9 +255,9 @@ def _assign(
         first = (ends[few] - size)[:, None]
         slots = np.arange(size.max())
         inside = slots < size[:, None]  # (blocks, most)
-        # Beyond a block any finite score will do: the orders that use it are barred, or all do.
         at = (first + slots) * inside
         block = scores.take(rows[at][:, :, None] + columns[at][:, None, :]).astype(np.float64)
+        block *= inside[:, :, None] & inside[:, None, :]  # what is beyond must not swallow the sum
         orders, places, barred = _orders(len(slots))
         summed = block.reshape(len(few), -1) @ places
         summed += barred[size]
@@ -331,7 +332,7 @@ def _read_here(
     scores = to_host(logits.float().contiguous())
     if isinstance(targets, Tensor):
         _check_multi_hot_shape(targets, num_classes)
-        hot = targets.cpu().numpy()
+        hot = targets.cpu().float().numpy()
         _check_binary(((hot != 0) & (hot != 1)).any(1))
         image, labels = np.nonzero(hot)
         counts = np.bincount(image, minlength=len(hot))
@@ -487,8 +488,8 @@ def _flatten(targets: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
         labels = torch.cat(tuple(targets))
     except (TypeError, RuntimeError):
         labels = None
-    if labels is None or labels.dim() != 1 or labels.is_floating_point():
-        _check_index_sets(targets)  # raises, unless only empty sets have a float type
+    if labels is None or labels.dim() != 1 or labels.dtype != torch.int64:
+        _check_index_sets(targets)  # raises, unless only empty sets have another kind of type
         labels = torch.cat([wanted.long() for wanted in targets])
     counts = np.array(list(map(Tensor.numel, targets)))
     return labels.cpu().numpy().astype(np.int64, copy=False), counts
@@ -500,7 +501,7 @@ def _check_index_sets(targets: Sequence[Tensor]) -> None:
         if not isinstance(labels, Tensor) or labels.dim() != 1:
             got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
             raise ValueError(f"each label set must be a 1-D tensor of class indices, got {got}")
-        if labels.is_floating_point() and len(labels) > 0:
+        if (labels.is_floating_point() or labels.dtype == torch.bool) and len(labels) > 0:
             raise ValueError(f"class indices must be integers, got {labels.dtype}")
 
 
@@ -543,6 +544,8 @@ def _check_finite(scores: np.ndarray, most: int) -> None:
 
 def _align_costs(cost: Tensor, num_labels: Tensor, predicted_position: Optional[Tensor]) -> Tensor:
     """What `align_min_loss` and, with predictions, `align_predicted` return."""
+    if len(cost) == 0:
+        raise ValueError("no costs: the batch is empty")
     if cost.dim() != 3 or cost.shape[1] != cost.shape[2] or num_labels.shape != cost.shape[:1]:
         raise ValueError(
             f"cost must have shape (B, N, N) and num_labels (B,), got {tuple(cost.shape)} and "
@@ -559,7 +562,7 @@ def _align_costs(cost: Tensor, num_labels: Tensor, predicted_position: Optional[
         parts["predicted"] = predicted_position
     host = _copy_at_once(parts)
     counts = host["count"][:, 0]
-    if counts.max(initial=0) > width:
+    if counts.max() > width:
         raise ValueError(f"num_labels must be at most {width}, got {int(counts.max())}")
     image = np.repeat(np.arange(len(counts)), counts)
     step = np.arange(len(image)) - (counts.cumsum() - counts)[image]
@@ -571,7 +574,10 @@ def _align_costs(cost: Tensor, num_labels: Tensor, predicted_position: Optional[
         raise ValueError(f"a cost of image {bad.argmax()} of the batch is not finite")
     base = image * (width + 2)
     sets = _Sets(step, counts, int(counts.max()), image, step, base, base + step)
-    predicted = host["predicted"][image, step] if predicted_position is not None else None
+    predicted = None
+    if predicted_position is not None:
+        predicted = host["predicted"][image, step]
+        predicted[predicted >= width] = -1  # no label's position
     rows = (image * width + step) * width
     batch = _Batch(sets, scores.reshape(-1), rows, step, predicted, None)
     order = _min_loss(batch) if predicted is None else _around_predictions(batch)

@@ -289,6 +289,8 @@ def test_wrong_multi_hot_targets(align):
         align(logits, [[0, 1]])
     with pytest.raises(ValueError, match=r"must be integers, got torch\.float32"):
         align(logits, [torch.tensor([0.0])])
+    with pytest.raises(ValueError, match=r"must be integers, got torch\.bool"):
+        align(logits, [torch.tensor([True, False])])
     with pytest.raises(ValueError, match=r"shape \(B, 5\)"):
         align(logits, torch.zeros(1, 6))
     with pytest.raises(ValueError, match="2 label sets for 1 images"):
@@ -306,12 +308,24 @@ def test_cost_functions_reject_bad_input():
         align_predicted(torch.zeros(1, 2, 2), torch.tensor([2]), torch.tensor([0]))
     with pytest.raises(ValueError, match=r"shape \(B, N, N\)"):
         align_min_loss(torch.zeros(1, 2, 3), torch.tensor([2]))
+    with pytest.raises(ValueError, match="the batch is empty"):
+        align_min_loss(torch.zeros(0, 2, 2), torch.zeros(0, dtype=torch.long))
+    beyond = align_predicted(torch.zeros(2, 1, 1), torch.tensor([1, 1]), torch.tensor([[3], [0]]))
+    assert beyond.tolist() == [[0], [0]]
     # What lies outside an image's block is not looked at.
     cost = torch.zeros(1, 2, 2)
     cost[0, 1] = float("inf")
     assert align_min_loss(cost, torch.tensor([1])).tolist() == [[0, -1]]
 
 
+@pytest.fixture(params=["host", "device"])
+def reader(request, monkeypatch):
+    """Logits on the host, and logits as on an accelerator: what reads those runs on any device."""
+    if request.param == "device":
+        monkeypatch.setattr(alignment, "_read_here", alignment._read_there)
+
+
+@pytest.mark.usefixtures("reader")
 def test_one_copy_each_way_and_no_needless_solve(monkeypatch):
     copies = {"host": 0, "device": 0, "solve": 0}
 
@@ -359,6 +373,7 @@ class Synchronisations(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+@pytest.mark.usefixtures("reader")
 def test_no_hidden_synchronisation(align):
     logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
     hot = torch.zeros(len(labels), 12)
@@ -371,6 +386,37 @@ def test_no_hidden_synchronisation(align):
     with Synchronisations() as mode:
         bool(logits.any())
     assert mode.seen  # the counter sees what it is for
+
+
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+def test_both_readers_agree(align, monkeypatch):
+    generator = torch.Generator().manual_seed(8)
+    cases = []
+    for trial in range(40):
+        logits, labels = random_batch(generator, num_classes=[1, 5, 8, 30][trial % 4], batch=6)
+        if trial % 3 == 0:
+            logits = logits.round().bfloat16()
+        hot = torch.zeros(len(labels), logits.shape[2] - 1, dtype=torch.bfloat16)
+        for image, wanted in enumerate(labels):
+            hot[image, wanted] = 1
+        shuffled = [wanted.flip(0).int() for wanted in labels]
+        cases += [(logits, labels), (logits, hot), (logits, shuffled)]
+    here = [align(*case) for case in cases]
+    monkeypatch.setattr(alignment, "_read_here", alignment._read_there)
+    for case, expected in zip(cases, here):
+        assert torch.equal(align(*case), expected)
+
+
+@pytest.mark.parametrize("align", STRATEGIES.values(), ids=STRATEGIES.keys())
+@pytest.mark.parametrize("lowest", [-1e18, torch.finfo(torch.float32).min])
+def test_a_huge_logit_of_one_image_leaves_the_others_alone(align, lowest):
+    generator = torch.Generator().manual_seed(9)
+    logits = torch.randn(8, 6, 9, generator=generator)
+    labels = [torch.arange(n) for n in (2, 2, 3, 4, 5, 2, 3, 4)]
+    logits[0, 0, 0] = lowest
+    together = align(logits, labels)
+    for i in range(1, 8):
+        assert torch.equal(align(logits[i : i + 1], labels[i : i + 1])[0], together[i])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -37,16 +37,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     results = inferencer(images, return_attention=args.attention, skip_unreadable=True)
     unreadable = [result for result in results if "error" in result]
+    not_drawn = []
     if not args.no_pictures:
-        draw_pictures(results, out / "pictures", workers)
+        not_drawn = draw_pictures(results, out / "pictures", workers)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "predictions.json"
     text = predictions_json(results, inferencer.classes, args.checkpoint)
     file.write_text(text, encoding="utf-8")
     print(f"{file}: {len(results) - len(unreadable)} images")
-    for result in unreadable:
-        print(f"error: {result['error']}", file=sys.stderr)
-    return 1 if unreadable else 0
+    errors = [result["error"] for result in unreadable] + not_drawn
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, which may be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers",
         type=int,
-        default=min(4, os.cpu_count() or 1),
+        default=min(4, usable_cores()),
         help="processes that load images and draw pictures, where there are several batches",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; an accelerator if there is one")

@@ -1,16 +1,16 @@
 """Pictures of images with their predicted labels."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mmcv
-from mmengine.utils import ProgressBar
 from torch.utils.data import DataLoader, Dataset
 
 from ..analysis.figures import annotated_image, figure_to_rgb
 from ..datasets.loading import LoadImage
+from ..errors import error_line
+from ..progress import progress_bar
 
 # A picture is drawn with 400 pixels on its longer side: more would only be averaged away, which
 # takes matplotlib a second for a photo of 12 megapixels.
@@ -20,7 +20,7 @@ BATCH_SIZE = 8
 
 def draw_pictures(
     results: Sequence[dict[str, Any]], folder: str | Path, num_workers: int = 0
-) -> None:
+) -> list[str]:
     """Write each image with its labels; the picture's path joins the result as `picture`.
 
     Pictures take much longer than predictions (about 60 ms each), so that they are drawn by
@@ -31,9 +31,8 @@ def draw_pictures(
         folder: where to write; pictures are named as their images.
         num_workers: processes that draw beside this one; 0 draws here.
 
-    Raises:
-        ValueError: an image cannot be read any more.
-        OSError: the same, or a picture cannot be written.
+    Returns:
+        Why pictures are missing: an image cannot be read any more, a picture cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,15 +41,15 @@ def draw_pictures(
     loader = DataLoader(
         _Pictures(drawn, files), batch_size=BATCH_SIZE, num_workers=num_workers, collate_fn=list
     )
-    bar = ProgressBar(len(drawn), file=sys.stdout)
-    for errors in loader:
-        for error in errors:
-            if error is not None:
-                raise error
-        bar.update(len(errors))
-    print(flush=True)
-    for result, file in zip(drawn, files):
-        result["picture"] = f"{folder.name}/{file.name}"
+    errors: list[str | None] = []
+    with progress_bar(len(drawn)) as bar:
+        for batch in loader:
+            errors += batch
+            bar.update(len(batch))
+    for result, file, error in zip(drawn, files, errors):
+        if error is None:
+            result["picture"] = f"{folder.name}/{file.name}"
+    return [error for error in errors if error is not None]
 
 
 def distinct_stems(paths: Sequence[str]) -> list[str]:
@@ -80,12 +79,12 @@ class _Pictures(Dataset):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> Exception | None:
+    def __getitem__(self, index: int) -> str | None:
         image, names, probabilities = self.drawn[index]
         try:
             bgr = self.load({"img_path": image})["img"]
             picture = figure_to_rgb(annotated_image(bgr[..., ::-1], names, probabilities))
             mmcv.imwrite(picture[..., ::-1], str(self.files[index]))
         except (ValueError, OSError) as error:
-            return error
+            return error_line(error)
         return None

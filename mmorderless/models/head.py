@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..alignment import check_finite, check_room
+from ..transfer import to_host
 from .decoder import AttentionLSTM
 from .emission import Emission, read_rollout
 from .features import as_grid
@@ -122,6 +123,8 @@ class OrderlessRNNHead(BaseModule):
         # Mixup and CutMix leave gt_label as it is and change gt_score, which the loss then refuses.
         soft = all("gt_score" in sample for sample in data_samples)
         targets = torch.stack([sample.gt_score for sample in data_samples]) if soft else labels
+        if isinstance(targets, Tensor):
+            check_same_counts(targets, labels)
         lengths = [len(label_set) + 1 for label_set in labels]  # END is a step
         if self.feed == "own":
             logits = self.decoder.rollout_counted(grid, lengths).logits
@@ -163,6 +166,19 @@ def true_labels(data_samples: list[DataSample]) -> list[Tensor]:
                 f"image {i} of the batch has no gt_label; give images without labels an empty one"
             )
     return [sample.gt_label for sample in data_samples]
+
+
+@torch.compiler.disable
+def check_same_counts(scores: Tensor, labels: list[Tensor]) -> None:
+    """Raise a ValueError when `gt_score` (B, C) names more or fewer classes than `gt_label`."""
+    named = to_host((scores != 0).sum(1))
+    for i, (count, label_set) in enumerate(zip(named.tolist(), labels)):
+        if count != len(label_set):
+            raise ValueError(
+                f"gt_score of image {i} of the batch names {count} classes, its gt_label "
+                f"{len(label_set)}; soft labels (Mixup, CutMix) cannot be put into a sequence: set "
+                "model.train_cfg=None"
+            )
 
 
 def write_samples(

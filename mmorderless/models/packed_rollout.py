@@ -392,7 +392,8 @@ def _backpropagate(
         input=d_input,
         recurrent=d_projection[: 4 * size],
         input_bias=d_bias[: 4 * size],
-        recurrent_bias=d_bias[: 4 * size],
+        # Not the same memory: a parameter's gradient is changed in place (clipping, unscaling).
+        recurrent_bias=d_bias[: 4 * size].clone(),
         classifier=d_logits.t() @ saved.hidden,
         classifier_bias=d_logits.sum(0),
     )

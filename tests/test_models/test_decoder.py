@@ -233,6 +233,26 @@ def test_rollout_of_training_drops_the_same_cells_forward_and_backward():
         torch.testing.assert_close(found[name], gradient, msg=name)
 
 
+@pytest.mark.parametrize("attention", [True, False])
+def test_gradients_of_the_rollout_of_training_can_be_changed_in_place(attention):
+    """As accumulation, clipping and unscaling do: no parameter may share another's memory."""
+    decoder = make(attention).double()
+    grid = torch.randn(len(LENGTHS), L, D, dtype=torch.float64)
+    weights = torch.randn(len(LENGTHS), 5, C + 1, dtype=torch.float64)
+    for _ in range(2):
+        (decoder.rollout_counted(grid, LENGTHS).logits * weights).sum().backward()
+    twice = {name: p.grad.clone() for name, p in decoder.named_parameters()}
+    decoder.zero_grad()
+    (decoder.rollout_counted(grid, LENGTHS).logits * weights).sum().backward()
+    for name, parameter in decoder.named_parameters():
+        torch.testing.assert_close(twice[name], 2 * parameter.grad, msg=name)
+    norms = {name: p.grad.norm().item() for name, p in decoder.named_parameters()}
+    for parameter in decoder.parameters():
+        parameter.grad.mul_(0.5)
+    for name, parameter in decoder.named_parameters():
+        assert parameter.grad.norm().item() == pytest.approx(norms[name] / 2), name
+
+
 def test_rollout_of_training_without_a_gradient_for_the_grid():
     decoder = make()
     logits = decoder.rollout_counted(torch.randn(2, L, D), [2, 3]).logits

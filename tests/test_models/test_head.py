@@ -233,6 +233,16 @@ def test_teacher_forcing_feeds_the_true_label_of_the_step_before(strategy, monke
     assert all(torch.equal(a.sequence, b.sequence) for a, b in zip(predicted, own))
 
 
+def test_scores_that_disagree_with_the_labels_are_an_error():
+    batch = samples([1], [2])
+    for sample, named in zip(batch, ([1, 2], [2])):
+        score = torch.zeros(C)
+        score[named] = 1
+        sample.set_gt_score(score)
+    with pytest.raises(ValueError, match=r"gt_score of image 0 .* names 2 classes, its gt_label 1"):
+        make().loss((FEATS[0][:2],), batch)
+
+
 @pytest.mark.parametrize("feed", ["own", "target"])
 def test_features_that_are_not_finite_name_the_image(feed):
     head = make(strategy="dictionary", feed=feed)
