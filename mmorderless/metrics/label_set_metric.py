@@ -71,7 +71,8 @@ class LabelSetMetric(BaseMetric):
     With more than 1,000 classes both mAPs are computed from the `score_topk` highest scores of each
     image, and the log says so: in the ranking of a class, the images that do not have it among
     their highest tie behind all others, in no order. This mostly lowers mAP, that of rare classes
-    most. Everything else is exact, and no array has images × classes or classes × classes entries.
+    most; so does the top-3 cut rank an emitted label without a kept score last. Everything else is
+    exact, and no array has images × classes or classes × classes entries.
 
     Args:
         num_classes: number of classes C. Only needed where the predictions have no `pred_score`
