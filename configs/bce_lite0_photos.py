@@ -1,7 +1,7 @@
 """Stage 1 of 3, the BCE encoder: EfficientNet-Lite0, your photos at 128×128.
 
 Paper: does not have this dataset. Here: README.md, Results.
-Hardware: one GPU; memory and time not measured. All stages by one command: README.md.
+Hardware: one GPU (not measured); shortened, 80 minutes on a CPU, see README.md.
 python tools/train.py configs/bce_lite0_photos.py
 Elsewhere than data/photos: --cfg-options train_dataloader.dataset.data_root=DIR
 val_dataloader.dataset.data_root=DIR test_dataloader.dataset.data_root=DIR
