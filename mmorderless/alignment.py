@@ -6,11 +6,11 @@ F = Σ n_i. Tokens: see `vocabulary`; logits have C + 1 entries, END is the last
 Every step is used exactly once, so a step's log-partition cannot change which assignment is
 cheapest: all functions work on −logits, without a softmax. Nothing here is differentiated.
 
-A batch is read once (`_read`), which on an accelerator is one copy to the host that holds all that
-follows needs, and the tokens go back in one copy. In between there are arrays of the F labels of
-all images, one after the other ("flat"), and no tensors: a handful of NumPy calls a batch, however
-many images it has. Up to five labels are assigned by trying all orders at once, as a product with
-the permutation matrices; SciPy solves the rare larger ones.
+A batch is read once (`_read_here`, `_read_there`), which on an accelerator is one copy to the host
+that holds all that follows needs, and the tokens go back in one copy. In between there are arrays
+of the F labels of all images, one after the other ("flat"), and no tensors: a handful of NumPy
+calls a batch, however many images it has. Up to five labels are assigned by trying all orders at
+once, as a product with the permutation matrices; SciPy solves the rare larger ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -404,8 +404,7 @@ def _read_there(
         _check_binary(host["faulty"][:, 0] != 0)
         counts = host["count"][:, 0]
         check_room(int(counts.max()), num_steps)
-    image = np.repeat(np.arange(len(counts)), counts)
-    column = np.arange(len(image)) - np.repeat(counts.cumsum() - counts, counts)
+    image, column = _places(counts)
     sets, order = _sort_sets(host["labels"][image, column], counts, num_classes, num_steps)
     if not np.isfinite(host["square"]).all():
         _check_finite(to_host(logits.float()), sets.most)  # it is too late to save a copy
@@ -449,9 +448,8 @@ def _sort_sets(
     """
     most = int(counts.max())
     check_room(most, num_steps)
-    image = np.repeat(np.arange(len(counts)), counts)
+    image, step = _places(counts)
     order = np.arange(len(labels))
-    step = order - (counts.cumsum() - counts)[image]
     # Room for END, and for −1, which falls between two images: `_around_predictions` looks tokens
     # up in the keys.
     base = image * (num_classes + 2)
@@ -472,6 +470,12 @@ def _sort_sets(
                 image[twice[0]], "names a class twice; remove duplicates from the annotation file"
             )
     return _Sets(labels, counts, most, image, step, base, key), order
+
+
+def _places(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image, and place 0 … n_i − 1 within it, of each flat label, shape (F,) each."""
+    image = np.repeat(np.arange(len(counts)), counts)
+    return image, np.arange(len(image)) - (counts.cumsum() - counts)[image]
 
 
 def _bad_set(image: int, what: str) -> ValueError:
@@ -564,8 +568,7 @@ def _align_costs(cost: Tensor, num_labels: Tensor, predicted_position: Optional[
     counts = host["count"][:, 0]
     if counts.max() > width:
         raise ValueError(f"num_labels must be at most {width}, got {int(counts.max())}")
-    image = np.repeat(np.arange(len(counts)), counts)
-    step = np.arange(len(image)) - (counts.cumsum() - counts)[image]
+    image, step = _places(counts)
     inside = np.arange(width) < counts[:, None]  # (B, N)
     inside = inside[:, :, None] & inside[:, None, :]
     scores = np.where(inside, host["score"].reshape(len(counts), width, width), 0)

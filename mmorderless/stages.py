@@ -149,10 +149,15 @@ def read_stages(argv: Sequence[str] | None = None) -> tuple[list[Stage], argpars
 def number_of_processes(args: argparse.Namespace) -> int:
     """Return how many processes train a stage, by the options and, as the launchers, by GPUS and
     NNODES.
+
+    Raises:
+        ValueError: the environment variable is no number.
     """
-    if args.slurm is not None:
-        return int(os.environ.get("GPUS", 8))
-    return int(args.nproc or 1) * int(os.environ.get("NNODES", 1))
+    name, default = ("NNODES", "1") if args.slurm is None else ("GPUS", "8")
+    number = os.environ.get(name, default)
+    if not number.isdigit() or int(number) < 1:
+        raise ValueError(f"the environment variable {name} must be a positive number, got {number}")
+    return int(number) * (int(args.nproc or 1) if args.slurm is None else 1)
 
 
 def options_by_stage(given: Sequence[Sequence[str]], num_stages: int) -> list[list[str]]:

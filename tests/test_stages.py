@@ -163,6 +163,13 @@ def test_another_number_of_processes_is_refused(folder, trainer, monkeypatch, op
         train("--work-dir", "w", *options)
 
 
+@pytest.mark.parametrize("options, name", [([], "NNODES"), (["--slurm", "part"], "GPUS")])
+def test_a_number_of_processes_that_is_none(folder, trainer, monkeypatch, options, name):
+    monkeypatch.setenv(name, "many")
+    with pytest.raises(ValueError, match=f"{name} must be a positive number, got many"):
+        train(*options)
+
+
 def test_options_of_one_stage(folder, trainer):
     own = ("--stage-options", "2", "a=1", "b=2", "--stage-options", "1", "load_from=x y.pth")
     assert train(*own, "--stage-options", "2", "b=3", "--cfg-options", "c=4") == 0

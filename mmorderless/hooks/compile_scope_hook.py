@@ -10,7 +10,7 @@ from .bare_model import bare_model
 
 @HOOKS.register_module()
 class CompileScopeHook(Hook):
-    """Leave the encoder and the decoding step to mmengine's option `compile`, nothing else.
+    """Leave the encoder to mmengine's option `compile`, nothing else.
 
     mmengine compiles the model's whole `train_step`. But the data preprocessor and the loss of a
     linear head read one label set after the other, and the optimiser's wrapper has a count and a

@@ -211,7 +211,7 @@ class AttentionLSTM(nn.Module):
             logits, state, attention = self._step(token, state, weights)
             emitted = logits.detach().argmax(1)
             steps.append((images, logits, emitted, attention if return_attention else None))
-            token = emitted if feed is None else feed[:, t].contiguous()
+            token = emitted if feed is None else feed[:, t]
             if not until_end:
                 continue
             ended = ended | (emitted == self.vocabulary.end)
