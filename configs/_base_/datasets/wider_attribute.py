@@ -4,12 +4,9 @@ The owners' files lie below data/wider_attribute: Anno/wider_attribute_{trainval
 Unspecified attributes are negative, and left out of mAP (`gt_ignore`).
 """
 
-data_preprocessor = dict(
-    num_classes=14,
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    to_rgb=True,
-)
+_base_ = ["images_224.py"]
+
+data_preprocessor = dict(num_classes=14)
 
 train_pipeline = [
     dict(type="LoadImage"),
@@ -31,31 +28,19 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=32,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(
         type="WiderAttribute",
         data_root="data/wider_attribute",
         ann_file="Anno/wider_attribute_trainval.json",
         pipeline=train_pipeline,
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=32,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type="WiderAttribute",
         data_root="data/wider_attribute",
         ann_file="Anno/wider_attribute_test.json",
         pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    )
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type="LabelSetMetric")
-test_evaluator = val_evaluator

@@ -1,0 +1,46 @@
+"""What the datasets of photos at 224×224 share: augmentation, loaders, metric.
+
+A config that builds on it names the dataset and the number of classes.
+"""
+
+data_preprocessor = dict(
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    to_rgb=True,
+)
+
+train_pipeline = [
+    dict(type="LoadImage"),
+    # The paper: random affine and contrast. Not stated there (†): how far, and the flip.
+    dict(type="NumpyToPIL", to_rgb=True),
+    dict(type="torchvision/RandomAffine", degrees=0, translate=(0.03, 0.03)),
+    dict(type="torchvision/ColorJitter", contrast=0.25),
+    dict(type="PILToNumpy", to_bgr=True),
+    dict(type="Resize", scale=(224, 224)),
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # the same picture, cheaper here
+    dict(type="PackInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImage"),
+    dict(type="Resize", scale=(224, 224)),
+    dict(type="PackInputs"),
+]
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    dataset=dict(pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=32,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(pipeline=test_pipeline, test_mode=True),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type="LabelSetMetric")
+test_evaluator = val_evaluator
