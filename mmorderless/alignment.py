@@ -252,40 +252,54 @@ def _assign(
     few = ((sizes > 1) & (sizes <= MOST_ENUMERATED)).nonzero()[0]
     if len(few):
         size = sizes[few]
+        known = _orders(int(size.max()))
+        inside = known.inside[size]  # (blocks, most)
         first = (ends[few] - size)[:, None]
-        slots = np.arange(size.max())
-        inside = slots < size[:, None]  # (blocks, most)
-        at = (first + slots) * inside
-        block = scores.take(rows[at][:, :, None] + columns[at][:, None, :]).astype(np.float64)
-        block *= inside[:, :, None] & inside[:, None, :]  # what is beyond must not swallow the sum
-        orders, places, barred = _orders(len(slots))
-        summed = block.reshape(len(few), -1) @ places
-        summed += barred[size]
-        choice[at[inside]] = (first + orders[summed.argmax(1)])[inside]
+        at = (first + known.orders[0]) * inside
+        block = scores.take(rows[at][:, :, None] + columns[at][:, None, :])
+        block = block.reshape(len(few), -1) * known.both_inside[size]  # beyond: must not count
+        summed = block @ known.places  # (blocks, P), float64
+        summed += known.barred[size]
+        choice[at[inside]] = (first + known.orders[summed.argmax(1)])[inside]
     many = (sizes > MOST_ENUMERATED).nonzero()[0]
     for end, n in zip(ends[many].tolist(), sizes[many].tolist()):
-        begin = end - n
-        block = scores.take(rows[begin:end, None] + columns[begin:end])
-        choice[begin:end] = linear_sum_assignment(block, True)[1] + begin  # True: the greatest sum
+        here = slice(end - n, end)
+        block = scores.take(rows[here, None] + columns[here])
+        choice[here] = choice[here][linear_sum_assignment(block, True)[1]]  # the greatest sum
     return choice
 
 
-@cache
-def _orders(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All orders of so many labels, for enumeration.
+class _Orders(NamedTuple):
+    """All P orders of so many labels, for enumeration.
 
-    Returns:
-        The orders, shape (P, size); for each the matrix with ones where it puts a label, flattened
-        and transposed, shape (size², P); and by block size what bars the orders that move a label
-        outside the block: 0 or −∞, shape (size + 1, P).
+    Args:
+        orders: shape (P, size); the first is 0, 1, …
+        places: for each the matrix with ones where it puts a label, flattened and transposed,
+            shape (size², P).
+        barred: by block size what bars the orders that move a label outside the block: 0 or −∞,
+            shape (size + 1, P).
+        inside: by block size which slots are the block's, shape (size + 1, size).
+        both_inside: the same for pairs of slots: 1 or 0, shape (size + 1, size²).
     """
+
+    orders: np.ndarray
+    places: np.ndarray
+    barred: np.ndarray
+    inside: np.ndarray
+    both_inside: np.ndarray
+
+
+@cache
+def _orders(size: int) -> _Orders:
     orders = np.array(list(permutations(range(size))))  # (P, size)
     places = np.zeros((len(orders), size, size))
     places[np.arange(len(orders))[:, None], np.arange(size), orders] = 1
     stays = np.cumprod((orders == np.arange(size))[:, ::-1], 1)[:, ::-1]  # from this slot on
     barred = np.zeros((size + 1, len(orders)))
     barred[:size] = np.where(stays.T, 0, -np.inf)
-    return orders, places.reshape(len(orders), -1).T.copy(), barred
+    inside = np.arange(size) < np.arange(size + 1)[:, None]
+    both = (inside[:, :, None] & inside[:, None, :]).reshape(size + 1, -1).astype(np.float64)
+    return _Orders(orders, places.reshape(len(orders), -1).T.copy(), barred, inside, both)
 
 
 # Reading a batch --------------------------------------------------------------------------------
@@ -495,7 +509,7 @@ def _flatten(targets: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
     if labels is None or labels.dim() != 1 or labels.dtype != torch.int64:
         _check_index_sets(targets)  # raises, unless only empty sets have another kind of type
         labels = torch.cat([wanted.long() for wanted in targets])
-    counts = np.array(list(map(Tensor.numel, targets)))
+    counts = np.fromiter(map(Tensor.numel, targets), np.int64, len(targets))
     return labels.cpu().numpy().astype(np.int64, copy=False), counts
 
 
