@@ -325,7 +325,7 @@ class AttentionLSTM(nn.Module):
         if state.keys is not None and state.grid is not None:
             sizes = [4 * self.lstm.hidden_size, state.keys.shape[2], state.grid.shape[2]]
             _, query, context_gate = projected.split(sizes, 1)
-            energy = self.energy((state.keys + query[:, None]).relu()).squeeze(2)  # (B, L)
+            energy = self.energy((state.keys + query[:, None]).relu_()).squeeze(2)  # (B, L)
             attention = energy.softmax(1)
             context = torch.bmm(attention.to(state.grid.dtype)[:, None], state.grid)[:, 0]  # (B, D)
             gates = gates + F.linear(context * context_gate.sigmoid(), weights.of_context)

@@ -96,6 +96,7 @@ class Decoded(NamedTuple):
     cell_before: Tensor  # c_{t−1}, (R, H)
     cell: Tensor  # c_t, (R, H)
     gates: Tensor  # after their nonlinearities, (R, 4 H): input, forget, candidate, output
+    projection: Tensor  # all weights of h, stacked, (P, H)
 
 
 class Attended(NamedTuple):
@@ -232,6 +233,7 @@ def _decode(
         cell_before=flat(size, wide),
         cell=flat(size, wide),
         gates=flat(4 * size, wide),
+        projection=projection,
     )
     logits, emitted = flat(num_outputs, dtype), plan.place.new_empty(num_rows)
     hidden = torch.addmm(w.init_hidden_bias, pooled, w.init_hidden.t())  # (B, H)
@@ -346,9 +348,8 @@ def _backpropagate(
     dtype, wide = d_logits.dtype, _wide(d_logits.dtype)
     size, embed_size = w.classifier.shape[1], w.embedding.shape[1]
     embeds, attends = w.input.split([embed_size, w.input.shape[1] - embed_size], 1)
-    projection = w.recurrent if attention is None else attention.stack(w.recurrent)
     d_hidden = d_logits @ w.classifier  # (R, H)
-    d_projected = d_hidden.new_empty(len(d_hidden), len(projection))  # (R, P)
+    d_projected = d_hidden.new_empty(len(d_hidden), len(saved.projection))  # (R, P)
     carried = carried_cell = d_hidden.new_zeros(0, size, dtype=wide)  # from step t + 1
     begin = len(d_hidden)
     for rows in reversed(plan.rows):
@@ -367,21 +368,24 @@ def _backpropagate(
         d_o.copy_(dh * squashed * o * (1 - o))
         if attention is not None:
             attention.step(here, d_gates @ attends, d_projected[here, 4 * size :])
-        carried, carried_cell = (d_projected[here] @ projection).to(wide), dc * f
+        carried, carried_cell = (d_projected[here] @ saved.projection).to(wide), dc * f
 
     # Sums over the steps, each as one product.
     d_gates = d_projected[:, : 4 * size]
     d_projection, d_bias = d_projected.t() @ saved.before, d_projected.sum(0)  # (P, H), (P,)
+    d_input = torch.empty_like(w.input)  # (4 H, E + D)
+    d_embeds, d_attends = d_input.split([embed_size, w.input.shape[1] - embed_size], 1)
     if len(w.embedding) <= len(d_gates):
         d_table = d_gates.new_zeros(len(w.embedding), 4 * size)
         d_table.index_add_(0, saved.inputs, d_gates)
-        d_embedding, d_input = d_table @ embeds, d_table.t() @ w.embedding
+        d_embedding = d_table @ embeds
+        torch.mm(d_table.t(), w.embedding, out=d_embeds)
     else:
         d_embedding = torch.zeros_like(w.embedding)
         d_embedding.index_add_(0, saved.inputs, d_gates @ embeds)
-        d_input = d_gates.t() @ w.embedding[saved.inputs]
+        torch.mm(d_gates.t(), w.embedding[saved.inputs], out=d_embeds)
     if attention is not None:
-        d_input = torch.cat([d_input, d_gates.t() @ attention.gated_context()], 1)
+        torch.mm(d_gates.t(), attention.gated_context(), out=d_attends)
     d_first, d_first_cell = carried.to(dtype), carried_cell.to(dtype)  # of h_0 and c_0
     gradients = Weights(
         init_hidden=d_first.t() @ saved.pooled,

@@ -5,7 +5,7 @@ a tenth of the decoder's rate.
 """
 
 optim_wrapper = dict(
-    optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.05, fused=True),
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}),
     clip_grad=dict(max_norm=5.0),
 )

@@ -7,7 +7,7 @@ The encoder learns at a tenth of the decoder's rate (not in the paper). Instead 
 _base_ = ["../default_runtime.py"]
 
 optim_wrapper = dict(
-    optimizer=dict(type="Adam", lr=1e-3),
+    optimizer=dict(type="Adam", lr=1e-3, fused=True),
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}),
 )
 param_scheduler = dict(type="SawtoothLR")
