@@ -19,14 +19,14 @@ context gate.
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ..transfer import to_device, to_host
-from ..vocabulary import IGNORE, Vocabulary
+from ..vocabulary import IGNORE
 from .dropout import draw_mask, scale_of
+from .label_decoder import LabelDecoder, Rollout, Step
 from .packed_rollout import AttentionWeights, PackedRollout, Weights, plan_steps
 
 
@@ -45,20 +45,6 @@ class DecoderState(NamedTuple):
     cell: Tensor
     grid: Optional[Tensor]
     keys: Optional[Tensor]
-
-
-class Rollout(NamedTuple):
-    """Result of decoding T steps.
-
-    Args:
-        logits: shape (B, T, C + 1).
-        tokens: arg max of each step, shape (B, T).
-        attention: weights over the cells, shape (B, T, L); None unless asked for.
-    """
-
-    logits: Tensor
-    tokens: Tensor
-    attention: Optional[Tensor]
 
 
 class StepWeights(NamedTuple):
@@ -81,7 +67,8 @@ class StepWeights(NamedTuple):
     table: Optional[Tensor]
 
 
-class AttentionLSTM(nn.Module):
+@MODELS.register_module()
+class AttentionLSTM(LabelDecoder):
     """LSTM decoder with additive attention over the cells of a feature map.
 
     While training, dropout is applied to the attended cells. It is not in the paper; the authors'
@@ -110,7 +97,7 @@ class AttentionLSTM(nn.Module):
         attention_size: Optional[int] = 512,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
+        super().__init__(num_classes)
         sizes = {
             "in_channels": in_channels,
             "hidden_size": hidden_size,
@@ -120,7 +107,6 @@ class AttentionLSTM(nn.Module):
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
-        self.vocabulary = Vocabulary(num_classes)
         self.dropout = dropout
         self.init_hidden = nn.Linear(in_channels, hidden_size)
         self.init_cell = nn.Linear(in_channels, hidden_size)
@@ -165,73 +151,18 @@ class AttentionLSTM(nn.Module):
         """
         return self._step(token, state, self._step_weights())
 
-    # torch.compile would unroll the loop, once for every number of steps.
-    @torch.compiler.disable
-    def rollout(
-        self,
-        grid: Tensor,
-        num_steps: int,
-        until_end: bool = False,
-        return_attention: bool = False,
-        feed: Optional[Tensor] = None,
-    ) -> Rollout:
-        """Decode step by step, feeding back the model's own arg max.
-
-        When an image has emitted END its rollout goes on with END as the input: training needs
-        the logits of the steps that were still to come.
+    def stepper(self, num_tokens: int) -> Step:
+        """`step`, with the weights arranged once for a whole rollout.
 
         Args:
-            grid: cells, shape (B, L, D).
-            num_steps: T, the most steps to decode; END counts as one.
-            until_end: stop as soon as every image has emitted END (on an accelerator up to three
-                steps later), and do not decode those that have when they are the most; their
-                tokens are END from there on, their logits 0.
-            return_attention: keep the attention weights of every step.
-            feed: tokens to feed back instead of the arg max (teacher forcing), shape (B, T); the
-                last is not used, and IGNORE stands for END.
-
-        Raises:
-            ValueError: `num_steps` is not positive, or attention is asked of a decoder without.
+            num_tokens: how many tokens will be fed at most.
         """
-        if num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1 (END is a step), got {num_steps}")
-        if return_attention and not self.attends:
-            raise ValueError("there is no attention to return: the decoder has attention_size=None")
-        if feed is not None:
-            feed = torch.where(feed == IGNORE, self.vocabulary.end, feed)
-        state = self.init_state(grid)
-        weights = self._step_weights(use_table=len(grid) * num_steps)
-        token = torch.full((len(grid),), self.vocabulary.start, device=grid.device)  # (B,)
-        ended = torch.zeros_like(token, dtype=torch.bool)
-        images: Optional[Tensor] = None  # those that are still decoded, (R,); None: all
-        steps = []
-        # Each look at `ended` waits for an accelerator, so that it does not pay at every step.
-        look_every = 1 if grid.device.type == "cpu" else 4
-        for t in range(num_steps):
-            logits, state, attention = self._step(token, state, weights)
-            emitted = logits.detach().argmax(1)
-            steps.append((images, logits, emitted, attention if return_attention else None))
-            token = emitted if feed is None else feed[:, t]
-            if not until_end:
-                continue
-            ended = ended | (emitted == self.vocabulary.end)
-            if (t + 1) % look_every:
-                continue
-            going = np.flatnonzero(~to_host(ended))
-            if len(going) == 0:
-                break
-            if 2 * len(going) <= len(ended) and feed is None:  # a copy of their cells pays
-                kept = to_device(going, grid.device)
-                images = kept if images is None else images[kept]
-                ended, token = ended[kept], token[kept]
-                state = DecoderState(
-                    state.hidden[kept],
-                    state.cell[kept],
-                    None if state.grid is None else state.grid[kept],
-                    None if state.keys is None else state.keys[kept],
-                )
-        logits, tokens, weights_of_cells = self._collect(steps, len(grid))
-        return Rollout(logits, tokens, weights_of_cells)
+        weights = self._step_weights(use_table=num_tokens)
+        return lambda token, state: self._step(token, state, weights)
+
+    def reorder(self, state: DecoderState, rows: Tensor) -> DecoderState:
+        """See `LabelDecoder.reorder`; the cells and the keys are the image's."""
+        return state._replace(hidden=state.hidden[rows], cell=state.cell[rows])
 
     # Its gradient is written out: there is nothing for torch.compile to trace.
     @torch.compiler.disable
@@ -271,29 +202,6 @@ class AttentionLSTM(nn.Module):
         plan = plan_steps(lengths, grid.device)
         logits, tokens = PackedRollout.apply(grid, plan, feed, dropout, *weights, *attention)
         return Rollout(logits, tokens, None)
-
-    def _collect(
-        self, steps: Sequence[tuple[Optional[Tensor], Tensor, Tensor, Optional[Tensor]]], batch: int
-    ) -> tuple[Tensor, Tensor, Optional[Tensor]]:
-        """Logits (B, T, C + 1), tokens (B, T) and attention (B, T, L) of steps that not every
-        image was decoded at: there the token is END, and the rest 0.
-        """
-
-        def spread(values: Tensor, images: Optional[Tensor], fill: int = 0) -> Tensor:
-            if images is None:
-                return values
-            full = values.new_full((batch, *values.shape[1:]), fill)
-            return full.index_copy(0, images, values)
-
-        end = self.vocabulary.end
-        logits = [spread(logits, images) for images, logits, _, _ in steps]
-        tokens = [spread(emitted, images, end) for images, _, emitted, _ in steps]
-        attention = [spread(cells, images) for images, _, _, cells in steps if cells is not None]
-        return (
-            torch.stack(logits, 1),
-            torch.stack(tokens, 1),
-            torch.stack(attention, 1) if attention else None,
-        )
 
     def _step_weights(self, use_table: int = 0) -> StepWeights:
         """Arrange the weights so that a step needs few products.

@@ -8,25 +8,26 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..alignment import check_finite, check_room
+from ..alignment import check_room
 from ..transfer import to_host
-from .decoder import AttentionLSTM
+from .decoding import Decoding, decode
 from .emission import Emission, read_rollout
 from .features import as_grid
-from .losses import FixedOrderLoss, loss_of
+from .label_decoder import LabelDecoder
+from .losses import FEEDS, FixedOrderLoss, loss_of
 
-FEEDS = ("own", "target")
+SCORES = ("max", "first", "beam")
 Features = Union[Tensor, tuple[Tensor, ...], list[Tensor]]
 
 
 @MODELS.register_module()
 class OrderlessRNNHead(BaseModule):
-    """Attention LSTM that emits an image's labels one by one until END.
+    """A decoder, by default the attention LSTM, that emits an image's labels one by one until END.
 
-    Predictions carry `pred_label` (distinct labels in the order of emission), `pred_score` (per
-    class the largest probability that a step up to END gave it), `sequence` (the labels as
-    emitted, repeats included) and `sequence_score` (their probabilities); with
-    `return_attention`, also `attention` (steps, h, w), or (steps, L) for tokens.
+    Predictions carry `pred_label` (distinct labels in the order of emission), `pred_score` (see
+    `score`), `sequence` (the labels as emitted, repeats included) and `sequence_score` (their
+    probabilities); with `return_attention`, also `attention` (steps, h, w), or (steps, L) for
+    tokens. `decoding` and `score` are attributes that may be set at any time.
 
     Args:
         num_classes: C.
@@ -42,13 +43,20 @@ class OrderlessRNNHead(BaseModule):
         embed_size: size E of the label embeddings.
         attention_size: size A of the attention; None switches it off.
         dropout: probability of dropping an entry of the attended cells while training.
+        decoder: config of another decoder than `AttentionLSTM`; it is built with the sizes above
+            and its own options.
+        decoding: fields of `Decoding`: beam width, no repeats, number of labels, END bias.
+        score: what `pred_score` is: per class the largest probability that a step up to END gave
+            it (`max`), its probability when it was first emitted (`first`), or its share of a
+            beam's hypotheses (`beam`).
         drop_class_token: whether the first token of (B, L, D) features is a class token.
         return_attention: whether predictions carry the attention weights.
         init_cfg: initialisation, as everywhere in mmengine.
 
     Raises:
-        ValueError: the strategy or the feed is unknown, both `strategy` and `loss` are given, the
-            target is fed without a fixed order, or a size is not positive.
+        ValueError: the strategy, the feed or the score is unknown, both `strategy` and `loss` are
+            given, the target is fed without a fixed order, beams are to score without any, or a
+            size is out of its range.
     """
 
     def __init__(
@@ -63,6 +71,9 @@ class OrderlessRNNHead(BaseModule):
         embed_size: int = 256,
         attention_size: Optional[int] = 512,
         dropout: float = 0.5,
+        decoder: Optional[dict] = None,
+        decoding: Optional[dict] = None,
+        score: str = "max",
         drop_class_token: bool = False,
         return_attention: bool = False,
         init_cfg: Optional[dict] = None,
@@ -77,20 +88,26 @@ class OrderlessRNNHead(BaseModule):
         self.max_steps = max_steps
         self.drop_class_token = drop_class_token
         self.return_attention = return_attention
-        self.decoder = AttentionLSTM(
-            num_classes, in_channels, hidden_size, embed_size, attention_size, dropout
+        self.decoder: LabelDecoder = build_decoder(
+            decoder, num_classes, in_channels, hidden_size, embed_size, attention_size, dropout
         )
+        self.decoding = Decoding(**(decoding or {}))
+        self.decoding.check_fits(num_classes, max_steps)
+        if score not in SCORES:
+            raise ValueError(f"unknown score {score!r}; choose one of {', '.join(SCORES)}")
+        self.score = score
+        if feed not in FEEDS:
+            raise ValueError(f"unknown feed {feed!r}; choose one of {', '.join(FEEDS)}")
         if loss is None:
             loss = loss_of("pla" if strategy is None else strategy)
         self.loss_module: nn.Module = MODELS.build(loss)
-        if feed not in FEEDS:
-            raise ValueError(f"unknown feed {feed!r}; choose one of {', '.join(FEEDS)}")
-        if feed == "target" and not isinstance(self.loss_module, FixedOrderLoss):
-            raise ValueError(
-                f"feed='target' needs a fixed order, which {type(self.loss_module).__name__} does "
-                "not have: it aligns the labels to the prediction; set feed='own'"
-            )
-        self.feed = feed
+        if feed == "target":
+            if not isinstance(self.loss_module, FixedOrderLoss):
+                raise ValueError(
+                    f"feed='target' needs a fixed order, which {type(self.loss_module).__name__} "
+                    "does not have: it aligns the labels to the prediction; set feed='own'"
+                )
+            self.loss_module.feed = feed
 
     def pre_logits(self, feats: Features) -> Tensor:
         """Cells that the decoder attends to, shape (B, L, D)."""
@@ -111,30 +128,21 @@ class OrderlessRNNHead(BaseModule):
                 multi-hot form.
 
         Returns:
-            The loss by its name.
+            The losses by their names.
 
         Raises:
             ValueError: a sample has no `gt_label` or a soft one, or its labels do not fit.
         """
         labels = true_labels(data_samples)
-        longest = max(len(label_set) for label_set in labels)
-        check_room(longest, self.max_steps)
+        check_room(max(len(label_set) for label_set in labels), self.max_steps)
         grid = self.pre_logits(feats)
         # Mixup and CutMix leave gt_label as it is and change gt_score, which the loss then refuses.
         soft = all("gt_score" in sample for sample in data_samples)
         targets = torch.stack([sample.gt_score for sample in data_samples]) if soft else labels
         if isinstance(targets, Tensor):
             check_same_counts(targets, labels)
-        lengths = [len(label_set) + 1 for label_set in labels]  # END is a step
-        if self.feed == "own":
-            logits = self.decoder.rollout_counted(grid, lengths).logits
-            return dict(loss=self.loss_module(logits, targets))
-        # The order is known before anything is predicted; it is drawn once, if it is random.
-        blank = grid.new_zeros(len(grid), longest + 1, self.num_classes + 1)
-        tokens = self.loss_module.align(blank, targets)
-        logits = self.decoder.rollout_counted(grid, lengths, feed=tokens).logits
-        check_finite(logits, longest)  # which aligning to the prediction does by the way
-        return dict(loss=self.loss_module.of_tokens(logits, tokens))
+        losses = self.loss_module.learn(self.decoder, grid, labels, targets, self.max_steps)
+        return {**losses, **self.decoder.auxiliary_loss(grid, labels)}
 
     def predict(
         self, feats: Features, data_samples: Optional[list[Optional[DataSample]]] = None
@@ -146,12 +154,53 @@ class OrderlessRNNHead(BaseModule):
             data_samples: samples to write into; None, or None in places, makes new ones.
         """
         grid, layout = as_grid(feats, self.in_channels, self.drop_class_token)
-        rollout = self.decoder.rollout(grid, self.max_steps, True, self.return_attention)
-        emission = read_rollout(rollout.logits, rollout.tokens)
+        rollout, beams = decode(
+            self.decoder, grid, self.max_steps, self.decoding, self.return_attention
+        )
+        emission = read_rollout(rollout.logits, rollout.tokens, self.score)
+        if self.score == "beam":
+            if beams is None:
+                raise ValueError(
+                    "score='beam' needs hypotheses, and greedy decoding has one; set "
+                    "decoding=dict(beam_width=4), or more"
+                )
+            emission = emission._replace(scores=beams.marginals(self.num_classes))
         maps = None
         if rollout.attention is not None:
             maps = rollout.attention.float().unflatten(2, layout)  # (B, T, h, w) or (B, T, L)
         return write_samples(emission, maps, data_samples)
+
+
+def build_decoder(
+    decoder: Optional[dict],
+    num_classes: int,
+    in_channels: int,
+    hidden_size: int,
+    embed_size: int,
+    attention_size: Optional[int],
+    dropout: float,
+) -> LabelDecoder:
+    """Build a decoder of a head's sizes.
+
+    Args:
+        decoder: its type and own options; None is `AttentionLSTM`.
+        num_classes: C.
+        in_channels: D.
+        hidden_size: H.
+        embed_size: E.
+        attention_size: A; None is without attention.
+        dropout: of the attended cells.
+    """
+    sizes = dict(
+        type="AttentionLSTM",
+        num_classes=num_classes,
+        in_channels=in_channels,
+        hidden_size=hidden_size,
+        embed_size=embed_size,
+        attention_size=attention_size,
+        dropout=dropout,
+    )
+    return MODELS.build({**sizes, **(decoder or {})})
 
 
 def true_labels(data_samples: list[DataSample]) -> list[Tensor]:

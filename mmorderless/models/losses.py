@@ -14,12 +14,20 @@ import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ..alignment import LabelSets, min_loss_targets, ordered_targets, predicted_label_targets
+from ..alignment import (
+    LabelSets,
+    check_finite,
+    min_loss_targets,
+    ordered_targets,
+    predicted_label_targets,
+)
 from ..ordering import check_order, class_ranks
 from ..transfer import to_device
 from ..vocabulary import IGNORE
+from .label_decoder import LabelDecoder
 
 AVERAGES = ("local", "world")
+FEEDS = ("own", "target")
 
 
 def sequence_cross_entropy(logits: Tensor, tokens: Tensor, average: str = "local") -> Tensor:
@@ -97,6 +105,29 @@ class SequenceLoss(nn.Module):
         """Loss of a batch whose target tokens (B, T) are known."""
         return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
 
+    def learn(
+        self,
+        decoder: LabelDecoder,
+        grid: Tensor,
+        labels: Sequence[Tensor],
+        targets: LabelSets,
+        max_steps: int,
+    ) -> dict[str, Tensor]:
+        """Roll a decoder out as this loss needs it, here on its own arg max, and judge it.
+
+        Args:
+            decoder: any decoder; the loss never looks at which.
+            grid: cells, shape (B, L, D).
+            labels: class indices of each image.
+            targets: the same, or their multi-hot form (B, C), which is checked to be no soft one.
+            max_steps: most steps of a rollout; END counts as one.
+
+        Returns:
+            Scalars by name; all are summed up.
+        """
+        lengths = [len(label_set) + 1 for label_set in labels]  # END is a step
+        return dict(loss=self(decoder.rollout_counted(grid, lengths).logits, targets))
+
 
 @MODELS.register_module()
 class MLALoss(SequenceLoss):
@@ -143,9 +174,11 @@ class FixedOrderLoss(SequenceLoss):
         counts: images of the training set per class, C numbers.
         average: see `SequenceLoss`.
         loss_weight: factor on the loss.
+        feed: what training feeds back: `own`, the model's arg max, as the paper does for every
+            strategy; or `target`, the true label of the step before (teacher forcing).
 
     Raises:
-        ValueError: the order is unknown, or counts and names do not match.
+        ValueError: the order or the feed is unknown, or counts and names do not match.
     """
 
     def __init__(
@@ -155,10 +188,14 @@ class FixedOrderLoss(SequenceLoss):
         counts: Optional[Sequence[int]] = None,
         average: str = "local",
         loss_weight: float = 1.0,
+        feed: str = "own",
     ) -> None:
         super().__init__(average, loss_weight)
         check_order(order)
+        if feed not in FEEDS:
+            raise ValueError(f"unknown feed {feed!r}; choose one of {', '.join(FEEDS)}")
         self.order = order
+        self.feed = feed
         self.register_buffer("ranks", None, persistent=False)  # shape (C,)
         self._generator: Optional[torch.Generator] = None
         self._seed: Optional[int] = None
@@ -204,6 +241,26 @@ class FixedOrderLoss(SequenceLoss):
         if self.ranks.device != logits.device:  # once: they stay there
             self.ranks = to_device(self.ranks, logits.device)
         return ordered_targets(logits, targets, self.ranks)
+
+    def learn(
+        self,
+        decoder: LabelDecoder,
+        grid: Tensor,
+        labels: Sequence[Tensor],
+        targets: LabelSets,
+        max_steps: int,
+    ) -> dict[str, Tensor]:
+        """See `SequenceLoss.learn`; with feed `target` the true labels are fed back."""
+        if self.feed == "own":
+            return super().learn(decoder, grid, labels, targets, max_steps)
+        longest = max(len(label_set) for label_set in labels)
+        # The order is known before anything is predicted; it is drawn once, if it is random.
+        num_outputs = decoder.vocabulary.num_outputs
+        tokens = self.align(grid.new_zeros(len(grid), longest + 1, num_outputs), targets)
+        lengths = [len(label_set) + 1 for label_set in labels]
+        logits = decoder.rollout_counted(grid, lengths, feed=tokens).logits
+        check_finite(logits, longest)  # which aligning to the prediction does by the way
+        return dict(loss=self.of_tokens(logits, tokens))
 
     def _random_ranks(self, logits: Tensor) -> Tensor:
         """Independent ranks for every image, shape (B, C), drawn on the device of the logits."""
