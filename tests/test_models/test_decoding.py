@@ -128,7 +128,9 @@ def test_end_bias_moves_the_number_of_labels_and_nothing_else():
     for bias in (-50.0, -1.0, 0.0, 1.0, 50.0):
         decoded, _ = decode(decoder, grid, 6, Decoding(end_bias=bias))
         numbers.append(sum(map(len, emitted_labels(decoded.tokens))))
-    assert numbers == sorted(numbers) and numbers[0] == 0 and numbers[-1] == 32 * 6
+    assert numbers == sorted(numbers)
+    assert numbers[0] == 0
+    assert numbers[-1] == 32 * 6
     assert numbers[1] < numbers[3]
     decoded, _ = decode(decoder, grid, 6, Decoding(end_bias=1e-6))
     plain = decoder.rollout(grid, 6, until_end=True)
@@ -174,7 +176,7 @@ def test_the_head_decodes_by_its_options():
         samples = head.predict(feats)
         beams = beam_search(head.decoder, head.pre_logits(feats), 6, head.decoding)
         head.decoding = replace(head.decoding, beam_width=1, end_bias=99.0)
-        with pytest.raises(ValueError, match="score='beam' needs hypotheses.*beam_width=4"):
+        with pytest.raises(ValueError, match=r"needs hypotheses.*beam_width=4"):
             head.predict(feats)
         head.score = "max"
         longest = head.predict(feats)
@@ -201,7 +203,7 @@ def test_options_out_of_range_are_refused(options, message):
 
 
 def test_more_labels_than_can_be_emitted_are_refused():
-    with pytest.raises(ValueError, match="min_labels=6, but at most 3 labels.*max_steps=4"):
+    with pytest.raises(ValueError, match=r"min_labels=6, but at most 3 labels.*max_steps=4"):
         OrderlessRNNHead(CLASSES, CHANNELS, 4, decoding=dict(min_labels=6))
     with pytest.raises(ValueError, match="unknown score 'mean'; choose one of max, first, beam"):
         OrderlessRNNHead(CLASSES, CHANNELS, 4, score="mean")
