@@ -21,6 +21,7 @@ from torch import distributed
 
 from .dataset_configs import apply_val_split, check_indices
 from .errors import error_line
+from .methods import apply_method
 
 # Options ----------------------------------------------------------------------------------------
 
@@ -121,26 +122,32 @@ def evaluation_parser() -> argparse.ArgumentParser:
 
 
 def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file, merge `--cfg-options` into it and apply its `val_split`.
+    """Read a config file, apply its `method`, merge `--cfg-options` and apply its `val_split`.
+
+    Options win over the method, which may be one of them.
 
     Args:
         path: a text or Python config of mmengine.
         cfg_options: values by dotted key.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or no such method.
         ValueError: a key of `cfg_options` leads into something that is not a dict or list; or see
-            :func:`.dataset_configs.apply_val_split`.
+            :func:`.methods.apply_method` and :func:`.dataset_configs.apply_val_split`.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no config {path}; give the path of a config file")
     cfg = Config.fromfile(path)
-    if cfg_options:
+    options = dict(cfg_options or {})
+    if "method" in options:
+        cfg.method = options.pop("method")
+    apply_method(cfg)
+    if options:
         try:
-            cfg.merge_from_dict(dict(cfg_options))
+            cfg.merge_from_dict(options)
         except (KeyError, TypeError, IndexError, AssertionError) as error:
             raise ValueError(
-                f"cannot merge --cfg-options {dict(cfg_options)}: {error_line(error)}"
+                f"cannot merge --cfg-options {options}: {error_line(error)}"
             ) from error
     apply_val_split(cfg)
     check_indices(cfg)

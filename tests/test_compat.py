@@ -60,7 +60,8 @@ mmengine.utils.import_modules_from_strings(imports=['mmorderless'], allow_failed
 from mmpretrain import registry
 wanted = dict(
     MODELS=['OrderlessRNNHead', 'PLALoss', 'MLALoss', 'FixedOrderLoss', 'EfficientNetLite0',
-            'FeaturePassThrough', 'StridedCNN', 'LabelSetClassifier', 'MeanBCELoss'],
+            'FeaturePassThrough', 'StridedCNN', 'LabelSetClassifier', 'MeanBCELoss',
+            'OrderFreeRNNHead', 'OrderSearchLoss', 'OCDLoss'],
     DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures',
               'NusWide', 'WiderAttribute', 'PA100K', 'MIRFlickr25k', 'DatasetPart'],
     PARAM_SCHEDULERS=['SawtoothLR'],

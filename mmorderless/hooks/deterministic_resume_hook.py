@@ -14,10 +14,11 @@ from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
 from ..models.losses import FixedOrderLoss
+from ..models.random_draws import RandomDraws
 from ..seeding import BatchStream, DrawSampler, batch_size_of, reseed, seed_samples
 from .bare_model import bare_model
 from .buffer_agreement_hook import checkpoint_is_due
-from .label_order_hook import fixed_order_losses
+from .label_order_hook import random_losses
 
 KEY = "deterministic_resume"
 """Where a checkpoint holds what mmengine does not save."""
@@ -35,7 +36,7 @@ class DeterministicResumeHook(Hook):
     - Python's `random`, NumPy and PyTorch (all devices) are reseeded from seed, rank and epoch
       before each epoch and from seed, rank and iteration before each iteration. (The epoch alone
       would not do: a DataLoader draws a number when it starts its workers and none when it keeps
-      them.) The random label order is reseeded with them.
+      them.) Losses that draw random orders or tokens are reseeded with them.
     - Each sample's augmentation is seeded from seed, epoch and index, whatever the number of
       workers: see `seeding.SeededFetch`.
     - Gradients that were accumulated but not yet used are saved and restored. mmengine carries
@@ -65,7 +66,7 @@ class DeterministicResumeHook(Hook):
         self._epoch_start = 0  # iterations before the running epoch
         self._seen = 0  # batches of the epoch to come that were seen before
         self._in_epoch = False
-        self._random_orders: list[FixedOrderLoss] = []
+        self._random_losses: list[FixedOrderLoss | RandomDraws] = []
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the checkpoint, in case the run is resumed from it."""
@@ -75,9 +76,7 @@ class DeterministicResumeHook(Hook):
         """Seed the samples, and restore what mmengine does not."""
         loop, loader = runner.train_loop, runner.train_dataloader
         draws = seed_samples(loader, runner.seed)
-        self._random_orders = [
-            loss for loss in fixed_order_losses(runner) if loss.order == "random"
-        ]
+        self._random_losses = random_losses(runner)
         checkpoint, self._loaded = self._loaded, None
         # Without an iteration behind it the run only starts from the checkpoint's weights.
         resumed = checkpoint is not None and loop.iter > 0
@@ -105,9 +104,9 @@ class DeterministicResumeHook(Hook):
             self._seen = 0
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Reseed for dropout, batch augmentation and the random order."""
+        """Reseed for dropout, batch augmentation and the losses that draw."""
         reseed(runner.seed, runner.rank, ITERATION, runner.iter)
-        for loss in self._random_orders:
+        for loss in self._random_losses:
             loss.reseed(runner.seed, runner.rank, 0, runner.iter)
 
     def after_train_iter(

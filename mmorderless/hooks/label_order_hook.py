@@ -1,4 +1,4 @@
-"""Give fixed-order losses what they must know of the training set."""
+"""Give fixed-order losses what they must know of the training set, and reseed random ones."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,17 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..models.losses import FixedOrderLoss
+from ..models.random_draws import RandomDraws
 from ..ordering import count_labels
 from .bare_model import bare_model
 
 
 @HOOKS.register_module()
 class LabelOrderHook(Hook):
-    """Count the training set's labels for the fixed orders, and reseed the random order.
+    """Count the training set's labels for the fixed orders, and reseed the losses that draw.
 
-    Does nothing for a model without a `FixedOrderLoss`; a loss that was given its classes and
-    counts keeps them.
+    A `FixedOrderLoss` that was given its classes and counts keeps them. Losses that draw random
+    numbers are the random order and every `RandomDraws`; a model without either is left alone.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -52,11 +53,11 @@ class LabelOrderHook(Hook):
             loss.set_training_labels(classes, counts)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start the random order anew from the run's seed, the rank and the progress of training.
+        """Start random draws anew from the run's seed, the rank and the progress of training.
 
-        A loop that counts iterations has one epoch; a resumed one must not repeat its orders.
+        A loop that counts iterations has one epoch; a resumed one must not repeat its draws.
         """
-        for loss in fixed_order_losses(runner):
+        for loss in random_losses(runner):
             loss.reseed(runner.seed or 0, runner.rank, runner.epoch, runner.iter)
 
 
@@ -64,3 +65,9 @@ def fixed_order_losses(runner: Runner) -> list[FixedOrderLoss]:
     """Every fixed-order loss inside the runner's model."""
     modules = bare_model(runner).modules()
     return [module for module in modules if isinstance(module, FixedOrderLoss)]
+
+
+def random_losses(runner: Runner) -> list[FixedOrderLoss | RandomDraws]:
+    """Every loss inside the runner's model that can draw random numbers of its own."""
+    modules = bare_model(runner).modules()
+    return [module for module in modules if isinstance(module, FixedOrderLoss | RandomDraws)]

@@ -195,6 +195,23 @@ def test_resumed_run_equals_uninterrupted_run(photos, whole_runs, tmp_path, work
     assert differences(whole, state_of(train(cfg))) == []
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        dict(type="OrderSearchLoss", uniform_steps=10),  # it resumes with 3 of them left
+        dict(type="OrderSearchLoss", uniform_steps=2),
+        dict(type="OCDLoss"),
+    ],
+    ids=["uniform", "searched", "sampled"],
+)
+def test_losses_that_draw_resume_their_draws(photos, whole_runs, tmp_path, loss):
+    changes = {"model.head.strategy": None, "model.head.loss": loss, **BY_ITERATION}
+    changes["optim_wrapper.optimizer.lr"] = 0.2  # so that the draws soon follow the model
+    whole, folder = whole_runs(**changes)
+    cfg = config_of(photos, tmp_path, **changes, **resume_from(folder / "iter_7.pth"))
+    assert differences(whole, state_of(train(cfg))) == []
+
+
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_workers_do_not_change_the_run(whole_runs, accumulate):
     alone = whole_runs(0, accumulate)[0]

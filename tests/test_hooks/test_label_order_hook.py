@@ -6,6 +6,7 @@ import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmpretrain.datasets import MultiTaskDataset
 from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
 
 from mmorderless.datasets import JsonMultiLabel
 from mmorderless.hooks import LabelOrderHook
@@ -21,7 +22,7 @@ def dataset_of(tmp_path, sets=SETS, name="train.json"):
     return JsonMultiLabel(ann_file=str(tmp_path / name))
 
 
-def runner_of(dataset, strategy, seed=0, rank=0, epoch=0, iteration=0):
+def runner_of(dataset, strategy, seed=0, rank=0, epoch=0, iteration=0, loss=None):
     head = MODELS.build(
         dict(
             type="OrderlessRNNHead",
@@ -31,6 +32,7 @@ def runner_of(dataset, strategy, seed=0, rank=0, epoch=0, iteration=0):
             hidden_size=4,
             attention_size=4,
             strategy=strategy,
+            loss=loss,
         )
     )
     loader = SimpleNamespace(dataset=dataset)
@@ -93,6 +95,28 @@ def test_random_order_depends_on_seed_rank_and_progress(tmp_path):
         assert orders[0] == orders[1]
         drawn.add(orders[0])
     assert len(drawn) == len(progress)
+
+
+@pytest.mark.parametrize("name", ["OrderSearchLoss", "OCDLoss"])
+def test_losses_that_draw_are_reseeded_too(name):
+    """Two epochs, processes or runs draw differently; the same epoch again draws the same."""
+    feats = (torch.ones(8, 4, 2, 2),)
+    truth = [DataSample().set_gt_label(torch.tensor([0, 1, 2])) for _ in range(8)]
+    drawn = set()
+    for key in [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 4)]:
+        torch.manual_seed(0)  # the weights
+        runner = runner_of(None, None, *key, loss=dict(type=name))
+        runner.model.eval()  # no dropout: what is left of randomness is the loss's own
+        draws = []
+        for _ in range(2):
+            LabelOrderHook().before_train_epoch(runner)
+            draws.append(
+                tuple(float(runner.model[0].loss(feats, truth)["loss"].detach()) for _ in range(3))
+            )
+        assert draws[0] == draws[1]
+        assert len(set(draws[0])) > 1
+        drawn.add(draws[0])
+    assert len(drawn) == 5
 
 
 def test_models_without_an_order_need_no_class_names():

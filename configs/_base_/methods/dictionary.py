@@ -1,0 +1,11 @@
+"""Dictionary order, a row of the paper's Tables 1 and 2: labels are sorted by their names.
+
+Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer:
+"Orderless Recurrent Models for Multi-label Classification", CVPR 2020. The order is that of Jin &
+Nakayama 2016, whose system is `ria.py`.
+
+Faithful: the paper's comparison, in which the order alone differs from PLA; the model is fed its
+own predictions while training.
+"""
+
+model = dict(head=dict(type="OrderlessRNNHead", strategy="dictionary"))

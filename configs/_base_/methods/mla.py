@@ -1,0 +1,9 @@
+"""MLA, minimal loss alignment: the paper's second method.
+
+Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer:
+"Orderless Recurrent Models for Multi-label Classification", CVPR 2020; Eq. 4.
+
+Faithful and not: as `pla.py`.
+"""
+
+model = dict(head=dict(type="OrderlessRNNHead", strategy="mla"))

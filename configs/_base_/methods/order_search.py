@@ -1,0 +1,10 @@
+"""Order search: all orders are equally likely at first, then the model draws those it prefers.
+
+Oriol Vinyals, Samy Bengio, Manjunath Kudlur: "Order Matters: Sequence to Sequence for Sets", ICLR
+2016.
+
+Faithful and not: see `OrderSearchLoss`; besides, the paper's own model and decoding (PLA's), where
+Vinyals et al. had other tasks and models.
+"""
+
+model = dict(head=dict(type="OrderlessRNNHead", strategy=None, loss=dict(type="OrderSearchLoss")))

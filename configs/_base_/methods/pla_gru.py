@@ -1,0 +1,11 @@
+"""PLA with a gated recurrent unit in place of the LSTM: a variant that the paper does not have.
+
+PLA: Yazici et al., CVPR 2020 (`pla.py`). The unit: Kyunghyun Cho, Bart van Merrienboer, Caglar
+Gulcehre, Dzmitry Bahdanau, Fethi Bougares, Holger Schwenk, Yoshua Bengio: "Learning Phrase
+Representations using RNN Encoder-Decoder for Statistical Machine Translation", EMNLP 2014.
+
+Faithful: all but the unit is the paper's. Not faithful: PyTorch's unit, which applies the reset
+gate after the matrix product.
+"""
+
+model = dict(head=dict(type="OrderlessRNNHead", strategy="pla", decoder=dict(type="AttentionGRU")))

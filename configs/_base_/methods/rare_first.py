@@ -1,0 +1,10 @@
+"""Rare-first, a row of the paper's Tables 1 and 2: rare labels come first.
+
+Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer:
+"Orderless Recurrent Models for Multi-label Classification", CVPR 2020. The order is that of Jin &
+Nakayama 2016, whose system is `ria.py`.
+
+Faithful and not: as `frequent_first.py`.
+"""
+
+model = dict(head=dict(type="OrderlessRNNHead", strategy="rare_first"))

@@ -1,0 +1,55 @@
+"""Random numbers of a loss, which a resumed run draws again."""
+
+from typing import Optional
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class RandomDraws:
+    """Mixin of a loss that draws random numbers, from a generator of its own.
+
+    The hooks restart the generator of every such loss from seed, process rank and progress of
+    training: `LabelOrderHook` at each epoch, `DeterministicResumeHook` at each iteration. Without
+    them it starts from PyTorch's seed, apart on every process.
+    """
+
+    _seed: Optional[int] = None
+    _generator: Optional[torch.Generator] = None
+
+    def reseed(self, seed: int, rank: int, epoch: int, iteration: int = 0) -> None:
+        """Start the generator from seed, process rank and progress of training."""
+        sequence = np.random.SeedSequence([seed, rank, epoch, iteration])
+        state = sequence.generate_state(1, np.uint64)
+        self._seed = int(state[0] >> np.uint64(1))
+        self._generator = None
+
+    def generator_on(self, device: torch.device) -> torch.Generator:
+        """The generator, on the device where it is needed; another device starts it anew."""
+        if self._seed is None:
+            self.reseed(torch.initial_seed(), dist.get_rank() if dist.is_initialized() else 0, 0)
+            assert self._seed is not None
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device).manual_seed(self._seed)
+        return self._generator
+
+
+def sample_tokens(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw a token per row from the softmax of its logits, without waiting for the device.
+
+    The arg max of logits with Gumbel noise is distributed as their softmax (`torch.multinomial`
+    would look at the probabilities on the host first).
+
+    Args:
+        logits: shape (R, K); −∞ is never drawn, unless the whole row is.
+        generator: on the device of the logits.
+
+    Returns:
+        Tokens, shape (R,).
+    """
+    waiting_time = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
+    waiting_time.exponential_(generator=generator)  # −log of it is Gumbel noise
+    smallest = torch.finfo(torch.float32).tiny  # log 0 would be infinite
+    return (logits.float() - waiting_time.clamp_(min=smallest).log_()).argmax(1)
