@@ -1,0 +1,1 @@
+"""Comparisons of methods on one dataset: their results, tables, figures and report."""

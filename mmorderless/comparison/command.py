@@ -1,0 +1,154 @@
+"""Compare methods on one dataset: the whole of tools/compare.py."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ..dataset_configs import number_of_parts
+from ..launch import add_config_options, training_parser
+from ..methods import find_method
+from ..stages import differences, settings_of
+from .plan import METHODS, RECORD, expand, joined, read_comparison, read_json, write_json
+from .prior import evaluate_prior
+from .report import write_report
+from .runs import method_config, time_methods, train_and_evaluate
+from .tables import PRIOR, write_tables
+
+
+def comparison_parser() -> argparse.ArgumentParser:
+    """Return the parser of tools/compare.py."""
+    parser = argparse.ArgumentParser(
+        description="Train and evaluate methods on one dataset, with several seeds, and report on "
+        "them. The same command goes on after an interruption; more methods or seeds may be added.",
+    )
+    parser.add_argument("config", help="config of PLA on the dataset; the methods change its model")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=list(METHODS),
+        metavar="METHOD",
+        help="names of configs/_base_/methods; all of them unless given",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
+    parser.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        help="folder of the comparison; work_dirs/<name of the config>_comparison unless given",
+    )
+    parser.add_argument("--epochs", type=int, help="of each training, instead of the config's")
+    parser.add_argument(
+        "--val-split",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of the training images that is held out to choose operating points on, 1/k",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="how many runs share the machine"
+    )
+    parser.add_argument(
+        "--report-only", action="store_true", help="report on what is finished, without any run"
+    )
+    add_config_options(parser)
+    return parser
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Check the command line's options before anything is read.
+
+    Raises:
+        ValueError: a number is out of range, or a method is not given by its name.
+    """
+    for name in ("jobs", "epochs"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be at least 1, got {value}")
+    if min(args.seeds) < 0:
+        raise ValueError(f"--seeds must not be negative, got {min(args.seeds)}")
+    number_of_parts(args.val_split)
+    for method in args.methods:
+        if Path(method).name != method or method.endswith(".py"):
+            raise ValueError(
+                f"--methods takes names, got {method}; put your own into _base_/methods beside "
+                "the config"
+            )
+        find_method(method, args.config)
+    for key in ("method", "randomness.seed", "val_split"):
+        if key in (args.cfg_options or {}):
+            raise ValueError(
+                f"--cfg-options {key} is what a comparison sets itself; use --methods, --seeds "
+                "or --val-split"
+            )
+
+
+def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
+    """Return what `comparison.json` holds of the command line and of the config.
+
+    Args:
+        args: what the parser understood.
+        cfg: the dataset's config with its options, as PLA's.
+    """
+    return {
+        "dataset": args.config,
+        "methods": list(dict.fromkeys(args.methods)),
+        "seeds": sorted({*args.seeds}),
+        "options": {
+            "epochs": args.epochs,
+            "val_split": args.val_split,
+            "cfg_options": args.cfg_options or {},
+        },
+        "settings": settings_of(cfg, training_parser().parse_args([args.config])),
+    }
+
+
+def run_comparison(args: argparse.Namespace, folder: Path, tools: Path) -> list[str]:
+    """Do the runs of a comparison that are not finished.
+
+    Returns:
+        What failed, by name.
+    """
+    check_options(args)
+    options = (args.epochs, args.val_split, args.cfg_options or {})
+    # All configs are made before anything is run: what does not fit is said now.
+    configs = {method: method_config(args.config, method, *options) for method in args.methods}
+    base = method_config(args.config, "pla", *options)
+    before, now = read_comparison(folder), settings_recorded(args, base)
+    changes = list(differences(before["settings"], now["settings"])) if before else []
+    record = joined(before, now, changes, folder)
+    init_default_scope(base.get("default_scope", "mmpretrain"))
+    if read_json(folder / PRIOR) is None:
+        prior = evaluate_prior(base)
+        write_json(folder / PRIOR, prior)
+    write_json(folder / RECORD, record)
+    runs = expand(folder, args.methods, args.seeds)
+    failed = train_and_evaluate(runs, configs, tools, args.jobs)
+    failed += time_methods(expand(folder, record["methods"], record["seeds"]))
+    return [job.name for job in failed]
+
+
+def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
+    """Compare methods: the whole of tools/compare.py.
+
+    Args:
+        argv: the command line's arguments.
+        tools: folder of the training scripts.
+
+    Returns:
+        The exit code: 1 when a run failed.
+    """
+    args = comparison_parser().parse_args(argv)
+    folder = Path(args.work_dir or f"work_dirs/{Path(args.config).stem}_comparison")
+    failed = [] if args.report_only else run_comparison(args, folder, tools)
+    if failed:
+        print(
+            f"error: failed: {', '.join(failed)}; the same command tries again from there",
+            file=sys.stderr,
+            flush=True,
+        )
+    print(f"tables: {write_tables(folder)}\nreport: {write_report(folder)}", flush=True)
+    return 1 if failed else 0

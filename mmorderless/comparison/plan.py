@@ -1,0 +1,161 @@
+"""What a comparison consists of: its runs, the file that says so, and what is finished."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECORD = "comparison.json"
+RESULT = "result.json"
+
+METHODS = (
+    *("bce", "asl", "csra"),
+    *("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
+    *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
+    *("cnn_rnn", "ria", "sr_cnn_rnn", "order_free", "order_search", "ocd"),
+)
+"""The methods of configs/_base_/methods, in the order of the tables."""
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training of one method with one seed, and its evaluation.
+
+    Attributes:
+        method: name of the method.
+        seed: of the run's random numbers.
+        folder: its work dir.
+    """
+
+    method: str
+    seed: int
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.method} seed {self.seed}"
+
+
+def expand(comparison: Path, methods: Sequence[str], seeds: Sequence[int]) -> list[Run]:
+    """Return the runs of methods × seeds, each method once before the next seed begins.
+
+    So a comparison that is cut short has all methods with the same seeds.
+
+    Args:
+        comparison: folder of the comparison.
+        methods: names, of which repeats count once.
+        seeds: the same.
+    """
+    return [
+        Run(method, seed, comparison / method / f"seed_{seed}")
+        for seed in dict.fromkeys(seeds)
+        for method in dict.fromkeys(methods)
+    ]
+
+
+def run_in(folder: Path) -> Run:
+    """Return the run whose work dir is METHOD/seed_S."""
+    return Run(folder.parent.name, int(folder.name.removeprefix("seed_")), folder)
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """Return what a file of this version of the layout holds; None without a whole one."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return value if isinstance(value, dict) and value.get("version") == VERSION else None
+
+
+def write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Write a file at once, so that an interruption leaves the one before or the new one.
+
+    Args:
+        file: the file.
+        value: what JSON can hold; the version of the layout is added.
+    """
+    text = json.dumps({"version": VERSION, **value}, indent=1, allow_nan=False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.replace(file)
+
+
+def read_comparison(comparison: Path) -> dict[str, Any] | None:
+    """Return what `comparison.json` holds, None where nothing was begun.
+
+    Raises:
+        ValueError: the file is damaged, or of another version.
+    """
+    file = comparison / RECORD
+    record = read_json(file)
+    if record is None and file.exists():
+        raise ValueError(
+            f"{file} is damaged or of another version of mmorderless; choose another --work-dir"
+        )
+    return record
+
+
+def joined(
+    before: Mapping[str, Any] | None, now: Mapping[str, Any], changes: Sequence[str], folder: Path
+) -> dict[str, Any]:
+    """Join what a folder compares already with what is to be compared in it.
+
+    Args:
+        before: what `comparison.json` holds; None for a new folder.
+        now: the same, of this call.
+        changes: in which places the settings of the two differ.
+        folder: of the comparison.
+
+    Returns:
+        What `comparison.json` is to hold: the methods and seeds of both.
+
+    Raises:
+        ValueError: the settings differ, so that the results could not be compared.
+    """
+    if before is None:
+        return dict(now)
+    if changes:
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        raise ValueError(
+            f"{folder} holds a comparison with other settings ({'; '.join(changes[:3])}{more}); "
+            "undo the change or choose another --work-dir"
+        )
+    methods = {*before["methods"], *now["methods"]}
+    return {
+        **now,
+        "methods": [method for method in METHODS if method in methods]
+        + sorted(methods.difference(METHODS)),
+        "seeds": sorted({*before["seeds"], *now["seeds"]}),
+    }
+
+
+def read_result(run: Run) -> dict[str, Any] | None:
+    """Return what a finished run's `result.json` holds, None for a run that is not finished."""
+    result = read_json(run.folder / RESULT)
+    if result is None or (result.get("method"), result.get("seed")) != (run.method, run.seed):
+        return None
+    return result
+
+
+def read_results(comparison: Path) -> list[dict[str, Any]]:
+    """Return the results of all finished runs of a comparison, in the order of its methods.
+
+    Raises:
+        FileNotFoundError: the folder holds no comparison.
+        ValueError: `comparison.json` is damaged, or of another version.
+    """
+    record = read_comparison(comparison)
+    if record is None:
+        raise FileNotFoundError(
+            f"{comparison} holds no {RECORD}; give the --work-dir of a run of tools/compare.py"
+        )
+    found = [
+        read_result(run)
+        for method in record["methods"]
+        for run in expand(comparison, [method], record["seeds"])
+    ]
+    return [result for result in found if result is not None]

@@ -1,0 +1,229 @@
+"""Run commands beside each other, note what fails, and estimate the time that is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, NoReturn, Protocol
+
+SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_TO_END = 10.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and the file that says that it has ended well.
+
+    Attributes:
+        command: its words.
+        done: the step is left out where this file exists; it is made when the command ends with
+            exit code 0 without having written it.
+    """
+
+    command: Sequence[str]
+    done: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """Steps to take one after the other, until one fails.
+
+    Attributes:
+        name: what the job is called.
+        kind: jobs of a kind take about as long as each other.
+        steps: the steps.
+        log: file that their output is appended to.
+    """
+
+    name: str
+    kind: str
+    steps: Sequence[Step]
+    log: Path
+
+
+@dataclass
+class Running:
+    """A job at work."""
+
+    job: Job
+    steps: deque[Step]
+    start: float
+    log: IO[bytes]
+    process: subprocess.Popen | None = None
+    step: Step | None = field(default=None)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been at work."""
+        return time.monotonic() - self.start
+
+
+class Display(Protocol):
+    """What is told of the jobs."""
+
+    def ended(self, job: Job, code: int, seconds: float) -> None:
+        """Tell that a job has ended, with the exit code of its last command."""
+
+    def progress(self, running: Sequence[Running], waiting: Sequence[Job]) -> None:
+        """Tell what is at work, ten times a second."""
+
+
+def run_jobs(
+    jobs: Sequence[Job], at_once: int, environment: Mapping[str, str], display: Display
+) -> list[Job]:
+    """Run jobs; an interruption ends their commands before it is passed on.
+
+    Args:
+        jobs: started in this order.
+        at_once: how many run beside each other.
+        environment: variables of the commands.
+        display: is told how it goes.
+
+    Returns:
+        The jobs that failed, in the order in which they did; the others have gone on.
+    """
+    waiting, running, failed = deque(jobs), [], []  # type: deque[Job], list[Running], list[Job]
+    with ended_by_signals():
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    running.append(begin(waiting.popleft()))
+                for work in list(running):
+                    code = advance(work, environment)
+                    if code is None:
+                        continue
+                    running.remove(work)
+                    work.log.close()
+                    if code:
+                        failed.append(work.job)
+                    display.ended(work.job, code, work.seconds)
+                display.progress(running, waiting)
+                if running:
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+        finally:
+            stop(running)
+    return failed
+
+
+def begin(job: Job) -> Running:
+    """Open a job's log."""
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    return Running(job, deque(job.steps), time.monotonic(), job.log.open("ab"))
+
+
+def advance(work: Running, environment: Mapping[str, str]) -> int | None:
+    """Start a job's next step when the one before has ended.
+
+    Returns:
+        None while the job is at work; at its end 0, or the exit code of the step that failed.
+    """
+    if work.process is not None and work.step is not None:
+        code = work.process.poll()
+        if code is None:
+            return None
+        if code:
+            return code
+        work.step.done.touch()
+        work.process = None
+    while work.steps:
+        work.step = work.steps.popleft()
+        if not work.step.done.exists():
+            # A session of its own: ^C reaches this process alone, which ends them all, workers of
+            # dataloaders included.
+            work.process = subprocess.Popen(
+                work.step.command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=work.log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            return None
+    return 0
+
+
+def stop(running: Sequence[Running]) -> None:
+    """End what is at work, by force what does not end within seconds."""
+    processes = [work.process for work in running if work.process is not None]
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + SECONDS_TO_END
+        for process in processes:
+            try:
+                os.killpg(process.pid, sign)
+            except ProcessLookupError:  # it has ended by itself
+                continue
+        for process in processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue
+    for work in running:
+        work.log.close()
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Turn a signal to end into an exception, so that nothing is left at work."""
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    signs = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(sign, leave) for sign in signs]
+    try:
+        yield
+    finally:
+        for sign, handler in zip(signs, before):
+            signal.signal(sign, handler)
+
+
+def tail(file: Path, lines: int) -> list[str]:
+    """Return the last lines of a log that are not blank; of a progress bar, what it ended with."""
+    text = file.read_bytes()[-100_000:].decode(errors="replace")
+    shown = [line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n")]
+    return [line for line in shown if line][-lines:]
+
+
+# Time -------------------------------------------------------------------------------------------
+
+
+def seconds_left(
+    known: Mapping[str, Sequence[float]],
+    running: Sequence[tuple[str, float]],
+    waiting: Sequence[str],
+    at_once: int,
+) -> float | None:
+    """Estimate how long jobs will take.
+
+    Args:
+        known: kind → seconds of jobs that have ended. A kind without any is taken for the mean of
+            the others.
+        running: kind of each job at work, and seconds since its start.
+        waiting: kinds of the jobs that have not begun.
+        at_once: how many run beside each other.
+
+    Returns:
+        Seconds; None when nothing has ended yet.
+    """
+    means = {kind: sum(seconds) / len(seconds) for kind, seconds in known.items() if seconds}
+    if not means:
+        return None
+    typical = sum(means.values()) / len(means)
+    rest = [max(means.get(kind, typical) - seconds, 0.0) for kind, seconds in running]
+    rest += [means.get(kind, typical) for kind in waiting]
+    # No job is shared between two processes: it takes at least as long as the longest.
+    return max(sum(rest) / at_once, max(rest, default=0.0))
+
+
+def as_clock(seconds: float) -> str:
+    """Write seconds as HH:MM:SS."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours:02d}:{minute:02d}:{second:02d}"

@@ -1,0 +1,230 @@
+"""The runs of a comparison as processes: trainings, evaluations, timings, and how they go."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..launch import read_config
+from .plan import RESULT, Run, read_json, read_result, write_json
+from .processes import Job, Running, Step, as_clock, run_jobs, seconds_left, tail
+from .trained import CONFIG
+
+TIMES = "times.json"
+LOG = "log.txt"
+TAIL_LINES = 15
+SECONDS_BETWEEN_STATUS = 1.0
+
+NOT_TRAINED_WITH = {"LabelSetReportHook"}
+"""Hooks that cost time and change nothing."""
+
+
+def method_config(
+    config: str, method: str, epochs: int | None, val_split: float, cfg_options: Mapping[str, Any]
+) -> Config:
+    """Return the config that a method is trained and evaluated with.
+
+    Of the checkpoints the last is kept alone: nothing may be chosen on the images that the
+    operating points are chosen on.
+
+    Args:
+        config: path of the dataset's config.
+        method: name of the method.
+        epochs: of the training; None takes the config's.
+        val_split: share of the training images that is held out.
+        cfg_options: values by dotted key.
+
+    Raises:
+        FileNotFoundError: there is no such config.
+        ValueError: there is no such method, or it does not fit the config; or an option does not.
+    """
+    options = {**cfg_options, "method": method, "val_split": val_split}
+    if epochs is not None:
+        options["train_cfg.max_epochs"] = epochs
+    cfg = read_config(config, options)
+    if cfg.get("test_dataloader") is None:
+        raise ValueError(f"{config} has no test_dataloader: there is nothing to evaluate on")
+    cfg.custom_hooks = [
+        hook for hook in cfg.get("custom_hooks") or [] if hook.get("type") not in NOT_TRAINED_WITH
+    ]
+    hooks = dict(cfg.get("default_hooks") or {})
+    checkpoint = {"type": "CheckpointHook", "interval": 1, **(hooks.get("checkpoint") or {})}
+    hooks["checkpoint"] = {**checkpoint, "max_keep_ckpts": 1, "save_best": None}
+    cfg.default_hooks = hooks
+    return cfg
+
+
+def training_job(run: Run, config: Path, tools: Path) -> Job:
+    """Return the job that trains a run, or goes on with its training, and evaluates it.
+
+    Args:
+        run: the run.
+        config: what `method_config` returned, as a file.
+        tools: folder of the training scripts.
+    """
+    train = [sys.executable, str(tools / "train.py"), str(config), "--work-dir", str(run.folder)]
+    train += ["--resume", "--cfg-options", f"randomness.seed={run.seed}"]
+    evaluate = [sys.executable, "-m", "mmorderless.comparison.evaluate", str(run.folder)]
+    steps = [Step(train, run.folder / "trained"), Step(evaluate, run.folder / RESULT)]
+    return Job(str(run), run.method, steps, run.folder / LOG)
+
+
+def timing_job(run: Run) -> Job:
+    """Return the job that times a run's model, for all runs of its method."""
+    folder = run.folder.parent
+    out = folder / TIMES
+    command = [sys.executable, "-m", "mmorderless.comparison.timing", str(run.folder), str(out)]
+    return Job(f"time of {run.method}", run.method, [Step(command, out)], folder / "timing.log")
+
+
+def environment(at_once: int) -> dict[str, str]:
+    """Return the variables of processes that share the machine's cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = max(1, (cores or 1) // at_once)
+    return {"OMP_NUM_THREADS": str(threads), **os.environ}
+
+
+# Progress ---------------------------------------------------------------------------------------
+
+
+class Progress:
+    """A line for each job that ended, with the time left; on a terminal also a line that changes.
+
+    Args:
+        what: what the jobs are called, `runs`.
+        total: how many jobs there are.
+        done: how many of them ended before.
+        known: seconds of jobs by kind, from before; see `seconds_left`.
+        at_once: how many run beside each other.
+    """
+
+    def __init__(
+        self, what: str, total: int, done: int, known: Mapping[str, Sequence[float]], at_once: int
+    ) -> None:
+        self.what = what
+        self.total = total
+        self.done = done
+        self.known = {kind: list(seconds) for kind, seconds in known.items()}
+        self.at_once = at_once
+        self._news: list[str] = []
+        self._shown = 0.0
+
+    def ended(self, job: Job, code: int, seconds: float) -> None:
+        """Say how a job ended; of one that failed, the end of its log."""
+        self.done += 1
+        if code:
+            end = "\n".join(f"  | {line}" for line in tail(job.log, TAIL_LINES))
+            news = f"{job.name} FAILED (exit code {code}); the end of {job.log}:\n{end}\n"
+        else:
+            self.known.setdefault(job.kind, []).append(seconds)
+            news = f"{job.name}: {summary(job)}{as_clock(seconds)}; "
+        self._news.append(news)
+
+    def progress(self, running: Sequence[Running], waiting: Iterable[Job]) -> None:
+        """Write the news, and the status line."""
+        if not self._news and time.monotonic() < self._shown + SECONDS_BETWEEN_STATUS:
+            return
+        left = seconds_left(
+            self.known,
+            [(work.job.kind, work.seconds) for work in running],
+            [job.kind for job in waiting],
+            self.at_once,
+        )
+        status = f"{self.done} of {self.total} {self.what}, " + (
+            "time left not known yet" if left is None else f"{as_clock(left)} left"
+        )
+        on_terminal = sys.stdout.isatty()
+        clear = "\r\033[K" if on_terminal else ""
+        for news in self._news:
+            print(f"{clear}{news}{status}", flush=True)
+        self._news.clear()
+        self._shown = time.monotonic()
+        if on_terminal and running:
+            at_work = ", ".join(work.job.name for work in running)
+            print(f"{clear}{status}; {at_work}", end="", flush=True)
+
+
+def summary(job: Job) -> str:
+    """Say what a job's result holds of the most important scores; nothing without a result."""
+    result = read_json(job.steps[-1].done)
+    default = (result or {}).get("default")
+    if default is None:
+        return ""
+    return f"C-F1 {default['CF1']:.2f}, O-F1 {default['OF1']:.2f} in "
+
+
+# The whole --------------------------------------------------------------------------------------
+
+
+def train_and_evaluate(
+    runs: Sequence[Run], configs: Mapping[str, Config], tools: Path, at_once: int
+) -> list[Job]:
+    """Train and evaluate the runs that are not finished.
+
+    Args:
+        runs: the runs.
+        configs: by method; written beside the method's runs.
+        tools: folder of the training scripts.
+        at_once: how many runs share the machine.
+
+    Returns:
+        The jobs that failed.
+    """
+    results = {run: read_result(run) for run in runs}
+    jobs = []
+    for run in (run for run, result in results.items() if result is None):
+        file = run.folder.parent / CONFIG
+        write_config(file, configs[run.method])
+        (run.folder / RESULT).unlink(missing_ok=True)  # damaged, or another run's
+        jobs.append(training_job(run, file, tools))
+    known: dict[str, list[float]] = {}
+    for run, result in results.items():
+        if result is not None and result.get("training_seconds"):
+            seconds = result["training_seconds"] + result["evaluation_seconds"]
+            known.setdefault(run.method, []).append(seconds)
+    done = len(runs) - len(jobs)
+    print(f"{done} of {len(runs)} runs are finished", flush=True)
+    progress = Progress("runs", len(runs), done, known, at_once)
+    return run_jobs(jobs, at_once, environment(at_once), progress)
+
+
+def write_config(file: Path, cfg: Config) -> None:
+    """Write a config once a call; the same text stays as it is."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = cfg.pretty_text
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+
+
+def time_methods(runs: Sequence[Run]) -> list[Job]:
+    """Time each method that has a finished run, one after the other on the idle machine.
+
+    The times are written into the results of all its runs.
+
+    Args:
+        runs: all runs of the comparison.
+
+    Returns:
+        The jobs that failed.
+    """
+    finished = {run: result for run in runs if (result := read_result(run)) is not None}
+    first_runs: dict[str, Run] = {}
+    for run in finished:
+        first_runs.setdefault(run.method, run)
+    untimed = [run for run in first_runs.values() if read_json(run.folder.parent / TIMES) is None]
+    jobs = []
+    for run in untimed:
+        (run.folder.parent / TIMES).unlink(missing_ok=True)
+        jobs.append(timing_job(run))
+    progress = Progress("timings", len(first_runs), len(first_runs) - len(jobs), {}, 1)
+    failed = run_jobs(jobs, 1, environment(1), progress)
+    for run, result in finished.items():
+        times = read_json(run.folder.parent / TIMES)
+        if times is not None and result["times_ms_per_image"] != times["ms_per_image"]:
+            result["times_ms_per_image"] = times["ms_per_image"]
+            write_json(run.folder / RESULT, result)
+    return failed

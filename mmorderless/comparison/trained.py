@@ -1,0 +1,55 @@
+"""A run's model as its training left it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from mmpretrain.registry import MODELS
+
+from ..checkpoints import load_all_weights, weights_of
+from ..launch import existing_checkpoint, last_checkpoint, read_config
+
+CONFIG = "config.py"
+
+ONLY_FOR_TRAINING = ("optimizer", "param_schedulers", "swa")
+
+
+class TrainedRun:
+    """A run's config, its last checkpoint and the model of both, in evaluation mode.
+
+    Args:
+        folder: the run's work dir.
+
+    Raises:
+        FileNotFoundError: it has no config, or no checkpoint.
+        ValueError: the checkpoint is damaged or does not fit the config.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.config: Config = read_config(str(folder / CONFIG))
+        init_default_scope(self.config.get("default_scope", "mmpretrain"))
+        found = last_checkpoint(folder)
+        if found is None:
+            raise FileNotFoundError(f"{folder} holds no checkpoint; train the run to its end first")
+        self.file = Path(existing_checkpoint(found))
+        self.checkpoint = CheckpointLoader.load_checkpoint(str(self.file), map_location="cpu")
+        model_cfg = dict(self.config.model)
+        if model_cfg.get("data_preprocessor") is None:
+            model_cfg["data_preprocessor"] = self.config.get("data_preprocessor")
+        self.model: Any = MODELS.build(model_cfg)
+        load_all_weights(self.model, weights_of(self.checkpoint))
+        self.model.to(get_device()).eval()
+        self.head: Any = self.model.head
+
+    def shrink(self) -> None:
+        """Leave out of the checkpoint what only a training that goes on needs."""
+        kept = {
+            key: self.checkpoint[key] for key in self.checkpoint if key not in ONLY_FOR_TRAINING
+        }
+        unfinished = self.file.with_suffix(".partial")
+        torch.save(kept, unfinished)
+        unfinished.replace(self.file)

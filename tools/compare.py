@@ -1,0 +1,14 @@
+"""Compare methods on one dataset: python tools/compare.py CONFIG [--methods M ...] [--seeds S ...].
+
+All methods of configs/_base_/methods unless told; see --help. The same command goes on after an
+interruption.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from mmorderless.comparison.command import compare
+from mmorderless.errors import run_tool
+
+if __name__ == "__main__":
+    run_tool(partial(compare, tools=Path(__file__).parent))
