@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Path(args.out_dir)
     images = [image for path in args.images for image in list_images(path)]
     # Starting processes takes longer than a single batch.
-    workers = args.workers if len(images) > args.batch_size else 0
+    workers = 0
+    if len(images) > args.batch_size:
+        workers = min(4, usable_cores()) if args.workers is None else args.workers
     inferencer = OrderlessInferencer(
         read_config(args.config, args.cfg_options),
         args.checkpoint,
@@ -35,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         batch_size=args.batch_size,
         num_workers=workers,
     )
+    if args.workers is None and next(inferencer.model.parameters()).device.type == "cpu":
+        inferencer.num_workers = 0  # the model keeps all cores busy
     results = inferencer(images, return_attention=args.attention, skip_unreadable=True)
     unreadable = [result for result in results if "error" in result]
     not_drawn = []
@@ -69,8 +73,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers",
         type=int,
-        default=min(4, usable_cores()),
-        help="processes that load images and draw pictures, where there are several batches",
+        help="processes that load images and draw pictures, where there are several batches; up to "
+        "4 unless given, and none that loads when the model is on the CPU",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; an accelerator if there is one")
     parser.add_argument("--no-pictures", action="store_true", help="write the JSON only")

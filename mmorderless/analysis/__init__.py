@@ -7,6 +7,7 @@ from .figures import (
     label_at_step_figure,
     pair_order_figure,
 )
+from .image_figures import alignment_figure, attention_figure, ordering_figure
 from .statistics import (
     JoinedLabels,
     cooccurrence,
@@ -23,13 +24,16 @@ from .statistics import (
 
 __all__ = [
     "JoinedLabels",
+    "alignment_figure",
     "annotated_image",
+    "attention_figure",
     "cooccurrence",
     "cooccurrence_figure",
     "counts_at_step",
     "figure_to_rgb",
     "label_at_step_figure",
     "order_rigidness",
+    "ordering_figure",
     "pair_order_counts",
     "pair_order_figure",
     "pair_rigidness",

@@ -153,6 +153,9 @@ def decode(
 
     Returns:
         The rollout to read, and with `beam_width` above 1 the hypotheses.
+
+    Raises:
+        ValueError: more labels are asked for than can be emitted.
     """
     if decoding.beam_width > 1:
         beams = beam_search(decoder, grid, max_steps, decoding, return_attention)
@@ -160,6 +163,7 @@ def decode(
     if not decoding.constrains:
         return decoder.rollout(grid, max_steps, True, return_attention), None
     num_classes = decoder.vocabulary.num_classes
+    decoding.check_fits(num_classes, max_steps)
     emitted = torch.zeros((len(grid), num_classes), dtype=torch.bool, device=grid.device)
 
     def choose(t: int, logits: Tensor, images: Tensor) -> Tensor:
@@ -190,7 +194,11 @@ def beam_search(
         max_steps: T at most; END counts as one.
         decoding: the options; with `beam_width=1` the result is that of greedy decoding.
         return_attention: keep the attention weights of the best hypothesis.
+
+    Raises:
+        ValueError: more labels are asked for than can be emitted.
     """
+    decoding.check_fits(decoder.vocabulary.num_classes, max_steps)
     batch, width, end = len(grid), decoding.beam_width, decoder.vocabulary.end
     num_classes, device = decoder.vocabulary.num_classes, grid.device
     first = torch.arange(batch, device=device)[:, None] * width  # (B, 1), row of a first hypothesis

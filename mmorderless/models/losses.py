@@ -25,6 +25,7 @@ from ..ordering import check_order, class_ranks
 from ..transfer import to_device
 from ..vocabulary import IGNORE
 from .label_decoder import LabelDecoder
+from .random_draws import RandomDraws
 
 AVERAGES = ("local", "world")
 FEEDS = ("own", "target")
@@ -45,11 +46,20 @@ def sequence_cross_entropy(logits: Tensor, tokens: Tensor, average: str = "local
     summed = F.cross_entropy(
         logits.flatten(0, 1).float(), tokens.flatten(), ignore_index=IGNORE, reduction="sum"
     )
-    count = (tokens != IGNORE).sum().float()
+    return summed / mean_count((tokens != IGNORE).sum().float(), average)
+
+
+def mean_count(count: Tensor, average: str) -> Tensor:
+    """What a sum over the counted steps is divided by, see `sequence_cross_entropy`.
+
+    Args:
+        count: steps that this process counts, a float scalar; may be changed.
+        average: `local` or `world`.
+    """
     if average == "world" and dist.is_available() and dist.is_initialized():
         dist.all_reduce(count)
         count = count / dist.get_world_size()
-    return summed / count
+    return count
 
 
 class SequenceLoss(nn.Module):
@@ -105,6 +115,8 @@ class SequenceLoss(nn.Module):
         """Loss of a batch whose target tokens (B, T) are known."""
         return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
 
+    # Not traced: its steps differ in every batch. What it calls may be.
+    @torch.compiler.disable(recursive=False)
     def learn(
         self,
         decoder: LabelDecoder,
@@ -161,7 +173,7 @@ class PLALoss(SequenceLoss):
 
 
 @MODELS.register_module()
-class FixedOrderLoss(SequenceLoss):
+class FixedOrderLoss(RandomDraws, SequenceLoss):
     """Labels in an order that does not depend on the prediction.
 
     Frequent-first (Wang et al. 2016), rare-first and dictionary (Jin & Nakayama 2016), or random,
@@ -197,8 +209,6 @@ class FixedOrderLoss(SequenceLoss):
         self.order = order
         self.feed = feed
         self.register_buffer("ranks", None, persistent=False)  # shape (C,)
-        self._generator: Optional[torch.Generator] = None
-        self._seed: Optional[int] = None
         if classes is not None:
             self.set_training_labels(classes, counts)
 
@@ -220,13 +230,6 @@ class FixedOrderLoss(SequenceLoss):
             array = None if counts is None else np.asarray(counts)
             self.ranks = torch.from_numpy(class_ranks(self.order, classes, array))
 
-    def reseed(self, seed: int, rank: int, epoch: int, iteration: int = 0) -> None:
-        """Start the random order's generator from seed, process rank and progress of training."""
-        sequence = np.random.SeedSequence([seed, rank, epoch, iteration])
-        state = sequence.generate_state(1, np.uint64)
-        self._seed = int(state[0] >> np.uint64(1))
-        self._generator = None
-
     @torch.compiler.disable
     def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
         """Target tokens in the fixed order, shape (B, T)."""
@@ -242,6 +245,7 @@ class FixedOrderLoss(SequenceLoss):
             self.ranks = to_device(self.ranks, logits.device)
         return ordered_targets(logits, targets, self.ranks)
 
+    @torch.compiler.disable(recursive=False)
     def learn(
         self,
         decoder: LabelDecoder,
@@ -264,12 +268,8 @@ class FixedOrderLoss(SequenceLoss):
 
     def _random_ranks(self, logits: Tensor) -> Tensor:
         """Independent ranks for every image, shape (B, C), drawn on the device of the logits."""
-        if self._seed is None:  # without LabelOrderHook: PyTorch's seed, apart on every process
-            self.reseed(torch.initial_seed(), dist.get_rank() if dist.is_initialized() else 0, 0)
-        if self._generator is None or self._generator.device != logits.device:
-            self._generator = torch.Generator(logits.device).manual_seed(self._seed)
         shape = (logits.shape[0], logits.shape[2] - 1)
-        return torch.rand(shape, generator=self._generator, device=logits.device)
+        return torch.rand(shape, generator=self.generator_on(logits.device), device=logits.device)
 
 
 STRATEGIES = {

@@ -8,13 +8,12 @@ Letters: B images, C classes, T steps.
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..alignment import LabelSets, check_finite
 from .label_decoder import LabelDecoder
-from .losses import SequenceLoss
+from .losses import SequenceLoss, mean_count
 from .random_draws import RandomDraws, sample_tokens
 from .remaining_labels import label_mask, remaining_labels
 
@@ -55,11 +54,7 @@ def policy_cross_entropy(logits: Tensor, policy: Tensor, average: str = "local")
         A scalar, float32.
     """
     summed = -(policy * logits.float().log_softmax(2)).sum()
-    count = policy.any(2).sum().float()
-    if average == "world" and dist.is_available() and dist.is_initialized():
-        dist.all_reduce(count)
-        count = count / dist.get_world_size()
-    return summed / count
+    return summed / mean_count(policy.any(2).sum().float(), average)
 
 
 @MODELS.register_module()

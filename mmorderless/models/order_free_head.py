@@ -1,6 +1,6 @@
 """Order-free RNN: every step scores the labels that remain, and the surest candidate is emitted.
 
-Chen, Ding, Li, Wang, "Order-Free RNN with Visual Attention for Multi-Label Classification", AAAI
+Chen, Chen, Yeh, Wang, "Order-Free RNN with Visual Attention for Multi-Label Classification", AAAI
 2018. Letters: B images, R rows, C classes, T steps, L cells with D channels, n_i labels of image i.
 """
 

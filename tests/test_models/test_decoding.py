@@ -205,5 +205,8 @@ def test_options_out_of_range_are_refused(options, message):
 def test_more_labels_than_can_be_emitted_are_refused():
     with pytest.raises(ValueError, match=r"min_labels=6, but at most 3 labels.*max_steps=4"):
         OrderlessRNNHead(CLASSES, CHANNELS, 4, decoding=dict(min_labels=6))
+    for width in (1, 2):  # the option may be set later, too
+        with pytest.raises(ValueError, match="min_labels=6, but at most 5 labels"):
+            decode(make_decoder(), make_grid(), 9, Decoding(beam_width=width, min_labels=6))
     with pytest.raises(ValueError, match="unknown score 'mean'; choose one of max, first, beam"):
         OrderlessRNNHead(CLASSES, CHANNELS, 4, score="mean")
