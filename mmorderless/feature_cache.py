@@ -93,7 +93,8 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
             print(f"{split}: {len(dataset)} images", flush=True)
             batches = _feature_batches(loader, len(dataset), preprocessor, backbone)
             weights = f"{source} (sha256 of the backbone {weights_digest[:12]})"
-            write_split(out, split, key, images, classes, batches, weights)
+            groups = dataset.metainfo.get("groups")
+            write_split(out, split, key, images, classes, batches, weights, groups)
         else:
             print(f"{split}: {len(dataset)} images, already there", flush=True)
         done.append(split)

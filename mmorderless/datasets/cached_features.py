@@ -6,7 +6,7 @@ says whose features these are. The JSON is written last: a split without one is 
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def write_split(
     classes: Sequence[str],
     batches: Iterable[np.ndarray],
     weights: str | None = None,
+    groups: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
     """Store a split's features.
 
@@ -40,6 +41,7 @@ def write_split(
         classes: class names.
         batches: the features, shape (b, D, h, w) each; N in all.
         weights: what to call the backbone's weights in the log of who uses the features.
+        groups: class indices by name of a group of classes.
 
     Raises:
         ValueError: a feature is not finite in float16.
@@ -73,6 +75,7 @@ def write_split(
         "weights": weights,
         "shape": list(features.shape),
         "classes": list(classes),
+        "groups": {name: list(group) for name, group in (groups or {}).items()},
         "images": [
             {"img_path": image["img_path"], "gt_label": [int(c) for c in image["gt_label"]]}
             for image in images
@@ -137,6 +140,7 @@ class CachedFeatures(BaseDataset):
                 "that reads the images"
             )
         self._metainfo.setdefault("classes", tuple(index["classes"]))
+        self._metainfo.setdefault("groups", index.get("groups", {}))
         shape = "×".join(map(str, index["shape"][1:]))
         print_log(
             f"CachedFeatures: split {self.split!r} of {self.cache}, {len(index['images'])} maps of "

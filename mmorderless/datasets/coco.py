@@ -1,6 +1,7 @@
 """Label sets from COCO's own instances files: an image's labels are its objects' categories."""
 
 import os.path as osp
+from collections.abc import Sequence
 
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
@@ -78,6 +79,21 @@ def label_sets(instances: dict, source: str, classes=None) -> tuple[tuple[str, .
     return classes, records
 
 
+def groups_of(categories: list[dict], classes: Sequence[str]) -> dict[str, list[int]]:
+    """Class indices of each supercategory, where the file has these.
+
+    Args:
+        categories: the file's, with `name` and perhaps `supercategory`.
+        classes: class names.
+    """
+    group_of_name = {category["name"]: category.get("supercategory") for category in categories}
+    groups: dict[str, list[int]] = {}
+    for c, name in enumerate(classes):
+        if group_of_name[name]:
+            groups.setdefault(group_of_name[name], []).append(c)
+    return groups
+
+
 def _slim(record: dict):
     """Reduce an annotation to (image id, category id) as soon as it is parsed.
 
@@ -97,6 +113,7 @@ class CocoMultiLabel(MultiLabelDataset):
     With the defaults, train2014 has 82,081 images and val2014 has 40,137.
 
     Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
+    `metainfo["groups"]` has the class indices of each supercategory, for figures.
 
     Args:
         keep_unlabelled: whether images without an object stay; the paper drops them.
@@ -126,6 +143,7 @@ class CocoMultiLabel(MultiLabelDataset):
                 check_keys(annotation, keys, f"an annotation of {self.ann_file}", FORM)
         classes, records = label_sets(instances, self.ann_file, self._metainfo.get("classes"))
         self._metainfo["classes"] = classes
+        self._metainfo["groups"] = groups_of(instances["categories"], classes)
         for record in records:
             record["img_path"] = osp.join(self.img_prefix, record["img_path"])
         return records

@@ -25,6 +25,13 @@ def cache(tmp_path):
     return tmp_path
 
 
+def test_groups_of_classes_are_kept(tmp_path, cache):
+    assert CachedFeatures(str(cache), "train").metainfo["groups"] == {}
+    groups = {"insects": [0, 1], "mammals": [2]}
+    write_split(tmp_path, "val", "k", IMAGES, CLASSES, [FEATURES], groups=groups)
+    assert CachedFeatures(str(tmp_path), "val").metainfo["groups"] == groups
+
+
 def test_items_are_the_features_in_half_precision_with_their_labels(cache):
     dataset = DATASETS.build(dict(type="CachedFeatures", cache=str(cache), split="train"))
     assert len(dataset) == 5

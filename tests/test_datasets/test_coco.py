@@ -57,6 +57,16 @@ def labels_of(dataset):
     return [dataset.get_cat_ids(i) for i in range(len(dataset))]
 
 
+def test_supercategories_group_the_classes(load):
+    dataset = load()
+    assert dataset.metainfo["classes"] == ("car", "dog", "toothbrush")
+    assert dataset.metainfo["groups"] == {"vehicle": [0], "animal": [1], "indoor": [2]}
+    chosen = load(metainfo=dict(classes=["dog", "car"]))
+    assert chosen.metainfo["groups"] == {"animal": [0], "vehicle": [1]}
+    plain = [{"id": i, "name": name} for i, name in ((90, "toothbrush"), (3, "car"), (18, "dog"))]
+    assert load(instances(categories=plain)).metainfo["groups"] == {}
+
+
 def test_classes_in_category_id_order(load):
     assert load().metainfo["classes"] == ("car", "dog", "toothbrush")
 
