@@ -93,6 +93,7 @@ def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         args: what the parser understood.
         cfg: the dataset's config with its options, as PLA's.
     """
+    settings = settings_of(cfg, training_parser().parse_args([args.config]))
     return {
         "dataset": args.config,
         "methods": list(dict.fromkeys(args.methods)),
@@ -102,7 +103,7 @@ def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
             "val_split": args.val_split,
             "cfg_options": args.cfg_options or {},
         },
-        "settings": settings_of(cfg, training_parser().parse_args([args.config])),
+        "settings": {**settings, "load_from": cfg.get("load_from")},
     }
 
 
@@ -144,11 +145,13 @@ def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
     args = comparison_parser().parse_args(argv)
     folder = Path(args.work_dir or f"work_dirs/{Path(args.config).stem}_comparison")
     failed = [] if args.report_only else run_comparison(args, folder, tools)
-    if failed:
-        print(
-            f"error: failed: {', '.join(failed)}; the same command tries again from there",
-            file=sys.stderr,
-            flush=True,
-        )
-    print(f"tables: {write_tables(folder)}\nreport: {write_report(folder)}", flush=True)
+    try:
+        print(f"tables: {write_tables(folder)}\nreport: {write_report(folder)}", flush=True)
+    finally:  # there is no report before a run is finished
+        if failed:
+            print(
+                f"error: failed: {', '.join(failed)}; the same command tries again from there",
+                file=sys.stderr,
+                flush=True,
+            )
     return 1 if failed else 0

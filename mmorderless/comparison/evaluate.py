@@ -250,23 +250,25 @@ def evaluate_sequences(
     )
     chosen = {score: best_value(curve, score, dial.default) for score in CHOSEN_FOR}
     kinds = SCORE_KINDS if hasattr(head, "score") and hasattr(head, "decoding") else ()
+    # What is the default, or chosen for both, is predicted once.
     variants: dict[Hashable, dict[str, Any]] = {
-        "default": {},
-        **{score: turned(head, dial, value) for score, value in chosen.items()},
-        **{kind: scored_by(head, kind) for kind in kinds},
+        **{value: turned(head, dial, value) for value in chosen.values()},
+        dial.default: {},
+        **{kind: scored_by(head, kind) for kind in kinds if kind != head.score},
     }
     predicted, paths = predict(model, test, variants)
     metrics = {name: metrics_of(records, num_classes) for name, records in predicted.items()}
+    default = metrics[dial.default]
     result = {
         "dial": dial.name,
-        "default": metrics["default"],
+        "default": default,
         "dial_curve": curve,
         "tuned": {
-            score: {"value": value, "metrics": metrics[score]} for score, value in chosen.items()
+            score: {"value": value, "metrics": metrics[value]} for score, value in chosen.items()
         },
-        "mAP_by_score": {kind: metrics[kind]["mAP"] for kind in kinds},
+        "mAP_by_score": {kind: metrics.get(kind, default)["mAP"] for kind in kinds},
     }
-    return result, predicted["default"], paths
+    return result, predicted[dial.default], paths
 
 
 @torch.no_grad()

@@ -1,25 +1,20 @@
-"""The photos that a comparison's report shows, with the attention maps of their labels."""
+"""Which photos a comparison's report shows, and the attention maps of their labels."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from ..analysis.statistics import LabelLists, Labels
+from ..analysis.statistics import LabelLists
 from ..metrics.set_scores import sparse_label_matrix
 
 GALLERY_SIZE = 60
 GALLERY_SEED = 0
 """Evaluation and report choose by the same size and seed, so that the maps fit the photos."""
 ATTENTION_FILE = "attention.npz"
-# Pixels of a photo's longer side, and the JPEG quality: about 8 kB a photo.
-PHOTO_SIDE, PHOTO_QUALITY = 192, 80
 
 
 class AttentionMaps(NamedTuple):
@@ -32,14 +27,6 @@ class AttentionMaps(NamedTuple):
 
     sequence: list[int]
     maps: np.ndarray
-
-
-class Photo(NamedTuple):
-    """A downscaled photo as a data URI, and its size in pixels."""
-
-    source: str
-    width: int
-    height: int
 
 
 def choose_gallery(
@@ -132,78 +119,3 @@ def read_gallery_attention(folder: Path) -> dict[int, AttentionMaps]:
             int(image): AttentionMaps(sequence.tolist(), image_maps.astype(np.float32))
             for image, sequence, image_maps in zip(file["index"], sequences, maps, strict=True)
         }
-
-
-def embed_photo(path: str) -> Photo | None:
-    """Read a photo and make it small; None where there is no readable picture."""
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (PHOTO_SIDE, PHOTO_SIDE))  # a large JPEG is decoded at a fraction
-            small = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError):  # a damaged file gives either
-        return None
-    small.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
-    buffer = BytesIO()
-    small.save(buffer, "JPEG", quality=PHOTO_QUALITY, optimize=True)
-    source = "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode()
-    return Photo(source, small.width, small.height)
-
-
-def prediction_record(
-    labels: Labels, truth: Labels, scores: np.ndarray, attention: AttentionMaps | None
-) -> dict[str, Any]:
-    """What a method says of one photo, as plain values for the page.
-
-    Args:
-        labels: the predicted labels, those of a sequence as emitted, repeats included.
-        truth: the true labels.
-        scores: score of each class, shape (C,).
-        attention: of these labels; that of others (of an older run) is left out.
-
-    Returns:
-        `labels`; `missing`, the true labels that are not among them; `scores` of both, by class;
-        and `maps` where there are any: h, w, and for each label h · w bytes, 255 where its map is
-        largest, in Base64.
-    """
-    emitted = [int(label) for label in labels]
-    missing = [int(label) for label in truth if label not in emitted]
-    shown = {str(c): round(float(scores[c]), 3) for c in dict.fromkeys(emitted + missing)}
-    record: dict[str, Any] = {"labels": emitted, "missing": missing, "scores": shown}
-    if attention is not None and attention.sequence == emitted and emitted:
-        maps = attention.maps
-        largest = np.maximum(maps.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
-        levels = np.rint(255 * maps / largest).astype(np.uint8)
-        height, width = maps.shape[1:]
-        record["maps"] = [height, width, b64encode(levels.tobytes()).decode()]
-    return record
-
-
-def gallery_data(
-    classes: Sequence[str],
-    truth: Sequence[Labels],
-    records: Mapping[str, Sequence[dict[str, Any]]],
-    titles: Mapping[str, str],
-    ordered: Mapping[str, bool],
-) -> dict[str, Any]:
-    """What the page's script reads.
-
-    Args:
-        classes: class names.
-        truth: the true labels of each photo.
-        records: `prediction_record` of each photo, by method.
-        titles: how each method is called.
-        ordered: whether a method's labels are in order of emission, by method.
-    """
-    return {
-        "classes": list(classes),
-        "truth": [[int(label) for label in labels] for labels in truth],
-        "methods": [
-            {
-                "name": method,
-                "title": titles[method],
-                "ordered": ordered[method],
-                "predictions": list(photos),
-            }
-            for method, photos in records.items()
-        ],
-    }

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn, Protocol
@@ -57,7 +57,7 @@ class Running:
     start: float
     log: IO[bytes]
     process: subprocess.Popen | None = None
-    step: Step | None = field(default=None)
+    step: Step | None = None
 
     @property
     def seconds(self) -> float:
@@ -89,7 +89,9 @@ def run_jobs(
     Returns:
         The jobs that failed, in the order in which they did; the others have gone on.
     """
-    waiting, running, failed = deque(jobs), [], []  # type: deque[Job], list[Running], list[Job]
+    waiting = deque(jobs)
+    running: list[Running] = []
+    failed: list[Job] = []
     with ended_by_signals():
         try:
             while waiting or running:

@@ -1,0 +1,50 @@
+import numpy as np
+from PIL import Image
+
+from mmorderless.comparison.gallery import AttentionMaps
+from mmorderless.comparison.report_gallery import (
+    PHOTO_SIDE,
+    embed_photo,
+    gallery_parts,
+    prediction_record,
+)
+from mmorderless.comparison.results import read_results
+
+
+def test_photos_become_small_and_upright(tmp_path):
+    picture = Image.new("RGB", (600, 300), "red")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    picture.save(tmp_path / "photo.jpg", exif=exif)
+    photo = embed_photo(str(tmp_path / "photo.jpg"))
+    assert (photo.width, photo.height) == (PHOTO_SIDE // 2, PHOTO_SIDE)
+    assert photo.source.startswith("data:image/jpeg;base64,")
+
+
+def test_a_photo_that_cannot_be_read_is_none(tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    assert embed_photo(str(tmp_path / "broken.jpg")) is None
+    assert embed_photo(str(tmp_path / "missing.jpg")) is None
+
+
+def test_a_record_has_the_scores_of_predicted_and_missing_labels():
+    scores = np.array([0.1, 0.9, 0.5, 0.25], dtype=np.float16)
+    record = prediction_record([1, 0, 1], [0, 3], scores, None)
+    assert record["labels"] == [1, 0, 1]
+    assert record["missing"] == [3]
+    assert record["scores"] == {"1": 0.9, "0": 0.1, "3": 0.25}
+    assert "maps" not in record
+
+
+def test_a_record_has_only_the_maps_of_its_own_labels():
+    maps = np.array([[[0.5, 0.25], [0.0, 0.25]]])
+    record = prediction_record([2], [2], np.ones(4), AttentionMaps([2], maps))
+    assert record["maps"] == [2, 2, "/4AAgA=="]  # 255, 128, 0, 128
+    assert "maps" not in prediction_record([3], [2], np.ones(4), AttentionMaps([2], maps))
+
+
+def test_a_gallery_may_be_smaller(comparison_folder):
+    text, data = gallery_parts(read_results(comparison_folder), 3)
+    assert text.count('<li class="photo">') == 3
+    assert "3 of the 12 test photos" in text
+    assert len(data["truth"]) == 3

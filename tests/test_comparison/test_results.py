@@ -1,0 +1,75 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mmorderless.comparison.results import (
+    label_lists,
+    mean_and_deviation,
+    paired_differences,
+    read_results,
+    value_at,
+)
+
+
+def test_a_comparison_is_read_in_the_order_of_its_methods(comparison_folder):
+    comparison = read_results(comparison_folder)
+    assert list(comparison.results) == ["bce", "pla", "frequent_first"]
+    assert all(list(by_seed) == [0, 1] for by_seed in comparison.results.values())
+    assert comparison.results["pla"][1]["seed"] == 1
+    assert len(comparison.attention["pla"]) == 12
+    assert comparison.attention["bce"] == {}
+
+
+def test_predictions_have_a_list_for_each_image(comparison_folder):
+    predictions = read_results(comparison_folder).predictions
+    assert [len(label_lists(predictions["pla"], name)) for name in ("sequence", "truth")] == [
+        12
+    ] * 2
+    assert all(labels.size == 0 for labels in label_lists(predictions["bce"], "sequence"))
+
+
+def test_runs_that_are_not_finished_are_left_out(comparison_folder, tmp_path):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    (folder / "bce" / "seed_0" / "result.json").unlink()
+    shutil.rmtree(folder / "pla")
+    results = read_results(folder).results
+    assert {method: list(by_seed) for method, by_seed in results.items()} == {
+        "bce": [1],
+        "frequent_first": [0, 1],
+    }
+
+
+def test_a_comparison_without_results_is_refused(comparison_folder, tmp_path):
+    shutil.copy(comparison_folder / "comparison.json", tmp_path)
+    with pytest.raises(ValueError, match=r"no run in .* is finished; run tools/compare.py"):
+        read_results(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_results(tmp_path / "nothing")
+
+
+def test_methods_tested_on_different_images_are_refused(comparison_folder, tmp_path):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    file = folder / "pla" / "seed_0" / "predictions.npz"
+    with np.load(file) as arrays:
+        changed = {**arrays, "img_path": arrays["img_path"][::-1]}
+    np.savez(file, **changed)
+    with pytest.raises(ValueError, match="bce and pla differ in the img_path"):
+        read_results(folder)
+
+
+def test_a_value_that_is_no_number_is_none():
+    result = json.loads('{"default": {"CF1": 1, "mAP": NaN, "OF1": null}, "tuned": null}')
+    assert value_at(result, ("default", "CF1")) == 1.0
+    for keys in (("default", "mAP"), ("default", "OF1"), ("default", "CP"), ("tuned", "CF1", "x")):
+        assert value_at(result, keys) is None
+
+
+def test_deviation_is_that_of_a_sample():
+    assert mean_and_deviation([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
+    assert mean_and_deviation([5.0]) == (5.0, None)
+
+
+def test_differences_are_paired_by_seed():
+    assert paired_differences({0: 3.0, 2: 5.0, 9: 1.0}, {2: 4.0, 0: 3.5}) == {0: -0.5, 2: 1.0}

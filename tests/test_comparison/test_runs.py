@@ -1,0 +1,129 @@
+import sys
+from collections import deque
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+
+from mmorderless.comparison import runs as module
+from mmorderless.comparison.plan import RESULT, expand, read_result, write_json
+from mmorderless.comparison.processes import Job, Step
+from mmorderless.comparison.runs import (
+    TIMES,
+    Progress,
+    environment,
+    method_config,
+    time_methods,
+    train_and_evaluate,
+)
+
+CFG = Config(dict(model=dict(type="X")))
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """What would be run."""
+    started = []
+
+    def run_jobs(given, at_once, variables, display):
+        started.extend(given)
+        return given[:1]
+
+    monkeypatch.setattr(module, "run_jobs", run_jobs)
+    return started
+
+
+def finish(run, **values):
+    result = {"method": run.method, "seed": run.seed, "times_ms_per_image": {}, **values}
+    write_json(run.folder / RESULT, result)
+
+
+def test_finished_runs_are_not_repeated(tmp_path, jobs, capsys):
+    runs = expand(tmp_path, ["bce", "pla"], [0, 1])
+    finish(runs[0], training_seconds=3.0, evaluation_seconds=1.0)
+    (runs[3].folder).mkdir(parents=True)
+    (runs[3].folder / RESULT).write_text("{")  # an evaluation that broke off
+    configs = {"bce": CFG, "pla": CFG}
+    failed = train_and_evaluate(runs, configs, tmp_path / "tools", at_once=2)
+    assert [job.name for job in jobs] == ["pla seed 0", "bce seed 1", "pla seed 1"]
+    assert failed == jobs[:1]
+    assert not (runs[3].folder / RESULT).exists()
+    assert capsys.readouterr().out == "1 of 4 runs are finished\n"
+
+    train, evaluate = jobs[1].steps
+    assert train.command == [
+        sys.executable,
+        str(tmp_path / "tools/train.py"),
+        str(tmp_path / "bce/config.py"),
+        "--work-dir",
+        str(runs[2].folder),
+        "--resume",
+        "--cfg-options",
+        "randomness.seed=1",
+    ]
+    assert evaluate.done == runs[2].folder / RESULT
+    assert Config.fromfile(tmp_path / "pla/config.py").model.type == "X"
+
+
+def test_each_method_is_timed_once_and_all_its_runs_get_the_times(tmp_path, jobs):
+    runs = expand(tmp_path, ["bce", "pla", "mla"], [0, 1])
+    for run in runs[:5]:  # all but mla with seed 1
+        finish(run)
+    runs[2].folder.joinpath(RESULT).unlink()  # mla with seed 0: none is finished
+    times = {"forward": 1.0, "alignment": 0.0, "backward": 2.0, "test": 3.0}
+    write_json(tmp_path / "bce" / TIMES, {"ms_per_image": times})
+    time_methods(runs)
+    assert [job.name for job in jobs] == ["time of pla"]
+    assert str(tmp_path / "pla/seed_0") in jobs[0].steps[0].command
+    for run in (runs[0], runs[3]):
+        assert read_result(run)["times_ms_per_image"] == times
+    assert read_result(runs[1])["times_ms_per_image"] == {}
+
+
+def test_the_config_of_a_run(repository):
+    path = str(repository / "configs/pla_digits.py")
+    cfg = method_config(path, "ria", 3, 0.2, {"train_dataloader.batch_size": 7})
+    assert cfg.model.head.feed == "target"
+    assert cfg.train_cfg.max_epochs == 3
+    assert cfg.train_dataloader.batch_size == 7
+    # Nothing of the test set: a fifth of the training images is held out.
+    assert cfg.val_dataloader.dataset.type == "DatasetPart"
+    assert cfg.val_dataloader.dataset.num_splits == 5
+    assert cfg.val_dataloader.dataset.dataset.split == "train"
+    assert cfg.test_dataloader.dataset.split == "test"
+    checkpoint = cfg.default_hooks.checkpoint
+    assert (checkpoint.max_keep_ckpts, checkpoint.save_best) == (1, None)
+    assert "LabelSetReportHook" not in {hook.type for hook in cfg.custom_hooks}
+    assert "LabelOrderHook" in {hook.type for hook in cfg.custom_hooks}
+    assert method_config(path, "ria", None, 0.2, {}).train_cfg.max_epochs == 16
+
+
+def test_runs_share_the_cores(monkeypatch):
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert environment(3)["OMP_NUM_THREADS"] == "2"
+    assert environment(9)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert environment(3)["OMP_NUM_THREADS"] == "5"
+
+
+def test_a_line_for_each_run_with_the_time_left(tmp_path, capsys):
+    result = tmp_path / RESULT
+    write_json(result, {"default": {"CF1": 60.123, "OF1": 70.0}})
+    log = tmp_path / "log.txt"
+    log.write_text("".join(f"line {i}\n" for i in range(40)))
+    good, bad = (Job(name, "pla", [Step([], result)], log) for name in ("pla seed 0", "b seed 0"))
+    progress = Progress("runs", 54, 10, {}, 2)
+    progress.progress([], deque([good]))
+    progress.ended(good, 0, 100.0)
+    waiting = [SimpleNamespace(kind="pla")] * 42
+    progress.progress([SimpleNamespace(job=bad, seconds=40.0)], waiting)
+    progress.ended(bad, 1, 50.0)
+    progress.progress([], [])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "pla seed 0: C-F1 60.12, O-F1 70.00 in 00:01:40; 11 of 54 runs, 00:35:30 left"
+    )
+    assert lines[1] == f"b seed 0 FAILED (exit code 1); the end of {log}:"
+    assert lines[2:17] == [f"  | line {i}" for i in range(25, 40)]
+    assert lines[17:] == ["12 of 54 runs, 00:00:00 left"]

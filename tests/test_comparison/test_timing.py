@@ -1,0 +1,52 @@
+import torch
+from mmpretrain.models import ImageClassifier
+from mmpretrain.structures import DataSample
+
+import mmorderless  # noqa: F401 - registers the heads
+from mmorderless.comparison.timing import medians, time_test, time_training
+
+CPU = torch.device("cpu")
+RNN = dict(
+    type="OrderlessRNNHead",
+    num_classes=4,
+    in_channels=16,
+    max_steps=5,
+    hidden_size=8,
+    embed_size=4,
+    attention_size=4,
+)
+BCE = dict(type="MultiLabelLinearClsHead", num_classes=4, in_channels=16)
+
+
+def build(head, neck=None):
+    backbone = dict(type="mmpretrain.StridedCNN", channels=(8, 16))
+    return ImageClassifier(backbone=backbone, neck=neck, head=head)
+
+
+def batch():
+    labels = [[0, 2], [1], []]
+    samples = [DataSample().set_gt_label(torch.tensor(x, dtype=torch.long)) for x in labels]
+    return {"inputs": torch.randn(3, 3, 16, 16), "data_samples": samples}
+
+
+def test_a_step_and_a_prediction_are_timed_and_leave_the_model_as_it_was():
+    model, data = build(RNN).train(), batch()
+    align = model.head.loss_module.align
+    times = time_training(model, data, CPU)
+    assert set(times) == {"forward", "alignment", "backward"}
+    assert all(value > 0 for value in times.values())
+    assert model.head.loss_module.align == align
+    assert all(parameter.grad is not None for parameter in model.head.decoder.parameters())
+    assert time_test(model.eval(), data, CPU)["test"] > 0
+
+
+def test_a_method_that_does_not_align_takes_no_time_for_it():
+    model = build(BCE, neck=dict(type="GlobalAveragePooling")).train()
+    assert time_training(model, batch(), CPU)["alignment"] == 0
+    search = {**RNN, "loss": dict(type="mmpretrain.OrderSearchLoss")}
+    assert time_training(build(search).train(), batch(), CPU)["alignment"] == 0
+
+
+def test_the_median_leaves_out_the_warm_up():
+    samples = iter([100.0, 100.0, *range(1, 21)])
+    assert medians(lambda: {"test": next(samples)}) == {"test": 10.5}

@@ -1,0 +1,103 @@
+"""A small comparison as a user makes it: a kill in one of the trainings, and the same command."""
+
+import json
+
+import numpy as np
+
+from mmorderless.comparison.command import compare
+
+CONFIG = """
+_base_ = 'tiny.py'
+custom_imports = dict(imports=['mmorderless', 'probe', 'kill_pla'], allow_failed_imports=False)
+model = dict(
+    backbone=dict(_delete_=True, type='StridedCNN', channels=(8, 16)), head=dict(in_channels=16))
+train_cfg = dict(max_epochs=2)
+custom_hooks = [dict(type='LabelOrderHook'), dict(type='LabelSetReportHook'), dict(type='KillPLA')]
+"""
+
+# Kills PLA's training in its second epoch when asked to; counts the epochs over all attempts.
+KILL_PLA = """
+import os
+import signal
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+
+@HOOKS.register_module(force=True)
+class KillPLA(Hook):
+    def before_train_epoch(self, runner):
+        with open(Path(runner.work_dir, 'epochs.txt'), 'a') as file:
+            file.write(f'{runner.epoch + 1} ')
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if 'KILL_PLA' in os.environ and 'pla' in runner.work_dir and runner.epoch == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+ARGUMENTS = [
+    "small.py",
+    "--methods",
+    "bce",
+    "pla",
+    "--seeds",
+    "0",
+    "--val-split",
+    "0.2",
+    "--work-dir",
+    "c",
+    "--jobs",
+    "2",
+]
+
+
+def test_a_comparison_killed_and_finished(project, repository, monkeypatch, capsys):
+    (project.folder / "small.py").write_text(CONFIG)
+    (project.folder / "kill_pla.py").write_text(KILL_PLA)
+    runs = {method: project.folder / f"c/{method}/seed_0" for method in ("bce", "pla")}
+
+    def epochs():
+        return {method: (run / "epochs.txt").read_text().split() for method, run in runs.items()}
+
+    killed = project.run("compare.py", *ARGUMENTS, KILL_PLA="1")
+    assert killed.returncode == 1, killed.stderr
+    assert "bce seed 0: C-F1 " in killed.stdout
+    assert "pla seed 0 FAILED (exit code -9); the end of c/pla/seed_0/log.txt:" in killed.stdout
+    assert "2 of 2 runs, " in killed.stdout
+    assert killed.stderr.splitlines()[-1] == (
+        "error: failed: pla seed 0; the same command tries again from there"
+    )
+    assert epochs() == {"bce": ["1", "2"], "pla": ["1", "2"]}
+    # What is finished is reported.
+    assert "| bce |" in (project.folder / "c/report/tables.md").read_text()
+
+    # In this process: what is called takes longer to start than to work.
+    monkeypatch.chdir(project.folder)
+    monkeypatch.syspath_prepend(project.folder)
+    monkeypatch.setenv("PYTHONPATH", f"{repository}:{project.folder}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert compare(ARGUMENTS, tools=repository / "tools") == 0
+    assert "1 of 2 runs are finished" in capsys.readouterr().out
+    assert "resuming from" in (runs["pla"] / "log.txt").read_text()
+    assert epochs() == {"bce": ["1", "2"], "pla": ["1", "2", "2"]}
+
+    for method, run in runs.items():
+        result = json.loads((run / "result.json").read_text())
+        assert (result["method"], result["seed"]) == (method, 0)
+        assert result["sequence"] == (method == "pla")
+        assert result["dial"] == {"bce": "threshold", "pla": "end_bias"}[method]
+        assert set(result["tuned"]) == {"CF1", "OF1"}
+        assert set(result["times_ms_per_image"]) == {"forward", "alignment", "backward", "test"}
+        assert [epoch for epoch, *_ in result["validation_curve"]] == [1, 2]
+        assert result["loss_curve"][-1][0] == 2
+        assert (run / result["checkpoint"]).name == "epoch_2.pth"
+        assert [path.name for path in run.glob("*.pth")] == ["epoch_2.pth"]
+        with np.load(run / "predictions.npz") as predictions:
+            assert len(predictions["img_path"]) == 7
+            assert ("sequence" in predictions) == (method == "pla")
+            assert predictions["classes"].tolist() == ["ant", "bee", "cat", "dog"]
+    report = project.folder / "c/report"
+    tables = (report / "tables.md").read_text(encoding="utf-8")
+    assert all(f"| {method} |" in tables for method in ("bce", "pla", "label prior"))
+    assert (report / "report.html").is_file()
