@@ -1,8 +1,11 @@
 """Compare methods on one dataset: the whole of tools/compare.py."""
 
 import argparse
+import fcntl
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from .prior import evaluate_prior
 from .report import write_report
 from .runs import method_config, time_methods, train_and_evaluate
 from .tables import PRIOR, write_tables
+
+LOCK = ".lock"
 
 
 def comparison_parser() -> argparse.ArgumentParser:
@@ -55,7 +60,56 @@ def comparison_parser() -> argparse.ArgumentParser:
         "--report-only", action="store_true", help="report on what is finished, without any run"
     )
     add_config_options(parser)
+    parser.add_argument(
+        "--method-options",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("METHOD", "KEY=VALUE"),
+        help="settings of one method's config; may be repeated",
+    )
     return parser
+
+
+def options_by_method(
+    given: Sequence[Sequence[str]], methods: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Sort the words of each `--method-options METHOD KEY=VALUE ...` by their method.
+
+    Raises:
+        ValueError: the method is not among those that are compared.
+    """
+    options: dict[str, dict[str, Any]] = {}
+    for method, *words in given:
+        if method not in methods or not words:
+            raise ValueError(
+                "--method-options expects one of --methods and KEY=VALUE, got "
+                f"{shlex.join([method, *words])}; the methods are {', '.join(methods)}"
+            )
+        reader = argparse.ArgumentParser()
+        add_config_options(reader)
+        read = reader.parse_args(["--cfg-options", *words]).cfg_options
+        options[method] = {**options.get(method, {}), **read}
+    return options
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep a second comparison out of a folder while this one works there.
+
+    Raises:
+        ValueError: another one works there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another comparison works in {folder}; wait for its end, or choose another "
+                "--work-dir"
+            ) from error
+        yield
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -78,10 +132,12 @@ def check_options(args: argparse.Namespace) -> None:
                 "the config"
             )
         find_method(method, args.config)
+    by_method = options_by_method(args.method_options, args.methods)
+    given = {*(args.cfg_options or {}), *(key for keys in by_method.values() for key in keys)}
     for key in ("method", "randomness.seed", "val_split"):
-        if key in (args.cfg_options or {}):
+        if key in given:
             raise ValueError(
-                f"--cfg-options {key} is what a comparison sets itself; use --methods, --seeds "
+                f"the option {key} is what a comparison sets itself; use --methods, --seeds "
                 "or --val-split"
             )
 
@@ -102,6 +158,7 @@ def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
             "epochs": args.epochs,
             "val_split": args.val_split,
             "cfg_options": args.cfg_options or {},
+            "method_options": options_by_method(args.method_options, args.methods),
         },
         "settings": {**settings, "load_from": cfg.get("load_from")},
     }
@@ -113,11 +170,16 @@ def run_comparison(args: argparse.Namespace, folder: Path, tools: Path) -> list[
     Returns:
         What failed, by name.
     """
-    check_options(args)
-    options = (args.epochs, args.val_split, args.cfg_options or {})
+    common = args.cfg_options or {}
+    own = options_by_method(args.method_options, args.methods)
     # All configs are made before anything is run: what does not fit is said now.
-    configs = {method: method_config(args.config, method, *options) for method in args.methods}
-    base = method_config(args.config, "pla", *options)
+    configs = {
+        method: method_config(
+            args.config, method, args.epochs, args.val_split, {**common, **own.get(method, {})}
+        )
+        for method in args.methods
+    }
+    base = method_config(args.config, "pla", args.epochs, args.val_split, common)
     before, now = read_comparison(folder), settings_recorded(args, base)
     changes = list(differences(before["settings"], now["settings"])) if before else []
     record = joined(before, now, changes, folder)
@@ -144,7 +206,11 @@ def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
     """
     args = comparison_parser().parse_args(argv)
     folder = Path(args.work_dir or f"work_dirs/{Path(args.config).stem}_comparison")
-    failed = [] if args.report_only else run_comparison(args, folder, tools)
+    failed = []
+    if not args.report_only:
+        check_options(args)
+        with alone_in(folder):
+            failed = run_comparison(args, folder, tools)
     try:
         print(f"tables: {write_tables(folder)}\nreport: {write_report(folder)}", flush=True)
     finally:  # there is no report before a run is finished

@@ -170,17 +170,24 @@ def cut_at(records: Records, threshold: float) -> Records:
 
 
 def save_predictions(
-    file: Path, records: Records, paths: Sequence[str], classes: Sequence[str]
+    file: Path,
+    records: Records,
+    paths: Sequence[str],
+    classes: Sequence[str],
+    groups: Mapping[str, Sequence[int]],
 ) -> None:
     """Write the predictions of each image.
 
     Args:
         file: the .npz file: `predicted`, `truth` and, of sequence models, `sequence`, all labels
-            in one array with the `_length` of each image; `scores` (N, C); `img_path`; `classes`.
+            in one array with the `_length` of each image; `scores` (N, C); `img_path`; `classes`;
+            `groups`, the name of each class's group or "".
         records: the predictions.
         paths: of the images.
         classes: class names.
+        groups: class indices by the name of their group.
     """
+    group_of = {c: name for name, members in groups.items() for c in members}
     lists = {"predicted": records.predicted, "truth": records.truth}
     if records.sequence is not None:
         lists["sequence"] = records.sequence
@@ -193,6 +200,7 @@ def save_predictions(
         scores=np.asarray(records.scores, dtype=np.float16),
         img_path=np.array(paths),
         classes=np.array(list(classes)),
+        groups=np.array([group_of.get(c, "") for c in range(len(classes))]),
     )
 
 
@@ -323,7 +331,8 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
     else:
         result, test_records, paths = evaluate_sequences(model, held_out, test, dial, len(classes))
         save_attention(model, test, choose_gallery(test_records.truth, len(classes)), folder)
-    save_predictions(folder / PREDICTIONS_FILE, test_records, paths, classes)
+    groups = test.dataset.metainfo.get("groups") or {}
+    save_predictions(folder / PREDICTIONS_FILE, test_records, paths, classes, groups)
     trained.shrink()
     by_epoch = trained.file.stem.startswith("epoch_")
     result = {

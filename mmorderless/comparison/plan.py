@@ -118,6 +118,15 @@ def joined(
     """
     if before is None:
         return dict(now)
+    own, asked = (record["options"].get("method_options", {}) for record in (before, now))
+    changes = [
+        *changes,
+        *(
+            f"options of {method}: {own.get(method, {})} → {asked.get(method, {})}"
+            for method in now["methods"]
+            if method in before["methods"] and own.get(method, {}) != asked.get(method, {})
+        ),
+    ]
     if changes:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
         raise ValueError(
@@ -127,6 +136,7 @@ def joined(
     methods = {*before["methods"], *now["methods"]}
     return {
         **now,
+        "options": {**now["options"], "method_options": {**own, **asked}},
         "methods": [method for method in METHODS if method in methods]
         + sorted(methods.difference(METHODS)),
         "seeds": sorted({*before["seeds"], *now["seeds"]}),

@@ -72,6 +72,7 @@ def write_report(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path
     figures = all_figures(
         {method: list(by_seed.values()) for method, by_seed in comparison.results.items()},
         comparison.predictions,
+        comparison.groups,
     )
     pictures = {name: render(figure) for name, figure in figures.items()}
     prior = read_json(comparison_dir / PRIOR)
@@ -149,6 +150,8 @@ def command_line(config: Mapping[str, Any]) -> str:
         words += ["--epochs", str(options["epochs"])]
     if options["cfg_options"]:
         words += ["--cfg-options", *(f"{key}={v}" for key, v in options["cfg_options"].items())]
+    for method, own in options.get("method_options", {}).items():
+        words += ["--method-options", method, *(f"{key}={v}" for key, v in own.items())]
     return shlex.join(words)
 
 

@@ -38,6 +38,16 @@ class Comparison:
     predictions: Mapping[str, Predictions]
     attention: Mapping[str, Mapping[int, AttentionMaps]]
 
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """Class indices by the name of their group, such as COCO's supercategories."""
+        groups: dict[str, list[int]] = {}
+        for arrays in self.predictions.values():
+            for c, name in enumerate(arrays.get("groups", ())):
+                if name and c not in groups.setdefault(str(name), []):
+                    groups[str(name)].append(c)
+        return groups
+
 
 def read_results(folder: Path) -> Comparison:
     """Read the finished runs of a comparison; the methods stay in the order of its config.

@@ -39,7 +39,38 @@ def test_methods_and_seeds_may_be_added_to_a_folder(compare, repository):
     assert record["dataset"] == str(repository / "configs/pla_digits.py")
     assert record["methods"] == ["bce", "pla", "mla"]
     assert record["seeds"] == [0, 1]
-    assert record["options"] == {"epochs": None, "val_split": 0.1, "cfg_options": {}}
+    assert record["options"] == {
+        "epochs": None,
+        "val_split": 0.1,
+        "cfg_options": {},
+        "method_options": {},
+    }
+
+
+def test_options_of_one_method(compare, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        command, "train_and_evaluate", lambda runs, configs, *_: seen.update(configs) or []
+    )
+    own = ["--method-options", "order_search", "model.head.loss.uniform_steps=7"]
+    methods = ["--methods", "order_search", "pla", "--seeds", "0"]
+    assert compare(*methods, *own) == 0
+    assert seen["order_search"].model.head.loss.uniform_steps == 7
+    assert seen["pla"].model.head.get("loss") is None
+    recorded = read_comparison(compare.folder)["options"]["method_options"]
+    assert recorded == {"order_search": {"model.head.loss.uniform_steps": 7}}
+    with pytest.raises(ValueError, match="options of order_search"):
+        compare(*methods)
+    with pytest.raises(ValueError, match="expects one of --methods and KEY=VALUE, got bce a=1"):
+        compare(*methods, "--method-options", "bce", "a=1")
+
+
+def test_two_comparisons_do_not_share_a_folder(compare):
+    with command.alone_in(compare.folder):
+        with pytest.raises(ValueError, match="another comparison works in"):
+            compare("--methods", "pla")
+        assert compare("--methods", "pla", "--report-only") == 0
+    assert compare("--methods", "pla") == 0
 
 
 @pytest.mark.parametrize(

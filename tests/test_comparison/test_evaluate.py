@@ -160,7 +160,7 @@ def test_predictions_are_read_back_image_by_image(tmp_path):
     model = Model(sequence_head())
     predicted, paths = predict(model, loader(1), {"": {}})
     file = tmp_path / "predictions.npz"
-    save_predictions(file, predicted[""], paths, "abcd")
+    save_predictions(file, predicted[""], paths, "abcd", {"consonants": [1, 2, 3]})
     data = Images(1)
     with torch.no_grad():
         samples = model.head.predict((data.maps,))
@@ -175,6 +175,7 @@ def test_predictions_are_read_back_image_by_image(tmp_path):
         assert arrays["scores"].dtype == np.float16
         assert arrays["img_path"].tolist() == paths
         assert "".join(arrays["classes"]) == "abcd"
+        assert arrays["groups"].tolist() == ["", *["consonants"] * 3]
 
 
 def test_attention_of_the_gallerys_photos(tmp_path):

@@ -15,7 +15,8 @@ from mmorderless.comparison.plan import (
     write_json,
 )
 
-NOW = {"methods": ["pla", "bce"], "seeds": [0, 1], "settings": {}}
+OPTIONS = {"method_options": {}}
+NOW = {"methods": ["pla", "bce"], "seeds": [0, 1], "options": OPTIONS, "settings": {}}
 
 
 def test_the_methods_are_those_of_the_configs(repository):
@@ -42,6 +43,15 @@ def test_a_folder_takes_more_methods_and_seeds(tmp_path):
     record = joined(before, {**NOW, "methods": ["mine", "mla"], "seeds": [4, 1]}, [], tmp_path)
     assert record["methods"] == ["bce", "pla", "mla", "mine"]  # the order of the tables
     assert record["seeds"] == [0, 1, 4]
+
+
+def test_methods_keep_their_own_options(tmp_path):
+    own = {"options": {"method_options": {"mla": {"a": 1}}}}
+    record = joined(NOW, {**NOW, **own, "methods": ["mla"]}, [], tmp_path)
+    assert record["options"] == own["options"]
+    joined(record, {**NOW, "methods": ["bce"]}, [], tmp_path)  # of the others nothing is asked
+    with pytest.raises(ValueError, match=r"options of mla: \{'a': 1\} → \{\}"):
+        joined(record, {**NOW, "methods": ["mla"]}, [], tmp_path)
 
 
 def test_a_folder_refuses_other_settings_and_names_the_difference(tmp_path):

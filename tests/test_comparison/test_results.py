@@ -30,6 +30,19 @@ def test_predictions_have_a_list_for_each_image(comparison_folder):
     assert all(labels.size == 0 for labels in label_lists(predictions["bce"], "sequence"))
 
 
+def test_classes_are_grouped_where_the_dataset_has_groups(comparison_folder, tmp_path):
+    assert read_results(comparison_folder).groups == {}
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    for file in folder.glob("*/seed_0/predictions.npz"):
+        with np.load(file) as arrays:
+            names = ["", *["x", "y"] * len(arrays["classes"])][: len(arrays["classes"])]
+            changed = {**arrays, "groups": np.array(names)}
+        np.savez(file, **changed)
+    groups = read_results(folder).groups
+    assert groups["x"][:2] == [1, 3]
+    assert sorted([*groups["x"], *groups["y"]]) == list(range(1, len(names)))
+
+
 def test_runs_that_are_not_finished_are_left_out(comparison_folder, tmp_path):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     (folder / "bce" / "seed_0" / "result.json").unlink()
