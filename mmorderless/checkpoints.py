@@ -131,8 +131,8 @@ def initialise_quietly(part: BaseModule) -> None:
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    """Return the shape of each weight, without the counters of batch norms."""
-    return {name: t.shape for name, t in tensors.items() if not name.endswith(_COUNTER)}
+    """Return the shape of each weight, without counters and other scalars."""
+    return {name: t.shape for name, t in tensors.items() if t.dim() > 0}
 
 
 def _examples(shapes: Mapping[str, torch.Size]) -> str:

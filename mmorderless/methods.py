@@ -22,7 +22,8 @@ def apply_method(cfg: Config) -> None:
     A fragment is a config with two keys:
 
     - `model` is merged over the config's model, as a child config's would be (`_delete_=True`
-      included), and so wins over what the config says;
+      included), and so wins over what the config says; of the head's options, those that are dicts
+      (a loss, a decoder) replace the config's;
     - `keep` lists keys such as `head.num_classes` that stay what they are in the config, where they
       are set there, even when the fragment replaces what they belong to.
 
@@ -47,7 +48,11 @@ def apply_method(cfg: Config) -> None:
             f"a method sets model, and keep if need be, and {file} sets "
             f"{', '.join(fragment.keys()) or 'nothing'}; move the rest into a config"
         )
-    _check_head(cfg, fragment.model.get("head") or {}, method)
+    change = fragment.model.get("head") or {}
+    _check_head(cfg, change, method)
+    for key, value in change.items():
+        if isinstance(value, dict):  # another loss or decoder has other options
+            cfg.model.head.pop(key, None)
     kept = {key: _entry(cfg.model, key) for key in fragment.get("keep", [])}
     cfg.model.merge(fragment.model)
     for key, value in kept.items():
@@ -55,6 +60,15 @@ def apply_method(cfg: Config) -> None:
             *parts, name = key.split(".")
             _entry(cfg.model, ".".join(parts))[name] = value
     cfg.method = None
+
+
+def check_applied(cfg: Config) -> None:
+    """Raise a ValueError when a config's `method` was not applied, which mmengine does not do."""
+    if cfg.get("method") is not None:
+        raise ValueError(
+            f"the config's method={cfg.method!r} was not applied, so that its model is another "
+            "one; use tools/train.py, or read the config with mmorderless.launch.read_config"
+        )
 
 
 def find_method(method: Any, config: str | None) -> Path:

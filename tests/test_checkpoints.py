@@ -34,6 +34,13 @@ def test_nothing_fits_by_shape_although_the_counters_do():
     assert "\n" not in str(raised.value)
 
 
+def test_a_scalar_alone_does_not_fit():
+    model = nn.Linear(2, 3)
+    model.register_buffer("batches_seen", torch.tensor(0))
+    with pytest.raises(ValueError, match="no weight of the checkpoint fits"):
+        check_some_weights_match(model, {"batches_seen": torch.tensor(5)})
+
+
 def test_one_fitting_weight_is_enough_to_start_from():
     check_some_weights_match(network(4), {"1.bias": torch.zeros(4)})
 

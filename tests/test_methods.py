@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from mmorderless import methods
+from mmorderless.hooks import LabelOrderHook
 from mmorderless.launch import read_config, training_config, training_parser
 from mmorderless.models.losses import STRATEGIES, FixedOrderLoss
 
@@ -47,6 +49,31 @@ def write(tmp_path, monkeypatch):
 
 def read(path="project/a/config.py", **options):
     return read_config(path, options)
+
+
+@pytest.mark.parametrize("before", ["cnn_rnn", "ria", "ocd", "pla_transformer", "order_search"])
+def test_a_method_does_not_inherit_from_the_one_before(before, write, tmp_path):
+    """A config that was written down after one method is turned into another."""
+    given = {"model.head.loss.uniform_steps": 7} if before == "order_search" else {}
+    read(method=before, **given).dump("project/a/before.py")
+    for method in set(SHIPPED) - WITHOUT_SEQUENCE - {"order_free"}:
+        ours = read("project/a/before.py", method=method).model.head
+        expected = read(method=method).model.head
+        if before == "ria":  # that there is no attention is a size, as the config's others
+            ours.attention_size = expected.get("attention_size")
+        assert {k: v for k, v in ours.items() if v is not None} == {
+            k: v for k, v in expected.items() if v is not None
+        }
+
+
+def test_a_method_that_was_not_applied_is_refused(write):
+    unread = Config.fromfile("project/a/config.py")
+    methods.check_applied(unread)
+    unread.method = "ria"
+    with pytest.raises(ValueError, match=r"method='ria' was not applied.*read_config"):
+        methods.check_applied(unread)
+    with pytest.raises(ValueError, match="was not applied"):
+        LabelOrderHook().before_run(SimpleNamespace(cfg=unread))
 
 
 # Looking up -------------------------------------------------------------------------------------
@@ -97,6 +124,7 @@ def test_a_config_without_a_method_is_left_alone(write):
 def test_a_fragment_is_merged_over_the_model(write):
     before, cfg = read(), read(method="ria")
     changed = dict(strategy="rare_first", feed="target", attention_size=None)
+    changed |= dict(loss=None, decoder=None, decoding=None)
     assert cfg.model.head == {**before.model.head, **changed}
     assert cfg.model.backbone == before.model.backbone
     assert cfg.train_dataloader == before.train_dataloader
@@ -183,6 +211,9 @@ def test_a_method_has_a_config_on_the_digit_scenes(method):
     by_config = read_config(CONFIGS / f"{method}_digits.py")
     if method in ("bce", "asl"):
         by_option.model.neck = dict(type="GeneralizedMeanPooling")
+    defaults = dict(feed="own", loss=None, decoder=None, decoding=None)
+    if by_option.model.head.type == "OrderlessRNNHead":
+        by_config.model.head = {**defaults, **by_config.model.head}
     assert by_config.model == by_option.model
     assert by_config.train_dataloader == by_option.train_dataloader
 

@@ -5,7 +5,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from ..analysis.statistics import JoinedLabels
 from ..errors import run_tool
 from ..metrics.label_set_metric import LabelSetMetric, Records, join_records
 from ..metrics.set_scores import sparse_label_matrix
+from ..version import __version__
 from .gallery import AttentionMaps, choose_gallery, save_gallery_attention
 from .operating_point import (
     BIASES,
@@ -30,6 +31,7 @@ from .operating_point import (
     THRESHOLDS,
     above,
     best_value,
+    beyond,
     candidates,
     dial_curve,
     threshold_curve,
@@ -115,7 +117,7 @@ def predict(
     model: Any,
     loader: DataLoader,
     variants: Mapping[Hashable, Mapping[str, Any]],
-    with_scores: bool = True,
+    scored: Collection[Hashable] | None = None,
 ) -> tuple[dict[Hashable, Records], list[str]]:
     """Predict a dataset several times; an image's features are computed once.
 
@@ -123,7 +125,7 @@ def predict(
         model: a classifier in evaluation mode.
         loader: of the dataset.
         variants: attributes of the head, by the variant's name.
-        with_scores: whether to keep the scores of the classes.
+        scored: the variants whose scores of the classes are kept; None is all.
 
     Returns:
         The predictions by variant, and the images' paths.
@@ -142,7 +144,7 @@ def predict(
         for name, attributes in variants.items():
             with attributes_set(model.head, attributes):
                 samples = [sample.to_dict() for sample in model.head.predict(feats)]
-            if not with_scores:
+            if scored is not None and name not in scored:
                 for sample in samples:
                     del sample["pred_score"]
             joined = [{**true, **sample} for true, sample in zip(truth, samples)]
@@ -207,6 +209,26 @@ def save_predictions(
 # Evaluation -------------------------------------------------------------------------------------
 
 
+def tune_thresholds(
+    held_out: Records, test: Records, num_classes: int, default: float
+) -> tuple[list[dict[str, float]], dict[str, Any]]:
+    """Choose thresholds on the scores of held-out images and score the test set there.
+
+    Returns:
+        The curve on the held-out images, and by what it was chosen for the value and the metrics.
+    """
+    curve = threshold_curve(
+        np.asarray(held_out.scores),
+        sparse_label_matrix(held_out.truth, num_classes),
+        candidates(THRESHOLDS, default),
+    )
+    tuned = {}
+    for score in CHOSEN_FOR:
+        value = best_value(curve, score, default)
+        tuned[score] = {"value": value, "metrics": metrics_of(cut_at(test, value), num_classes)}
+    return curve, tuned
+
+
 def evaluate_thresholds(
     held_out: Records, test: Records, num_classes: int, default: float
 ) -> dict[str, Any]:
@@ -219,20 +241,12 @@ def evaluate_thresholds(
         default: threshold of the default operating point.
 
     Returns:
-        `dial`, `default`, `dial_curve` and `tuned` of result.json.
+        `dial`, `dial_default`, `default`, `dial_curve` and `tuned` of result.json.
     """
-    curve = threshold_curve(
-        np.asarray(held_out.scores),
-        sparse_label_matrix(held_out.truth, num_classes),
-        candidates(THRESHOLDS, default),
-    )
-    tuned = {}
-    for score in CHOSEN_FOR:
-        value = best_value(curve, score, default)
-        metrics = metrics_of(cut_at(test, value), num_classes)
-        tuned[score] = {"value": value, "metrics": metrics}
+    curve, tuned = tune_thresholds(held_out, test, num_classes, default)
     return {
         "dial": "threshold",
+        "dial_default": default,
         "default": metrics_of(test, num_classes),
         "dial_curve": curve,
         "tuned": tuned,
@@ -245,36 +259,55 @@ def evaluate_sequences(
     """Set a sequence model's dial on held-out images and score the test set there.
 
     Returns:
-        `dial`, `default`, `dial_curve`, `tuned` and `mAP_by_score` of result.json; the predictions
-        on the test set at the default operating point; the paths of its images.
+        `dial`, `dial_default`, `default`, `dial_curve`, `tuned`, `mAP_by_score` and
+        `threshold_by_score` (sets that are cut from a kind of score) of result.json; the
+        predictions on the test set at the default operating point; the paths of its images.
     """
     head = model.head
-    values = candidates(BIASES, dial.default)
-    turns: dict[Hashable, dict[str, Any]] = {value: turned(head, dial, value) for value in values}
-    tried, _ = predict(model, held_out, turns, with_scores=False)
-    curve = dial_curve(
-        {value: sparse_label_matrix(tried[value].predicted, num_classes) for value in values},
-        sparse_label_matrix(tried[values[0]].truth, num_classes),
+    # What the head is set to is predicted once, by its dial's default.
+    kinds: dict[Hashable, dict[str, Any]] = {}
+    name_of_kind: dict[str, Hashable] = {"max": dial.default}
+    if hasattr(head, "score"):
+        name_of_kind = {kind: kind for kind in SCORE_KINDS} | {head.score: dial.default}
+        kinds = {kind: scored_by(head, kind) for kind in SCORE_KINDS if kind != head.score}
+
+    def turns(values: Iterable[float]) -> dict[Hashable, dict[str, Any]]:
+        return {value: turned(head, dial, value) for value in values} | {dial.default: {}}
+
+    held, _ = predict(
+        model,
+        held_out,
+        {**turns(candidates(BIASES, dial.default)), **kinds},
+        scored=[dial.default, *kinds],
     )
+    tried = {name: records for name, records in held.items() if name not in kinds}
+    truth = sparse_label_matrix(tried[dial.default].truth, num_classes)
+    curve: list[dict[str, float]] = []
+    while len(curve) < len(tried):
+        curve = dial_curve(
+            {v: sparse_label_matrix(tried[v].predicted, num_classes) for v in tried}, truth
+        )
+        more = beyond(curve, dial.default)
+        if more:
+            more_turns = {value: turned(head, dial, value) for value in more}
+            tried |= predict(model, held_out, more_turns, scored=())[0]
     chosen = {score: best_value(curve, score, dial.default) for score in CHOSEN_FOR}
-    kinds = SCORE_KINDS if hasattr(head, "score") and hasattr(head, "decoding") else ()
-    # What is the default, or chosen for both, is predicted once.
-    variants: dict[Hashable, dict[str, Any]] = {
-        **{value: turned(head, dial, value) for value in chosen.values()},
-        dial.default: {},
-        **{kind: scored_by(head, kind) for kind in kinds if kind != head.score},
-    }
-    predicted, paths = predict(model, test, variants)
+
+    predicted, paths = predict(model, test, {**turns(chosen.values()), **kinds})
     metrics = {name: metrics_of(records, num_classes) for name, records in predicted.items()}
-    default = metrics[dial.default]
     result = {
         "dial": dial.name,
-        "default": default,
+        "dial_default": dial.default,
+        "default": metrics[dial.default],
         "dial_curve": curve,
         "tuned": {
             score: {"value": value, "metrics": metrics[value]} for score, value in chosen.items()
         },
-        "mAP_by_score": {kind: metrics.get(kind, default)["mAP"] for kind in kinds},
+        "mAP_by_score": {kind: metrics[name]["mAP"] for kind, name in name_of_kind.items()},
+        "threshold_by_score": {
+            kind: tune_thresholds(held[name], predicted[name], num_classes, DEFAULT_THRESHOLD)[1]
+            for kind, name in name_of_kind.items()
+        },
     }
     return result, predicted[dial.default], paths
 
@@ -342,6 +375,7 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
         **result,
         "times_ms_per_image": {},
         **read_curves(folder, meta["iter"], max(meta["epoch"], 1), by_epoch),
+        "versions": {"mmorderless": __version__, "torch": torch.__version__},
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "evaluation_seconds": time.monotonic() - start,
         "config": "config.py",

@@ -14,7 +14,13 @@ CHOSEN_FOR = ("CF1", "OF1")
 """The scores that an operating point is chosen for."""
 
 BIASES = tuple(step / 4 for step in range(-8, 13))
-"""Candidates, in nats, of what is subtracted from END's logit."""
+"""Candidates, in nats, of what is subtracted from END's logit; more are tried beyond an end."""
+
+BEYOND = 4
+"""How many candidates more are tried beyond an end of the grid that is the best of it."""
+
+FARTHEST = 8.0
+"""A bias beyond which none is tried."""
 
 THRESHOLDS = (0.0, 0.005, 0.01, *(step / 50 for step in range(1, 50)))
 """Candidates of a threshold on scores between 0 and 1; close at the lower end for rare classes."""
@@ -23,6 +29,21 @@ THRESHOLDS = (0.0, 0.005, 0.01, *(step / 50 for step in range(1, 50)))
 def candidates(grid: Sequence[float], default: float) -> list[float]:
     """Return the values of a dial to try: a grid and the default."""
     return sorted({*grid, default})
+
+
+def beyond(curve: Sequence[Mapping[str, float]], default: float) -> list[float]:
+    """Return candidates beyond the ends of a curve that are its best, so that none is cut off.
+
+    Args:
+        curve: see `dial_curve`; of evenly spaced biases and the default.
+        default: see `best_value`.
+    """
+    values = sorted(point["value"] for point in curve)
+    chosen = {best_value(curve, score, default) for score in CHOSEN_FOR}
+    step = BIASES[1] - BIASES[0]
+    more = [values[0] - step * (k + 1) for k in range(BEYOND) if values[0] in chosen]
+    more += [values[-1] + step * (k + 1) for k in range(BEYOND) if values[-1] in chosen]
+    return [value for value in more if abs(value) <= FARTHEST]
 
 
 def above(scores: np.ndarray, threshold: float) -> np.ndarray:

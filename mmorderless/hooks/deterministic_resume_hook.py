@@ -13,7 +13,6 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
-from ..models.losses import FixedOrderLoss
 from ..models.random_draws import RandomDraws
 from ..seeding import BatchStream, DrawSampler, batch_size_of, reseed, seed_samples
 from .bare_model import bare_model
@@ -66,7 +65,7 @@ class DeterministicResumeHook(Hook):
         self._epoch_start = 0  # iterations before the running epoch
         self._seen = 0  # batches of the epoch to come that were seen before
         self._in_epoch = False
-        self._random_losses: list[FixedOrderLoss | RandomDraws] = []
+        self._random_losses: list[RandomDraws] = []
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the checkpoint, in case the run is resumed from it."""

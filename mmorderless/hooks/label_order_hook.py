@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..methods import check_applied
 from ..models.losses import FixedOrderLoss
 from ..models.random_draws import RandomDraws
 from ..ordering import count_labels
@@ -20,6 +21,10 @@ class LabelOrderHook(Hook):
     A `FixedOrderLoss` that was given its classes and counts keeps them. Losses that draw random
     numbers are the random order and every `RandomDraws`; a model without either is left alone.
     """
+
+    def before_run(self, runner: Runner) -> None:
+        """Refuse a config whose `method` was not applied."""
+        check_applied(runner.cfg)
 
     def before_train(self, runner: Runner) -> None:
         """Hand the class names and image counts of the training set to every loss.
@@ -67,7 +72,7 @@ def fixed_order_losses(runner: Runner) -> list[FixedOrderLoss]:
     return [module for module in modules if isinstance(module, FixedOrderLoss)]
 
 
-def random_losses(runner: Runner) -> list[FixedOrderLoss | RandomDraws]:
+def random_losses(runner: Runner) -> list[RandomDraws]:
     """Every loss inside the runner's model that can draw random numbers of its own."""
     modules = bare_model(runner).modules()
-    return [module for module in modules if isinstance(module, FixedOrderLoss | RandomDraws)]
+    return [module for module in modules if isinstance(module, RandomDraws)]

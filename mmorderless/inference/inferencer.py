@@ -1,5 +1,6 @@
 """Label sets of images, by a trained model."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -23,6 +24,7 @@ from ..datasets.cropping import CropBox
 from ..datasets.loading import LoadImage
 from ..errors import error_line
 from ..launch import existing_checkpoint, read_config
+from ..methods import apply_method, check_applied
 from ..progress import progress_bar
 from .images import Images, list_images
 
@@ -41,7 +43,7 @@ class OrderlessInferencer:
     - `probabilities`: of each label, the probability at the step that emitted it;
     - `sequence`, `sequence_probabilities`: the labels as emitted, repeats included; None for a
       model that does not emit a sequence (a BCE head), whose labels are in class order;
-    - `scores`: of each class, the largest probability that any step gave it;
+    - `scores`: of each class, the head's `pred_score`, which ranks images;
     - `attention`: with `return_attention`, an array (steps, h, w) that sums to 1 over the cells.
 
     Images are prepared by the pipeline of the config's `test_dataloader`, without its `CropBox`: a
@@ -78,10 +80,14 @@ class OrderlessInferencer:
                     "the model has no `_config`, whose test pipeline prepares the images; set "
                     "model._config = Config.fromfile(...), or give the config instead of the model"
                 )
+            check_applied(cfg)
         else:
             if weights is None:
                 raise ValueError("a config alone has random weights; give a checkpoint as weights")
             cfg = model if isinstance(model, Config) else read_config(str(model))
+            if cfg.get("method") is not None:
+                cfg = copy.deepcopy(cfg)
+                apply_method(cfg)
         init_default_scope(cfg.get("default_scope", "mmpretrain"))
         self.config = cfg
         self.model: Any = model if isinstance(model, nn.Module) else _build_model(cfg)
@@ -218,8 +224,8 @@ class OrderlessInferencer:
             for result, sample in zip(results, samples):
                 if "attention" not in sample:
                     raise ValueError(
-                        "the model gives no attention maps; ask for them only with an "
-                        "OrderlessRNNHead whose attention is on"
+                        "the model gives no attention maps; ask for them only with a sequence head "
+                        "whose decoder attends"
                     )
                 result["attention"] = sample.attention.cpu().numpy()
         return results

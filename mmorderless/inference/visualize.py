@@ -48,7 +48,7 @@ class DecodedImage:
 
     Attributes:
         labels: the image's n labels, ascending, int64, shape (n,).
-        logits: of the rollout that training makes, float32, shape (n + 1, C + 1).
+        logits: of the rollout on the model's own arg max, float32, shape (n + 1, C + 1).
         tokens: what each of these steps emits, shape (n + 1,).
         sequence: the labels of the prediction, repeats included, S class indices.
         probabilities: of each of them at its step.
@@ -186,7 +186,10 @@ class ImageVisualizer:
 
 @torch.no_grad()
 def decode(model: Any, item: dict[str, Any]) -> DecodedImage:
-    """Decode one image: its prediction, and the n + 1 steps that training would look at.
+    """Decode one image: its prediction, and n + 1 steps on its own arg max.
+
+    These are the steps that PLA, MLA and fixed orders look at in training; teacher forcing, order
+    search and OCD train on other prefixes.
 
     Args:
         model: a classifier with a sequence head, in evaluation mode.

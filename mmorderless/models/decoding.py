@@ -25,7 +25,7 @@ class Decoding:
         length_penalty: α; hypotheses are ranked by log p / S^α, S being their tokens with END (Wu
             et al. 2016 have a variant of this). At 0 short sequences have an advantage.
         no_repeat: never emit a label twice.
-        min_labels: END is barred before so many distinct labels.
+        min_labels: END and repeats are barred before so many distinct labels.
         max_labels: END is forced after so many distinct labels.
         end_bias: subtracted from END's logit: above 0 it raises recall, below 0 precision. It is
             the sequence model's dial, as the threshold is BCE's.
@@ -100,7 +100,9 @@ class Decoding:
         if not self.min_labels and self.max_labels is None:
             return adjusted
         count = emitted.sum(1)
-        adjusted[:, end].masked_fill_(count < self.min_labels, -math.inf)
+        short = count < self.min_labels  # and a repeat would not help
+        adjusted[:, end].masked_fill_(short, -math.inf)
+        adjusted[:, :end].masked_fill_(emitted & short[:, None], -math.inf)
         if self.max_labels is not None:
             adjusted[:, :end].masked_fill_((count >= self.max_labels)[:, None], -math.inf)
         return adjusted
@@ -196,9 +198,11 @@ def beam_search(
         return_attention: keep the attention weights of the best hypothesis.
 
     Raises:
-        ValueError: more labels are asked for than can be emitted.
+        ValueError: more labels are asked for than can be emitted, or the decoder does not attend.
     """
     decoding.check_fits(decoder.vocabulary.num_classes, max_steps)
+    if return_attention:
+        decoder.check_attends()
     batch, width, end = len(grid), decoding.beam_width, decoder.vocabulary.end
     num_classes, device = decoder.vocabulary.num_classes, grid.device
     first = torch.arange(batch, device=device)[:, None] * width  # (B, 1), row of a first hypothesis

@@ -1,5 +1,6 @@
 """The head that turns an mmpretrain classifier into a generator of label sets."""
 
+from inspect import signature
 from typing import Optional, Union
 
 import torch
@@ -17,6 +18,10 @@ from .label_decoder import LabelDecoder
 from .losses import FEEDS, FixedOrderLoss, loss_of
 
 SCORES = ("max", "first", "beam")
+NO_BEAMS = (
+    "score='beam' needs hypotheses, and greedy decoding has one; set decoding=dict(beam_width=4), "
+    "or more"
+)
 Features = Union[Tensor, tuple[Tensor, ...], list[Tensor]]
 
 
@@ -89,12 +94,21 @@ class OrderlessRNNHead(BaseModule):
         self.drop_class_token = drop_class_token
         self.return_attention = return_attention
         self.decoder: LabelDecoder = build_decoder(
-            decoder, num_classes, in_channels, hidden_size, embed_size, attention_size, dropout
+            decoder,
+            num_classes,
+            in_channels,
+            max_steps,
+            hidden_size,
+            embed_size,
+            attention_size,
+            dropout,
         )
         self.decoding = Decoding(**(decoding or {}))
         self.decoding.check_fits(num_classes, max_steps)
         if score not in SCORES:
             raise ValueError(f"unknown score {score!r}; choose one of {', '.join(SCORES)}")
+        if score == "beam" and self.decoding.beam_width == 1:
+            raise ValueError(NO_BEAMS)
         self.score = score
         if feed not in FEEDS:
             raise ValueError(f"unknown feed {feed!r}; choose one of {', '.join(FEEDS)}")
@@ -160,10 +174,7 @@ class OrderlessRNNHead(BaseModule):
         emission = read_rollout(rollout.logits, rollout.tokens, self.score)
         if self.score == "beam":
             if beams is None:
-                raise ValueError(
-                    "score='beam' needs hypotheses, and greedy decoding has one; set "
-                    "decoding=dict(beam_width=4), or more"
-                )
+                raise ValueError(NO_BEAMS)
             emission = emission._replace(scores=beams.marginals(self.num_classes))
         maps = None
         if rollout.attention is not None:
@@ -175,6 +186,7 @@ def build_decoder(
     decoder: Optional[dict],
     num_classes: int,
     in_channels: int,
+    max_steps: int,
     hidden_size: int,
     embed_size: int,
     attention_size: Optional[int],
@@ -182,10 +194,14 @@ def build_decoder(
 ) -> LabelDecoder:
     """Build a decoder of a head's sizes.
 
+    One that has room for a limited number of steps (`max_steps` in its signature) gets at least
+    the head's.
+
     Args:
         decoder: its type and own options; None is `AttentionLSTM`.
         num_classes: C.
         in_channels: D.
+        max_steps: most steps of a rollout; END counts as one.
         hidden_size: H.
         embed_size: E.
         attention_size: A; None is without attention.
@@ -200,7 +216,11 @@ def build_decoder(
         attention_size=attention_size,
         dropout=dropout,
     )
-    return MODELS.build({**sizes, **(decoder or {})})
+    made = {**sizes, **(decoder or {})}
+    room = signature(MODELS.get(made["type"])).parameters.get("max_steps")
+    if room is not None:
+        made.setdefault("max_steps", max(max_steps, room.default))
+    return MODELS.build(made)
 
 
 def true_labels(data_samples: list[DataSample]) -> list[Tensor]:

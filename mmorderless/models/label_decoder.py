@@ -94,6 +94,14 @@ class LabelDecoder(nn.Module):
         """
         return select(state, rows)
 
+    def check_attends(self) -> None:
+        """Raise a ValueError when there is no attention to return."""
+        if not self.attends:
+            raise ValueError(
+                f"there is no attention to return: this {type(self).__name__} does not attend "
+                "(for AttentionLSTM, attention_size=None says so)"
+            )
+
     def auxiliary_loss(self, grid: Tensor, labels: Sequence[Tensor]) -> dict[str, Tensor]:
         """Losses of the decoder's own, beside that of the sequence; their names contain "loss".
 
@@ -135,11 +143,8 @@ class LabelDecoder(nn.Module):
         """
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1 (END is a step), got {num_steps}")
-        if return_attention and not self.attends:
-            raise ValueError(
-                f"there is no attention to return: this {type(self).__name__} does not attend "
-                "(for AttentionLSTM, attention_size=None says so)"
-            )
+        if return_attention:
+            self.check_attends()
         if feed is not None:
             feed = torch.where(feed == IGNORE, self.vocabulary.end, feed)
         state = self.init_state(grid)

@@ -199,6 +199,7 @@ class OrderFreeRNNHead(BaseModule):
             decoder,
             num_classes,
             in_channels + num_classes,
+            max_steps,
             hidden_size,
             embed_size,
             attention_size,

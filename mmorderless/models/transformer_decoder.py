@@ -136,11 +136,12 @@ def _join(heads: Tensor) -> Tensor:
 class TransformerLabelDecoder(LabelDecoder):
     """Transformer decoder over the cells of a feature map.
 
-    The paper has the LSTM; its authors' follow-up of 2022 has a Transformer decoder trained with
-    PLA and MLA. This is not a copy of theirs. Ours are: the layers above in their pre-norm form,
-    with learned positions; token embeddings of a size of their own; a layer norm on the projected
-    cells; and `AttentionLSTM`'s dropout on the cells, one mask per image and rollout, beside a
-    Transformer's own.
+    The paper has the LSTM. Its authors' Transformer of 2022 (Yazici, van de Weijer, Yu: "Visual
+    Transformers with Primal Object Queries for Multi-Label Image Classification", ICPR) has object
+    queries and is no sequence model; this one is, and is not a copy of theirs. Ours are: the layers
+    above in their pre-norm form, with learned positions; token embeddings of a size of their own; a
+    layer norm on the projected cells; and `AttentionLSTM`'s dropout on the cells, one mask per
+    image and rollout, beside a Transformer's own.
 
     Args:
         num_classes: C.

@@ -19,6 +19,7 @@ from mmorderless.comparison.evaluate import (
     predict,
     save_attention,
     save_predictions,
+    scored_by,
     turned,
 )
 from mmorderless.comparison.gallery import read_gallery_attention
@@ -103,13 +104,15 @@ def test_a_sequence_models_operating_point_equals_brute_force(kind):
     model = Model(head)
     result, records, paths = evaluate_sequences(model, loader(0), loader(1), dial, NUM_CLASSES)
     assert dial_of(head) == dial  # as before
-    assert model.batches == 2 * 3  # features once per image
+    ends = {result["dial_curve"][k]["value"] for k in (0, -1)}
+    more = round((max(ends) - 3 + -2 - min(ends)) * 4)  # tried beyond the grid, four at a time
+    assert model.batches == (2 + more // 4) * 3  # features once per image
     assert paths == [f"{i}.jpg" for i in range(12)]
     assert result["default"] == pytest.approx(scored_directly(head, 1))
     assert metrics_of(records, NUM_CLASSES) == result["default"]
     for score in ("CF1", "OF1"):
         best = None
-        for value in sorted([-2 + step / 4 for step in range(21)], key=abs):
+        for value in sorted((point["value"] for point in result["dial_curve"]), key=abs):
             for name, attribute in turned(head, dial, value).items():
                 setattr(head, name, attribute)
             held_out = scored_directly(head, 0)[score]
@@ -133,6 +136,20 @@ def test_each_kind_of_score_has_its_map():
     assert by_score["first"] == pytest.approx(scored_directly(head, 1)["mAP"])
     head.score, head.decoding = "beam", dataclasses.replace(head.decoding, beam_width=4)
     assert by_score["beam"] == pytest.approx(scored_directly(head, 1)["mAP"])
+
+
+@pytest.mark.parametrize("kind", [OrderlessRNNHead, OrderFreeRNNHead])
+def test_sets_may_be_cut_from_a_sequence_models_scores(kind):
+    head = sequence_head(kind)
+    model = Model(head)
+    result, _, _ = evaluate_sequences(model, loader(0), loader(1), dial_of(head), NUM_CLASSES)
+    kinds = ["max"] if kind is OrderFreeRNNHead else ["max", "first", "beam"]
+    assert sorted(result["threshold_by_score"]) == sorted(result["mAP_by_score"]) == sorted(kinds)
+    for name, tuned in result["threshold_by_score"].items():
+        attributes = {} if name == "max" else scored_by(head, name)
+        held_out, test = (predict(model, loader(i), {"": attributes})[0][""] for i in (0, 1))
+        expected = evaluate_thresholds(held_out, test, NUM_CLASSES, 0.5)["tuned"]
+        assert tuned == expected
 
 
 def test_a_threshold_equals_that_of_the_head_itself():

@@ -6,6 +6,7 @@ from mmorderless.comparison.operating_point import (
     THRESHOLDS,
     above,
     best_value,
+    beyond,
     candidates,
     dial_curve,
     threshold_curve,
@@ -74,3 +75,14 @@ def test_the_curve_is_in_the_order_of_the_dial_and_the_default_is_on_it():
 
 def test_a_score_that_equals_the_threshold_is_a_label_in_single_precision():
     assert above(np.array([[0.3, 0.29]], dtype=np.float32), 0.3).tolist() == [[True, False]]
+
+
+def test_more_candidates_where_the_best_is_an_end():
+    def curve(best):
+        return [{"value": v, "CF1": -abs(v - best), "OF1": -abs(v)} for v in BIASES]
+
+    assert beyond(curve(0.5), 0.0) == []
+    assert beyond(curve(9.0), 0.0) == [3.25, 3.5, 3.75, 4.0]
+    assert beyond(curve(-9.0), 0.0) == [-2.25, -2.5, -2.75, -3.0]
+    far = [{"value": v / 4, "CF1": v, "OF1": v} for v in range(-8, 32)]
+    assert beyond(far, 0.0) == [8.0]  # none beyond what is sensible

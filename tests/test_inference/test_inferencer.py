@@ -213,6 +213,20 @@ def test_built_model_needs_its_config(images, tmp_path):
     assert_same(inferencer(images, progress=False), expected)
 
 
+def test_a_configs_method_is_applied(images, tmp_path):
+    cfg = orderless_config(attention_size=None, strategy="rare_first", feed="target")
+    weights = save(cfg, tmp_path / "ria.pth")
+    by_method = orderless_config()
+    by_method.method = "ria"
+    results = [OrderlessInferencer(c, weights)(images) for c in (cfg, by_method)]
+    assert [r["sequence"] for r in results[0]] == [r["sequence"] for r in results[1]]
+    assert by_method.method == "ria"  # the caller's config stays as it is
+    model = MODELS.build(by_method.model)
+    model._config = by_method
+    with pytest.raises(ValueError, match="method='ria' was not applied"):
+        OrderlessInferencer(model)
+
+
 def test_weights_and_class_names_must_be_there(tmp_path, images):
     cfg = orderless_config()
     with pytest.raises(ValueError, match="random weights"):

@@ -112,6 +112,13 @@ def test_a_wider_beam_finds_no_worse_sequences_and_reports_their_probability():
         assert float(found[1].log_probability[i, 0]) == pytest.approx(expected, abs=1e-4)
 
 
+def test_attention_needs_a_decoder_that_attends():
+    decoder = AttentionLSTM(CLASSES, CHANNELS, 7, 4, None).eval()
+    for width in (1, 2):
+        with pytest.raises(ValueError, match="no attention to return: this AttentionLSTM"):
+            decode(decoder, make_grid(), 4, Decoding(beam_width=width), return_attention=True)
+
+
 def test_beams_do_not_depend_on_the_other_images():
     decoder, grid, decoding = make_decoder(), make_grid(), Decoding(beam_width=3)
     together = beam_search(decoder, grid, 6, decoding)
@@ -153,6 +160,8 @@ def test_repeats_are_barred_and_numbers_of_labels_kept(width):
     for labels in labels_with(no_repeat=True, min_labels=2, max_labels=3):
         assert 2 <= len(labels) <= 3
     assert all(len(set(labels)) <= 1 for labels in labels_with(max_labels=1))
+    for labels in labels_with(min_labels=4, end_bias=-50.0):
+        assert len(set(labels)) == len(labels) == 4  # repeats do not count
 
 
 @torch.no_grad()
@@ -208,5 +217,7 @@ def test_more_labels_than_can_be_emitted_are_refused():
     for width in (1, 2):  # the option may be set later, too
         with pytest.raises(ValueError, match="min_labels=6, but at most 5 labels"):
             decode(make_decoder(), make_grid(), 9, Decoding(beam_width=width, min_labels=6))
+    with pytest.raises(ValueError, match="score='beam' needs hypotheses"):
+        OrderlessRNNHead(CLASSES, CHANNELS, 4, score="beam")
     with pytest.raises(ValueError, match="unknown score 'mean'; choose one of max, first, beam"):
         OrderlessRNNHead(CLASSES, CHANNELS, 4, score="mean")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmpretrain.registry import MODELS
 
+from mmorderless.models import OrderlessRNNHead
 from mmorderless.models.label_decoder import select
 from mmorderless.models.losses import MLALoss, PLALoss
 
@@ -176,3 +177,21 @@ def test_learns_label_sets_by_heart_and_stops_where_they_end(name, loss, monkeyp
 def test_sizes_are_positive(name, size):
     with pytest.raises(ValueError, match=f"{size} must be at least 1, got 0"):
         make(name, **{size: 0})
+
+
+def test_a_transformer_has_room_for_the_heads_steps():
+    head = OrderlessRNNHead(
+        num_classes=81,
+        in_channels=4,
+        max_steps=82,
+        hidden_size=8,
+        embed_size=4,
+        attention_size=8,
+        decoder=dict(type="TransformerLabelDecoder", feedforward_size=8),
+        decoding=dict(end_bias=99.0),
+    ).eval()
+    with torch.no_grad():
+        [sample] = head.predict((torch.randn(1, 4, 2, 2),))
+    assert len(sample.sequence) == 82
+    with pytest.raises(ValueError, match="positions"):
+        head.decoder.rollout(torch.randn(1, 4, 4), 83)

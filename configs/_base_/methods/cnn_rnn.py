@@ -9,12 +9,11 @@ image; the beam's width (4) and END, which are chosen here; the config's own siz
 schedule.
 """
 
+_base_ = ["frequent_first.py"]
 model = dict(
     head=dict(
-        type="OrderlessRNNHead",
-        strategy="frequent_first",
         feed="target",
-        decoder=dict(type="JointEmbeddingRNN"),
-        decoding=dict(beam_width=4),
+        decoder=dict(_delete_=True, type="JointEmbeddingRNN"),
+        decoding=dict(_delete_=True, beam_width=4),
     )
 )

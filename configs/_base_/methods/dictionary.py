@@ -8,4 +8,13 @@ Faithful: the paper's comparison, in which the order alone differs from PLA; the
 own predictions while training.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy="dictionary"))
+model = dict(
+    head=dict(
+        type="OrderlessRNNHead",
+        strategy="dictionary",
+        feed="own",
+        loss=None,
+        decoder=None,
+        decoding=None,
+    )
+)

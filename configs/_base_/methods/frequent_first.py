@@ -9,4 +9,13 @@ own predictions while training. Not faithful, or not said there: labels of equal
 by name.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy="frequent_first"))
+model = dict(
+    head=dict(
+        type="OrderlessRNNHead",
+        strategy="frequent_first",
+        feed="own",
+        loss=None,
+        decoder=None,
+        decoding=None,
+    )
+)

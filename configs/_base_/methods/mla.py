@@ -6,4 +6,13 @@ Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Jo
 Faithful and not: as `pla.py`.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy="mla"))
+model = dict(
+    head=dict(
+        type="OrderlessRNNHead",
+        strategy="mla",
+        feed="own",
+        loss=None,
+        decoder=None,
+        decoding=None,
+    )
+)

@@ -9,4 +9,5 @@ train beside and join in prediction; the paper's own model (PLA's) for images, w
 and sound.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy=None, loss=dict(type="OCDLoss")))
+_base_ = ["pla.py"]
+model = dict(head=dict(strategy=None, loss=dict(_delete_=True, type="OCDLoss")))

@@ -7,4 +7,5 @@ Faithful and not: see `OrderSearchLoss`; besides, the paper's own model and deco
 Vinyals et al. had other tasks and models.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy=None, loss=dict(type="OrderSearchLoss")))
+_base_ = ["pla.py"]
+model = dict(head=dict(strategy=None, loss=dict(_delete_=True, type="OrderSearchLoss")))

@@ -7,4 +7,13 @@ Faithful: model, loss and decoding. Not in the paper: dropout on the attended ce
 authors' code has; here its mask is drawn once a rollout, not once a step.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy="pla"))
+model = dict(
+    head=dict(
+        type="OrderlessRNNHead",
+        strategy="pla",
+        feed="own",
+        loss=None,
+        decoder=None,
+        decoding=None,
+    )
+)

@@ -8,4 +8,5 @@ Faithful: all but the unit is the paper's. Not faithful: PyTorch's unit, which a
 gate after the matrix product.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy="pla", decoder=dict(type="AttentionGRU")))
+_base_ = ["pla.py"]
+model = dict(head=dict(decoder=dict(_delete_=True, type="AttentionGRU")))

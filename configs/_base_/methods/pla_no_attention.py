@@ -7,4 +7,5 @@ Faithful: the image is known to the LSTM from its first state alone. Not said th
 no attention is read off the table's labels.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy="pla", attention_size=None))
+_base_ = ["pla.py"]
+model = dict(head=dict(attention_size=None))

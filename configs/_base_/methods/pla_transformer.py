@@ -10,6 +10,5 @@ sequence model (Yazici, van de Weijer, Yu: "Visual Transformers with Primal Obje
 Multi-Label Image Classification", ICPR 2022).
 """
 
-model = dict(
-    head=dict(type="OrderlessRNNHead", strategy="pla", decoder=dict(type="TransformerLabelDecoder"))
-)
+_base_ = ["pla.py"]
+model = dict(head=dict(decoder=dict(_delete_=True, type="TransformerLabelDecoder")))

@@ -6,4 +6,13 @@ Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Jo
 Faithful: the order alone differs from PLA; the model is fed its own predictions while training.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy="random"))
+model = dict(
+    head=dict(
+        type="OrderlessRNNHead",
+        strategy="random",
+        feed="own",
+        loss=None,
+        decoder=None,
+        decoding=None,
+    )
+)

@@ -7,4 +7,13 @@ Nakayama 2016, whose system is `ria.py`.
 Faithful and not: as `frequent_first.py`.
 """
 
-model = dict(head=dict(type="OrderlessRNNHead", strategy="rare_first"))
+model = dict(
+    head=dict(
+        type="OrderlessRNNHead",
+        strategy="rare_first",
+        feed="own",
+        loss=None,
+        decoder=None,
+        decoding=None,
+    )
+)

@@ -11,6 +11,5 @@ connected layer; the config's own sizes and schedule. Chosen here: the random or
 each time an image is seen.
 """
 
-model = dict(
-    head=dict(type="OrderlessRNNHead", strategy="rare_first", feed="target", attention_size=None)
-)
+_base_ = ["rare_first.py"]
+model = dict(head=dict(feed="target", attention_size=None))

@@ -8,11 +8,5 @@ own; the order; the true labels fed back while training (teacher forcing). Not f
 `SemanticRNN` says of training the parts one by one; the config's own sizes, backbone and schedule.
 """
 
-model = dict(
-    head=dict(
-        type="OrderlessRNNHead",
-        strategy="rare_first",
-        feed="target",
-        decoder=dict(type="SemanticRNN"),
-    )
-)
+_base_ = ["rare_first.py"]
+model = dict(head=dict(feed="target", decoder=dict(_delete_=True, type="SemanticRNN")))
