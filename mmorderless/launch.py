@@ -291,7 +291,8 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     epoch's checkpoint a second time); then it is the newest whole one.
 
     Args:
-        work_dir: the training's folder, which may have been moved since.
+        work_dir: the training's folder, which may have been moved or copied since: a checkpoint
+            within it comes before the one that was noted.
 
     Raises:
         FileNotFoundError: the checkpoint is gone.
@@ -300,7 +301,8 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     if not pointer.is_file():
         return None
     named = Path(pointer.read_text().strip())
-    last = named if named.is_file() else Path(work_dir, named.name)
+    within = Path(work_dir, named.name)
+    last = within if within.is_file() else named
     if not last.is_file():
         raise FileNotFoundError(
             f"{pointer} names {named}, which is gone; name another with --resume CHECKPOINT"

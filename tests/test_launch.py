@@ -1,6 +1,7 @@
 """The options of tools/train.py and tools/test.py, as they change a config; the CPU's processes."""
 
 import json
+import shutil
 import socket
 from pathlib import Path
 
@@ -114,7 +115,14 @@ def test_resume_auto_takes_the_last_checkpoint(config, tmp_path):
     torch.save({}, tmp_path / "w/epoch_2.pth")
     (tmp_path / "w/last_checkpoint").write_text(str(tmp_path / "w/epoch_2.pth"))
     cfg = training(config, "--work-dir", "w", "--resume")
-    assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / "w/epoch_2.pth"))
+    assert (cfg.resume, cfg.load_from) == (True, "w/epoch_2.pth")
+    # A copy goes on from its own, although the pointer's own path is there, too.
+    shutil.copytree("w", "copy")
+    cfg = training(config, "--work-dir", "copy", "--resume")
+    assert cfg.load_from == "copy/epoch_2.pth"
+    (tmp_path / "copy/epoch_2.pth").unlink()  # it may be kept elsewhere (CheckpointHook's out_dir)
+    cfg = training(config, "--work-dir", "copy", "--resume")
+    assert cfg.load_from == str(tmp_path / "w/epoch_2.pth")
     # The folder has moved: the pointer's own path is gone, the file of that name is not.
     (tmp_path / "w").rename(tmp_path / "moved")
     cfg = training(config, "--work-dir", "moved", "--resume", "auto")

@@ -1,28 +1,31 @@
 """Compare methods on one dataset: the whole of tools/compare.py."""
 
 import argparse
-import fcntl
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..dataset_configs import number_of_parts
-from ..launch import add_config_options, training_parser
+from ..launch import add_config_options
 from ..methods import find_method
-from ..stages import differences, settings_of
+from ..stages import differences
 from .plan import METHODS, RECORD, expand, joined, read_comparison, read_json, write_json
 from .prior import evaluate_prior
+from .processes import alone_in
 from .report import write_report
-from .runs import method_config, time_methods, train_and_evaluate
+from .runs import (
+    check_configs,
+    method_config,
+    settings_of_training,
+    time_methods,
+    train_and_evaluate,
+)
 from .tables import PRIOR, write_tables
-
-LOCK = ".lock"
 
 
 def comparison_parser() -> argparse.ArgumentParser:
@@ -51,7 +54,8 @@ def comparison_parser() -> argparse.ArgumentParser:
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="share of the training images that is held out to choose operating points on, 1/k",
+        help="share of the training images (of the boxes, where a dataset has boxes) that is held "
+        "out to choose operating points on, 1/k",
     )
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="how many runs share the machine"
@@ -93,25 +97,6 @@ def options_by_method(
     return options
 
 
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep a second comparison out of a folder while this one works there.
-
-    Raises:
-        ValueError: another one works there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another comparison works in {folder}; wait for its end, or choose another "
-                "--work-dir"
-            ) from error
-        yield
-
-
 def check_options(args: argparse.Namespace) -> None:
     """Check the command line's options before anything is read.
 
@@ -149,7 +134,6 @@ def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         args: what the parser understood.
         cfg: the dataset's config with its options, as PLA's.
     """
-    settings = settings_of(cfg, training_parser().parse_args([args.config]))
     return {
         "dataset": args.config,
         "methods": list(dict.fromkeys(args.methods)),
@@ -160,12 +144,18 @@ def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
             "cfg_options": args.cfg_options or {},
             "method_options": options_by_method(args.method_options, args.methods),
         },
-        "settings": {**settings, "load_from": cfg.get("load_from")},
+        "settings": settings_of_training(cfg),
     }
 
 
-def run_comparison(args: argparse.Namespace, folder: Path, tools: Path) -> list[str]:
+def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO[str]) -> list[str]:
     """Do the runs of a comparison that are not finished.
+
+    Args:
+        args: what the parser understood.
+        folder: of the comparison.
+        tools: folder of the training scripts.
+        lock: of the folder; see `alone_in`.
 
     Returns:
         What failed, by name.
@@ -183,14 +173,15 @@ def run_comparison(args: argparse.Namespace, folder: Path, tools: Path) -> list[
     before, now = read_comparison(folder), settings_recorded(args, base)
     changes = list(differences(before["settings"], now["settings"])) if before else []
     record = joined(before, now, changes, folder)
+    check_configs(folder, configs)
     init_default_scope(base.get("default_scope", "mmpretrain"))
     if read_json(folder / PRIOR) is None:
         prior = evaluate_prior(base)
         write_json(folder / PRIOR, prior)
     write_json(folder / RECORD, record)
     runs = expand(folder, args.methods, args.seeds)
-    failed = train_and_evaluate(runs, configs, tools, args.jobs)
-    failed += time_methods(expand(folder, record["methods"], record["seeds"]))
+    failed = train_and_evaluate(runs, configs, tools, args.jobs, lock)
+    failed += time_methods(expand(folder, record["methods"], record["seeds"]), lock)
     return [job.name for job in failed]
 
 
@@ -209,8 +200,8 @@ def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
     failed = []
     if not args.report_only:
         check_options(args)
-        with alone_in(folder):
-            failed = run_comparison(args, folder, tools)
+        with alone_in(folder) as lock:
+            failed = run_comparison(args, folder, tools, lock)
     try:
         print(f"tables: {write_tables(folder)}\nreport: {write_report(folder)}", flush=True)
     finally:  # there is no report before a run is finished

@@ -9,6 +9,7 @@ from typing import Any
 
 RECORD = "comparison.json"
 RESULT = "result.json"
+TIMES = "times.json"
 
 METHODS = (
     *("bce", "asl", "csra"),
@@ -77,10 +78,14 @@ def write_json(file: Path, value: Mapping[str, Any]) -> None:
         file: the file.
         value: what JSON can hold; the version of the layout is added.
     """
-    text = json.dumps({"version": VERSION, **value}, indent=1, allow_nan=False)
+    write_text(file, json.dumps({"version": VERSION, **value}, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file at once; see `write_json`."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(file)
 
 
@@ -127,12 +132,7 @@ def joined(
             if method in before["methods"] and own.get(method, {}) != asked.get(method, {})
         ),
     ]
-    if changes:
-        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-        raise ValueError(
-            f"{folder} holds a comparison with other settings ({'; '.join(changes[:3])}{more}); "
-            "undo the change or choose another --work-dir"
-        )
+    refuse(changes, f"{folder} holds a comparison")
     methods = {*before["methods"], *now["methods"]}
     return {
         **now,
@@ -141,6 +141,21 @@ def joined(
         + sorted(methods.difference(METHODS)),
         "seeds": sorted({*before["seeds"], *now["seeds"]}),
     }
+
+
+def refuse(changes: Sequence[str], what: str) -> None:
+    """Raise a ValueError when settings have changed.
+
+    Args:
+        changes: the differences.
+        what: what there is with the settings of before.
+    """
+    if changes:
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        raise ValueError(
+            f"{what} with other settings ({'; '.join(changes[:3])}{more}); "
+            "undo the change or choose another --work-dir"
+        )
 
 
 def read_result(run: Run) -> dict[str, Any] | None:

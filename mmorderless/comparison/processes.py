@@ -1,5 +1,6 @@
 """Run commands beside each other, note what fails, and estimate the time that is left."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn, Protocol
+
+LOCK = ".lock"
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_END = 10.0
@@ -75,8 +78,34 @@ class Display(Protocol):
         """Tell what is at work, ten times a second."""
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[IO[str]]:
+    """Keep a second comparison out of a folder while this one works there.
+
+    Returns:
+        The lock. A process that inherits it holds it too: it is free when the last one has ended.
+
+    Raises:
+        ValueError: another one works there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another comparison, or what a killed one left at work, works in {folder}; wait "
+                "for its end, or choose another --work-dir"
+            ) from error
+        yield lock
+
+
 def run_jobs(
-    jobs: Sequence[Job], at_once: int, environment: Mapping[str, str], display: Display
+    jobs: Sequence[Job],
+    at_once: int,
+    environment: Mapping[str, str],
+    display: Display,
+    lock: IO[str],
 ) -> list[Job]:
     """Run jobs; an interruption ends their commands before it is passed on.
 
@@ -85,6 +114,8 @@ def run_jobs(
         at_once: how many run beside each other.
         environment: variables of the commands.
         display: is told how it goes.
+        lock: what `alone_in` gave; a command holds it, too, as it goes on when this process is
+            killed.
 
     Returns:
         The jobs that failed, in the order in which they did; the others have gone on.
@@ -98,7 +129,7 @@ def run_jobs(
                 while waiting and len(running) < at_once:
                     running.append(begin(waiting.popleft()))
                 for work in list(running):
-                    code = advance(work, environment)
+                    code = advance(work, environment, lock)
                     if code is None:
                         continue
                     running.remove(work)
@@ -120,7 +151,7 @@ def begin(job: Job) -> Running:
     return Running(job, deque(job.steps), time.monotonic(), job.log.open("ab"))
 
 
-def advance(work: Running, environment: Mapping[str, str]) -> int | None:
+def advance(work: Running, environment: Mapping[str, str], lock: IO[str]) -> int | None:
     """Start a job's next step when the one before has ended.
 
     Returns:
@@ -146,6 +177,7 @@ def advance(work: Running, environment: Mapping[str, str]) -> int | None:
                 stdout=work.log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=(lock.fileno(),),
             )
             return None
     return 0

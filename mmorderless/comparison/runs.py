@@ -1,20 +1,30 @@
 """The runs of a comparison as processes: trainings, evaluations, timings, and how they go."""
 
 import os
+import platform
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mmengine.config import Config
 
-from ..launch import read_config
-from .plan import RESULT, Run, read_json, read_result, write_json
+from ..launch import read_config, training_parser
+from ..stages import differences, settings_of
+from .plan import (
+    RESULT,
+    TIMES,
+    Run,
+    read_json,
+    read_result,
+    refuse,
+    write_json,
+    write_text,
+)
 from .processes import Job, Running, Step, as_clock, run_jobs, seconds_left, tail
 from .trained import CONFIG
 
-TIMES = "times.json"
 LOG = "log.txt"
 TAIL_LINES = 15
 SECONDS_BETWEEN_STATUS = 1.0
@@ -40,12 +50,19 @@ def method_config(
 
     Raises:
         FileNotFoundError: there is no such config.
-        ValueError: there is no such method, or it does not fit the config; or an option does not.
+        ValueError: there is no such method, or it does not fit the config; or an option does not,
+            such as epochs for a training that counts iterations.
     """
     options = {**cfg_options, "method": method, "val_split": val_split}
     if epochs is not None:
         options["train_cfg.max_epochs"] = epochs
     cfg = read_config(config, options)
+    most = (cfg.get("train_cfg") or {}).get("max_iters")
+    if epochs is not None and most is not None:
+        raise ValueError(
+            f"--epochs {epochs} does not fit {config}, which counts iterations: give --cfg-options "
+            f"train_cfg.max_iters=N instead (it is {most})"
+        )
     if cfg.get("test_dataloader") is None:
         raise ValueError(f"{config} has no test_dataloader: there is nothing to evaluate on")
     cfg.custom_hooks = [
@@ -53,9 +70,37 @@ def method_config(
     ]
     hooks = dict(cfg.get("default_hooks") or {})
     checkpoint = {"type": "CheckpointHook", "interval": 1, **(hooks.get("checkpoint") or {})}
-    hooks["checkpoint"] = {**checkpoint, "max_keep_ckpts": 1, "save_best": None}
+    # In the run's own folder, whatever the config says: `out_dir` would be shared by all methods.
+    hooks["checkpoint"] = {**checkpoint, "max_keep_ckpts": 1, "save_best": None, "out_dir": None}
     cfg.default_hooks = hooks
     return cfg
+
+
+def settings_of_training(cfg: Config) -> dict[str, Any]:
+    """Return all that the result of a run depends on, as JSON gives it; the seed is not in it."""
+    settings = settings_of(cfg, training_parser().parse_args([CONFIG]))
+    return {**settings, "load_from": cfg.get("load_from")}
+
+
+def check_configs(comparison: Path, configs: Mapping[str, Config]) -> None:
+    """Check that no method has changed since the first of its runs was begun.
+
+    A key that is new, or gone, is no change where its value is None.
+
+    Args:
+        comparison: folder of the comparison.
+        configs: by method, of this call.
+
+    Raises:
+        ValueError: a method's settings differ, so that its runs could not be put together.
+    """
+    for method, cfg in configs.items():
+        file = comparison / method / CONFIG
+        begun = any(file.parent.glob("seed_*/last_checkpoint"))
+        if begun and file.is_file():
+            before = Config.fromfile(file, import_custom_modules=False)
+            changes = differences(settings_of_training(before), settings_of_training(cfg))
+            refuse(list(changes), f"{file.parent} holds runs of {method}")
 
 
 def training_job(run: Run, config: Path, tools: Path) -> Job:
@@ -86,6 +131,15 @@ def environment(at_once: int) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = max(1, (cores or 1) // at_once)
     return {"OMP_NUM_THREADS": str(threads), **os.environ}
+
+
+def surroundings(variables: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what times depend on besides the model and its batch.
+
+    Args:
+        variables: of the environment of the process that measures.
+    """
+    return {"machine": platform.node(), "omp_num_threads": variables.get("OMP_NUM_THREADS")}
 
 
 # Progress ---------------------------------------------------------------------------------------
@@ -161,7 +215,7 @@ def summary(job: Job) -> str:
 
 
 def train_and_evaluate(
-    runs: Sequence[Run], configs: Mapping[str, Config], tools: Path, at_once: int
+    runs: Sequence[Run], configs: Mapping[str, Config], tools: Path, at_once: int, lock: IO[str]
 ) -> list[Job]:
     """Train and evaluate the runs that are not finished.
 
@@ -170,6 +224,7 @@ def train_and_evaluate(
         configs: by method; written beside the method's runs.
         tools: folder of the training scripts.
         at_once: how many runs share the machine.
+        lock: of the comparison's folder; the processes hold it, too.
 
     Returns:
         The jobs that failed.
@@ -189,24 +244,25 @@ def train_and_evaluate(
     done = len(runs) - len(jobs)
     print(f"{done} of {len(runs)} runs are finished", flush=True)
     progress = Progress("runs", len(runs), done, known, at_once)
-    return run_jobs(jobs, at_once, environment(at_once), progress)
+    return run_jobs(jobs, at_once, environment(at_once), progress, lock)
 
 
 def write_config(file: Path, cfg: Config) -> None:
     """Write a config once a call; the same text stays as it is."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     text = cfg.pretty_text
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        file.write_text(text, encoding="utf-8")
+        write_text(file, text)
 
 
-def time_methods(runs: Sequence[Run]) -> list[Job]:
+def time_methods(runs: Sequence[Run], lock: IO[str]) -> list[Job]:
     """Time each method that has a finished run, one after the other on the idle machine.
 
-    The times are written into the results of all its runs.
+    The times are written into the results of all its runs. What was timed on another machine, or
+    with other threads, is timed anew: all methods are timed alike.
 
     Args:
         runs: all runs of the comparison.
+        lock: of its folder; the processes hold it, too.
 
     Returns:
         The jobs that failed.
@@ -215,16 +271,18 @@ def time_methods(runs: Sequence[Run]) -> list[Job]:
     first_runs: dict[str, Run] = {}
     for run in finished:
         first_runs.setdefault(run.method, run)
-    untimed = [run for run in first_runs.values() if read_json(run.folder.parent / TIMES) is None]
+    variables = environment(1)
+    here = surroundings(variables)
     jobs = []
-    for run in untimed:
-        (run.folder.parent / TIMES).unlink(missing_ok=True)
-        jobs.append(timing_job(run))
-    progress = Progress("timings", len(first_runs), len(first_runs) - len(jobs), {}, 1)
-    failed = run_jobs(jobs, 1, environment(1), progress)
-    for run, result in finished.items():
+    for run in first_runs.values():
         times = read_json(run.folder.parent / TIMES)
-        if times is not None and result["times_ms_per_image"] != times["ms_per_image"]:
-            result["times_ms_per_image"] = times["ms_per_image"]
-            write_json(run.folder / RESULT, result)
+        if times is None or {name: times.get(name) for name in here} != here:
+            (run.folder.parent / TIMES).unlink(missing_ok=True)
+            jobs.append(timing_job(run))
+    progress = Progress("timings", len(first_runs), len(first_runs) - len(jobs), {}, 1)
+    failed = run_jobs(jobs, 1, variables, progress, lock)
+    for run, result in finished.items():
+        times = (read_json(run.folder.parent / TIMES) or {}).get("ms_per_image", {})
+        if result["times_ms_per_image"] != times:
+            write_json(run.folder / RESULT, {**result, "times_ms_per_image": times})
     return failed

@@ -4,6 +4,7 @@ The paper's Table 3: milliseconds an image of one batch of the training set, the
 method, on the trained weights. Nothing else should use the machine.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,11 +21,14 @@ from ..errors import run_tool
 from ..hooks.label_order_hook import LabelOrderHook
 from .evaluate import attributes_set, build_loader
 from .plan import write_json
+from .runs import surroundings
 from .trained import TrainedRun
 
 REPEATS = 20
 LEAST_REPEATS = 3
 MOST_SECONDS = 30.0
+
+PARTS = ("forward", "alignment", "backward", "test")
 
 
 def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dict[str, float]:
@@ -36,20 +40,19 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
         device: where the model is.
 
     Returns:
-        forward (the features, the rollout and the loss, without the alignment), alignment (0 for a
-        method that does not align) and backward.
+        forward (the features, the rollout and the loss, without the alignment), backward and, of a
+        method that aligns, alignment.
     """
     marks = Marks(device)
-    alignment = 0.0
+    alignments: list[float] = []
     aligner = getattr(model.head, "loss_module", None)
     align = getattr(aligner, "align", None)
 
     def timed_align(*args: Any) -> Any:
-        nonlocal alignment
         marks.mark("align")
         tokens = align(*args)
         marks.mark("aligned")
-        alignment += marks.between("align", "aligned")
+        alignments.append(marks.between("align", "aligned"))
         return tokens
 
     model.zero_grad()
@@ -61,11 +64,11 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
     marks.mark("loss")
     loss.backward()
     marks.mark("end")
-    return {
-        "forward": marks.between("start", "loss") - alignment,
-        "alignment": alignment,
+    times = {
+        "forward": marks.between("start", "loss") - sum(alignments),
         "backward": marks.between("loss", "end"),
     }
+    return times | ({"alignment": sum(alignments)} if alignments else {})
 
 
 @torch.no_grad()
@@ -107,7 +110,9 @@ def time_run(folder: Path) -> dict[str, Any]:
         folder: its work dir.
 
     Returns:
-        `ms_per_image` with forward, alignment, backward and test; the batch's images; the threads.
+        `ms_per_image` with forward, alignment (None where the method does not align), backward and
+        test; `batch`, how many images; `backbone`, its class; `device`; `threads` of PyTorch; and
+        the surroundings.
     """
     torch.manual_seed(0)
     trained = TrainedRun(folder)
@@ -125,9 +130,12 @@ def time_run(folder: Path) -> dict[str, Any]:
     data = model.data_preprocessor(batch, False)
     times |= medians(lambda: time_test(model, data, device))
     return {
-        "ms_per_image": {name: value / size for name, value in times.items()},
+        "ms_per_image": {part: times[part] / size if part in times else None for part in PARTS},
         "batch": size,
+        "backbone": type(model.backbone).__name__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
+        **surroundings(os.environ),
     }
 
 

@@ -26,7 +26,7 @@ class TrainedRun:
 
     Raises:
         FileNotFoundError: it has no config, or no checkpoint.
-        ValueError: the checkpoint is damaged or does not fit the config.
+        ValueError: the checkpoint is damaged, does not fit the config, or lies in another folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,6 +35,11 @@ class TrainedRun:
         found = last_checkpoint(folder)
         if found is None:
             raise FileNotFoundError(f"{folder} holds no checkpoint; train the run to its end first")
+        if not Path(found).parent.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"the checkpoint {found} is outside {folder} and may be another run's; copy it "
+                "into this folder"
+            )
         self.file = Path(existing_checkpoint(found))
         self.checkpoint = CheckpointLoader.load_checkpoint(str(self.file), map_location="cpu")
         model_cfg = dict(self.config.model)

@@ -1,9 +1,12 @@
 """The command line of tools/compare.py, without the runs."""
 
+import shutil
+
 import pytest
 
-from mmorderless.comparison import command
+from mmorderless.comparison import command, runs
 from mmorderless.comparison.plan import read_comparison
+from mmorderless.comparison.trained import CONFIG
 
 
 @pytest.fixture
@@ -11,12 +14,12 @@ def compare(tmp_path, repository, monkeypatch):
     """Call the tool; the runs that it would do are collected."""
     collected = []
 
-    def train_and_evaluate(runs, configs, tools, at_once):
+    def train_and_evaluate(runs, configs, tools, at_once, lock):
         collected.append([str(run) for run in runs])
         return []
 
     monkeypatch.setattr(command, "train_and_evaluate", train_and_evaluate)
-    monkeypatch.setattr(command, "time_methods", lambda runs: [])
+    monkeypatch.setattr(command, "time_methods", lambda runs, lock: [])
     monkeypatch.setattr(command, "evaluate_prior", lambda cfg: {})
     for name in ("write_tables", "write_report"):
         monkeypatch.setattr(command, name, lambda folder: folder)
@@ -67,7 +70,7 @@ def test_options_of_one_method(compare, monkeypatch):
 
 def test_two_comparisons_do_not_share_a_folder(compare):
     with command.alone_in(compare.folder):
-        with pytest.raises(ValueError, match="another comparison works in"):
+        with pytest.raises(ValueError, match=f"another comparison, .* works in {compare.folder};"):
             compare("--methods", "pla")
         assert compare("--methods", "pla", "--report-only") == 0
     assert compare("--methods", "pla") == 0
@@ -90,6 +93,40 @@ def test_other_settings_are_refused_in_one_line(compare, words, config, differen
     assert difference in str(refused.value)
     assert "\n" not in str(refused.value)
     assert len(compare.collected) == 1
+
+
+def test_a_method_that_has_changed_since_its_first_run_is_refused(compare, repository, tmp_path):
+    own = tmp_path / "configs"
+    shutil.copytree(repository / "configs", own)
+    config = str(own / "pla_digits.py")
+
+    def call(*words):
+        return command.compare(
+            [config, "--work-dir", str(compare.folder), "--seeds", "0", *words], tools=own
+        )
+
+    call("--methods", "ria", "pla")
+    for method in ("ria", "pla"):
+        cfg = command.method_config(config, method, None, 0.1, {})
+        runs.write_config(compare.folder / method / CONFIG, cfg)
+    fragment = own / "_base_/methods/ria.py"
+    fragment.write_text(fragment.read_text() + "model['head']['new'] = 0.75\n")
+    call("--methods", "ria")  # nothing was begun with the other settings
+    folder = compare.folder / "ria/seed_0"
+    folder.mkdir()
+    (folder / "last_checkpoint").write_text("epoch_1.pth")
+    call("--methods", "pla")  # of the others nothing is asked
+    with pytest.raises(ValueError) as refused:
+        call("--methods", "ria", "--seeds", "1")
+    assert str(refused.value) == (
+        f"{compare.folder / 'ria'} holds runs of ria with other settings "
+        "(model.head.new: None → 0.75); undo the change or choose another --work-dir"
+    )
+    assert len(compare.collected) == 3
+    # A version that has an option more, which is None and so changes nothing.
+    text = fragment.read_text().replace("= 0.75", "= None")
+    fragment.write_text(text)
+    call("--methods", "ria")
 
 
 def test_what_does_not_change_a_result_is_not_refused(compare):

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from mmorderless.comparison.processes import Job, Step, as_clock, run_jobs, seconds_left, tail
+from mmorderless.comparison.processes import (
+    Job,
+    Step,
+    alone_in,
+    as_clock,
+    run_jobs,
+    seconds_left,
+    tail,
+)
 
 PYTHON = [sys.executable, "-S", "-c"]
 
@@ -34,28 +42,38 @@ def job(tmp_path):
     return make
 
 
-def test_steps_in_order_a_failure_stops_its_job_alone(job, tmp_path):
+@pytest.fixture
+def lock(tmp_path):
+    with alone_in(tmp_path) as lock:
+        yield lock
+
+
+def test_steps_in_order_a_failure_stops_its_job_alone(job, lock, tmp_path):
     bad = job("bad", "print('one')", "import sys; print('two'); sys.exit(3)", "print('three')")
     good = job("good", "print('one')", "print('two')")
     display = Display()
-    assert run_jobs([bad, good], 1, os.environ, display) == [bad]
+    assert run_jobs([bad, good], 1, os.environ, display, lock) == [bad]
     assert display.codes == {"bad": 3, "good": 0}
     assert display.most == 1
     assert tail(bad.log, 5) == ["one", "two"]
     assert tail(good.log, 1) == ["two"]
-    done = {file.name for file in tmp_path.iterdir() if file.suffix != ".log"}
+    done = {
+        file.name
+        for file in tmp_path.iterdir()
+        if file.name[:3] in ("bad", "goo") and not file.suffix
+    }
     assert done == {"bad_0", "good_0", "good_1"}
 
     # The same once more: what has ended well is not done again.
-    assert run_jobs([bad, good], 2, os.environ, display) == [bad]
+    assert run_jobs([bad, good], 2, os.environ, display, lock) == [bad]
     assert tail(bad.log, 5) == ["one", "two", "two"]
     assert tail(good.log, 5) == ["one", "two"]
 
 
-def test_so_many_at_once(job):
+def test_so_many_at_once(job, lock):
     waits = [job(str(i), "import time; time.sleep(0.3)") for i in range(3)]
     display = Display()
-    assert run_jobs(waits, 2, os.environ, display) == []
+    assert run_jobs(waits, 2, os.environ, display, lock) == []
     assert display.most == 2
 
 
@@ -64,32 +82,62 @@ INTERRUPTED = """
 import os, sys
 from pathlib import Path
 from types import SimpleNamespace
-from processes import Job, Step, run_jobs
+from processes import Job, Step, alone_in, run_jobs
 script = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 folder = Path(sys.argv[1])
 job = Job("a", "a", [Step([sys.executable, "-S", "-c", script], folder / "done")], folder / "log")
-run_jobs([job], 1, os.environ, SimpleNamespace(progress=lambda *_: None))
+with alone_in(folder) as lock:
+    run_jobs([job], 1, os.environ, SimpleNamespace(progress=lambda *_: None), lock)
 """
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_nothing_at_work(tmp_path, repository, sign):
-    folder = str(repository / "mmorderless/comparison")
+@pytest.fixture
+def interrupted(tmp_path, repository):
+    """A process that runs a job in a folder, and the job's process."""
     caller = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": folder},
+        env={**os.environ, "PYTHONPATH": str(repository / "mmorderless/comparison")},
         stderr=subprocess.DEVNULL,
     )
     log = tmp_path / "log"
     while not (log.exists() and log.read_text().endswith("\n")):
         assert caller.poll() is None
         time.sleep(0.05)
-    child = int(log.read_text())
+    return caller, int(log.read_text())
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing_at_work(tmp_path, interrupted, sign):
+    caller, child = interrupted
     caller.send_signal(sign)
     assert caller.wait(30) != 0
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
     assert not (tmp_path / "done").exists()
+    with alone_in(tmp_path):
+        pass
+
+
+def test_a_folder_is_taken_until_the_last_process_of_a_killed_comparison_has_ended(
+    tmp_path, interrupted
+):
+    caller, child = interrupted
+    caller.kill()
+    caller.wait(30)
+    try:
+        refused = pytest.raises(ValueError, match="what a killed one left at work, works in")
+        with refused, alone_in(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while True:  # init reaps the child at any moment now
+        try:
+            with alone_in(tmp_path):
+                break
+        except ValueError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_time_left_by_hand():

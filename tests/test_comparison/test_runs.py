@@ -1,3 +1,4 @@
+import io
 import sys
 from collections import deque
 from types import SimpleNamespace
@@ -13,11 +14,13 @@ from mmorderless.comparison.runs import (
     Progress,
     environment,
     method_config,
+    surroundings,
     time_methods,
     train_and_evaluate,
 )
 
 CFG = Config(dict(model=dict(type="X")))
+LOCK = io.StringIO()
 
 
 @pytest.fixture
@@ -25,7 +28,8 @@ def jobs(monkeypatch):
     """What would be run."""
     started = []
 
-    def run_jobs(given, at_once, variables, display):
+    def run_jobs(given, at_once, variables, display, lock):
+        assert lock is LOCK
         started.extend(given)
         return given[:1]
 
@@ -44,7 +48,7 @@ def test_finished_runs_are_not_repeated(tmp_path, jobs, capsys):
     (runs[3].folder).mkdir(parents=True)
     (runs[3].folder / RESULT).write_text("{")  # an evaluation that broke off
     configs = {"bce": CFG, "pla": CFG}
-    failed = train_and_evaluate(runs, configs, tmp_path / "tools", at_once=2)
+    failed = train_and_evaluate(runs, configs, tmp_path / "tools", 2, LOCK)
     assert [job.name for job in jobs] == ["pla seed 0", "bce seed 1", "pla seed 1"]
     assert failed == jobs[:1]
     assert not (runs[3].folder / RESULT).exists()
@@ -71,13 +75,26 @@ def test_each_method_is_timed_once_and_all_its_runs_get_the_times(tmp_path, jobs
         finish(run)
     runs[2].folder.joinpath(RESULT).unlink()  # mla with seed 0: none is finished
     times = {"forward": 1.0, "alignment": 0.0, "backward": 2.0, "test": 3.0}
-    write_json(tmp_path / "bce" / TIMES, {"ms_per_image": times})
-    time_methods(runs)
+    write_json(tmp_path / "bce" / TIMES, {"ms_per_image": times, **surroundings(environment(1))})
+    time_methods(runs, LOCK)
     assert [job.name for job in jobs] == ["time of pla"]
     assert str(tmp_path / "pla/seed_0") in jobs[0].steps[0].command
     for run in (runs[0], runs[3]):
         assert read_result(run)["times_ms_per_image"] == times
     assert read_result(runs[1])["times_ms_per_image"] == {}
+
+
+@pytest.mark.parametrize("other", ["machine", "omp_num_threads"])
+def test_times_of_other_surroundings_are_taken_anew(tmp_path, jobs, other):
+    runs = expand(tmp_path, ["bce", "pla"], [0])
+    here = surroundings(environment(1))
+    for run, place in zip(runs, ({**here, other: "other"}, here)):
+        finish(run, times_ms_per_image={"test": 1.0})
+        write_json(run.folder.parent / TIMES, {"ms_per_image": {"test": 1.0}, **place})
+    time_methods(runs, LOCK)
+    assert [job.name for job in jobs] == ["time of bce"]
+    # What was measured elsewhere is not shown beside what was measured here.
+    assert [read_result(run)["times_ms_per_image"] for run in runs] == [{}, {"test": 1.0}]
 
 
 def test_the_config_of_a_run(repository):
@@ -93,9 +110,19 @@ def test_the_config_of_a_run(repository):
     assert cfg.test_dataloader.dataset.split == "test"
     checkpoint = cfg.default_hooks.checkpoint
     assert (checkpoint.max_keep_ckpts, checkpoint.save_best) == (1, None)
+    shared = {"default_hooks.checkpoint.out_dir": "all_runs"}
+    assert method_config(path, "ria", 3, 0.2, shared).default_hooks.checkpoint.out_dir is None
     assert "LabelSetReportHook" not in {hook.type for hook in cfg.custom_hooks}
     assert "LabelOrderHook" in {hook.type for hook in cfg.custom_hooks}
     assert method_config(path, "ria", None, 0.2, {}).train_cfg.max_epochs == 16
+
+
+def test_epochs_of_a_training_that_counts_iterations_are_refused(repository):
+    path = str(repository / "configs/pla_digits.py")
+    counted = {"train_cfg": {"_delete_": True, "by_epoch": False, "max_iters": 90}}
+    assert method_config(path, "pla", None, 0.1, counted).train_cfg.max_iters == 90
+    with pytest.raises(ValueError, match=r"--epochs 3 .* train_cfg\.max_iters=N .*\(it is 90\)"):
+        method_config(path, "pla", 3, 0.1, counted)
 
 
 def test_runs_share_the_cores(monkeypatch):

@@ -1,8 +1,12 @@
+from types import SimpleNamespace
+
+import pytest
 import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 
 import mmorderless  # noqa: F401 - registers the heads
+from mmorderless.benchmarks import timing as clock
 from mmorderless.comparison.timing import medians, time_test, time_training
 
 CPU = torch.device("cpu")
@@ -40,11 +44,32 @@ def test_a_step_and_a_prediction_are_timed_and_leave_the_model_as_it_was():
     assert time_test(model.eval(), data, CPU)["test"] > 0
 
 
-def test_a_method_that_does_not_align_takes_no_time_for_it():
+def test_the_alignment_is_timed_apart_from_the_rest(monkeypatch):
+    """A clock that stands still but while aligning and while the loss is summed up."""
+    now = 0.0
+    model = build(RNN).train()
+    align, loss = model.head.loss_module.align, model.loss
+
+    def slow(call, seconds):
+        def called(*args):
+            nonlocal now
+            now += seconds
+            return call(*args)
+
+        return called
+
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(model.head.loss_module, "align", slow(align, 0.05))
+    monkeypatch.setattr(model, "loss", slow(loss, 0.02))
+    times = time_training(model, batch(), CPU)
+    assert times == pytest.approx({"forward": 20, "alignment": 50, "backward": 0})
+
+
+def test_a_method_that_does_not_align_has_no_time_for_it():
     model = build(BCE, neck=dict(type="GlobalAveragePooling")).train()
-    assert time_training(model, batch(), CPU)["alignment"] == 0
+    assert set(time_training(model, batch(), CPU)) == {"forward", "backward"}
     search = {**RNN, "loss": dict(type="mmpretrain.OrderSearchLoss")}
-    assert time_training(build(search).train(), batch(), CPU)["alignment"] == 0
+    assert "alignment" not in time_training(build(search).train(), batch(), CPU)
 
 
 def test_the_median_leaves_out_the_warm_up():

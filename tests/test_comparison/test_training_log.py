@@ -25,6 +25,26 @@ def test_what_was_done_again_takes_the_place_of_what_was_lost(tmp_path):
     }
 
 
+def test_what_json_does_not_have_is_left_out(tmp_path):
+    nan, infinity = float("nan"), float("inf")
+    scores = {"set/CF1": nan, "set/OF1": 20.0, "set/mAP": -infinity, "step": 2}
+    write(tmp_path, "a", train(2, nan), train(4, infinity), train(6, 3.0), scores)
+    curves = read_curves(tmp_path, iterations=8, epochs=2, by_epoch=True)
+    assert curves["loss_curve"] == [[1.5, 3.0]]
+    assert curves["validation_curve"] == [[2, None, 20.0, None]]
+    assert curves["training_seconds"] == 0.5 * 8
+    json.dumps(curves, allow_nan=False)
+
+
+def test_a_line_that_broke_off_is_passed_over(tmp_path):
+    write(tmp_path, "a", train(2, 4.0), train(4, 3.0))
+    file = tmp_path / "a/vis_data/scalars.json"
+    for end in (b'{"lr": 0.1, "lo', b"\0\0\0", b"\xff"):
+        file.write_bytes(file.read_bytes() + end + b"\n")
+    curves = read_curves(tmp_path, iterations=8, epochs=2, by_epoch=True)
+    assert curves["loss_curve"] == [[0.5, 4.0], [1, 3.0]]
+
+
 def test_validations_of_a_training_that_counts_iterations(tmp_path):
     write(tmp_path, "a", {"set/CF1": 1.0, "set/OF1": 2.0, "set/mAP": 3.0, "step": 6})
     curves = read_curves(tmp_path, iterations=8, epochs=2, by_epoch=False)

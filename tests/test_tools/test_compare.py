@@ -70,7 +70,7 @@ def test_a_comparison_killed_and_finished(project, repository, monkeypatch, caps
     )
     assert epochs() == {"bce": ["1", "2"], "pla": ["1", "2"]}
     # What is finished is reported.
-    assert "| bce |" in (project.folder / "c/report/tables.md").read_text()
+    assert "| BCE |" in (project.folder / "c/report/tables.md").read_text()
 
     # In this process: what is called takes longer to start than to work.
     monkeypatch.chdir(project.folder)
@@ -89,6 +89,10 @@ def test_a_comparison_killed_and_finished(project, repository, monkeypatch, caps
         assert result["dial"] == {"bce": "threshold", "pla": "end_bias"}[method]
         assert set(result["tuned"]) == {"CF1", "OF1"}
         assert set(result["times_ms_per_image"]) == {"forward", "alignment", "backward", "test"}
+        aligns = result["times_ms_per_image"]["alignment"] is not None
+        assert aligns == (method == "pla")
+        times = json.loads((run.parent / "times.json").read_text())
+        assert (times["backbone"], times["batch"], times["threads"]) == ("StridedCNN", 4, 1)
         assert [epoch for epoch, *_ in result["validation_curve"]] == [1, 2]
         assert result["loss_curve"][-1][0] == 2
         assert (run / result["checkpoint"]).name == "epoch_2.pth"
@@ -99,5 +103,5 @@ def test_a_comparison_killed_and_finished(project, repository, monkeypatch, caps
             assert predictions["classes"].tolist() == ["ant", "bee", "cat", "dog"]
     report = project.folder / "c/report"
     tables = (report / "tables.md").read_text(encoding="utf-8")
-    assert all(f"| {method} |" in tables for method in ("bce", "pla", "label prior"))
+    assert all(f"| {method} |" in tables for method in ("BCE", "PLA", "label prior"))
     assert (report / "report.html").is_file()
