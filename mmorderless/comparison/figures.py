@@ -61,6 +61,8 @@ TITLES = {
 }
 SCORES = {"max": "max over steps", "first": "first emission", "beam": "beam marginal"}
 DEFAULT_DIAL = {"end_bias": 0.0, "stop_bias": 0.0, "threshold": 0.5}
+# Steps of fewer images are not drawn: their shares are noise.
+LEAST_IMAGES = 10
 # Up to so many classes their counts are written into the cells.
 MAX_WRITTEN = 8
 Curve = Sequence[tuple[float, float]]
@@ -507,8 +509,8 @@ def all_figures(
     Returns:
         Figures by name: `loss_curves` of the sequence models and `loss_curves_independent` of the
         others, `rigidness`, `label_count`, `operating_curve`, `score_comparison`,
-        `cooccurrence_difference` (and one `cooccurrence_difference_GROUP` a group), and
-        `label_at_step_METHOD`.
+        `cooccurrence_difference` (and one `cooccurrence_difference_GROUP` for each group of two
+        or more classes), and `label_at_step_METHOD`.
     """
     figures: dict[str, Figure] = {}
     for name, sequence in (("loss_curves", True), ("loss_curves_independent", False)):
@@ -548,12 +550,27 @@ def all_figures(
     figures.update(_cooccurrence_figures(predictions, groups))
     for method, arrays in predictions.items():
         if "sequence" in arrays and arrays["sequence"].size:
-            classes = [str(name) for name in arrays["classes"]]
-            joined = JoinedLabels(arrays["sequence"].astype(np.int64), arrays["sequence_length"])
-            figure = label_at_step_figure(counts_at_step(joined, len(classes)), classes)
-            figure.axes[0].set_title(f"{title_of(method)}: labels at each step")
-            figures[f"label_at_step_{method}"] = figure
+            figure = _label_at_step(method, arrays)
+            if figure is not None:
+                figures[f"label_at_step_{method}"] = figure
     return figures
+
+
+def _label_at_step(method: str, arrays: Predictions) -> Figure | None:
+    """The labels at each step that enough images have; None where no step has."""
+    classes = [str(name) for name in arrays["classes"]]
+    joined = JoinedLabels(arrays["sequence"].astype(np.int64), arrays["sequence_length"])
+    counts = counts_at_step(joined, len(classes))
+    shown = int((counts.sum(axis=1) >= LEAST_IMAGES).sum())  # the images become fewer by step
+    if not shown:
+        return None
+    figure = label_at_step_figure(counts[:shown], classes)
+    figure.axes[0].set_title(f"{title_of(method)}: labels at each step")
+    if shown < len(counts):
+        figure.axes[1].set_xlabel(
+            f"decoding step\n(from step {shown + 1} on fewer than {LEAST_IMAGES} images: left out)"
+        )
+    return figure
 
 
 def operating_curve(result: Result) -> OperatingCurve | None:
@@ -563,13 +580,16 @@ def operating_curve(result: Result) -> OperatingCurve | None:
         result: the content of `result.json`.
     """
     points = sorted(result.get("dial_curve") or [], key=lambda point: float(point["value"]))
-    if result.get("dial") not in DEFAULT_DIAL or not points:
+    default = value_at(result, ("dial_default",))
+    if default is None:  # a result of an earlier version
+        default = DEFAULT_DIAL.get(str(result.get("dial")))
+    if default is None or not points:
         return None
     dial, recall, precision = (
         np.array([point[key] for point in points]) for key in ("value", "CR", "CP")
     )
     tuned = value_at(result, ("tuned", "CF1", "value"))
-    return OperatingCurve(dial, recall, precision, DEFAULT_DIAL[result["dial"]], tuned)
+    return OperatingCurve(dial, recall, precision, default, tuned)
 
 
 def _rigidness(seeds: Sequence[Result]) -> tuple[list[float], list[float]]:
@@ -626,6 +646,8 @@ def _cooccurrence_figures(
         "cooccurrence_difference": cooccurrence_difference_figure(differences, names, groups)
     }
     for group, members in (groups or {}).items():
+        if len(members) < 2:
+            continue
         figures[f"cooccurrence_difference_{group}"] = cooccurrence_difference_figure(
             differences, names, {group: members}
         )

@@ -11,9 +11,10 @@ import re
 import shlex
 import warnings
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from html import escape
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from .gallery import GALLERY_SIZE
 from .plan import read_json
 from .report_gallery import gallery_parts
 from .report_tables import tables_part
-from .results import REFERENCE, Comparison, Result, read_results
+from .results import REFERENCE, Comparison, Result, caveats, read_results, timing_note
 from .tables import PRIOR
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -37,11 +38,13 @@ CAPTIONS = {
     "loss_curves": "Training loss of the sequence models: mean of the seeds, and their range.",
     "loss_curves_independent": "Training loss of the methods that predict labels independently.",
     "rigidness": "Order-rigidness of each method, beside what random orders would have.",
-    "label_count": "By how many labels the predicted sets are too small or too large.",
-    "operating_curve": "Precision against recall along each method's dial, on held-out images.",
+    "label_count": "By how many labels the predicted sets are too small or too large, of each "
+    "method's first seed.",
+    "operating_curve": "Precision against recall along each method's dial, on held-out images, of "
+    "its first seed.",
     "score_comparison": "mAP by the score that ranks the images.",
     "cooccurrence_difference": "Co-occurrence of labels: prediction minus ground truth. Red pairs "
-    "are predicted together too often, blue ones too rarely.",
+    "are predicted together too often, blue ones too rarely. Of each method's first seed.",
 }
 GROUP_PREFIX, STEP_PREFIX = "cooccurrence_difference_", "label_at_step_"
 
@@ -79,11 +82,23 @@ def write_report(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path
     page = report_page(comparison, prior, pictures, gallery_size)
     folder = comparison_dir / "report"
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
-        (folder / "figures" / f"{name}.png").write_bytes(picture.png)
+    for stem, picture in zip(file_stems(pictures), pictures.values(), strict=True):
+        (folder / "figures" / f"{stem}.png").write_bytes(picture.png)
     # A file name may hold bytes that are no text: they are shown as "?".
     (folder / "report.html").write_text(page, encoding="utf-8", errors="replace")
     return folder / "report.html"
+
+
+def file_stems(names: Iterable[str]) -> list[str]:
+    """Return names that any file system takes and holds apart, for figures of any group's name."""
+    stems: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        plain = re.sub(r"[^\w-]+", "_", name)[:60]  # at most 240 bytes
+        numbers = (plain if i == 1 else f"{plain}_{i}" for i in count(1))
+        stems.append(next(stem for stem in numbers if stem.casefold() not in taken))
+        taken.add(stems[-1].casefold())
+    return stems
 
 
 def report_page(
@@ -108,7 +123,7 @@ def report_page(
         "heading": heading,
         "facts": facts_list(comparison),
         "reading": escape(reading_note(comparison)),
-        "tables": tables_part(comparison.results, prior),
+        "tables": tables_part(comparison.results, prior, timing_note(comparison.timings)),
         "figures": figures_part(pictures),
         "gallery": gallery,
         "data": json_for_script(data),
@@ -179,7 +194,7 @@ def reading_note(comparison: Comparison) -> str:
         note += f" Small print: difference to {title_of(REFERENCE)}, paired by seed."
     if finished < planned:
         note += f" {finished} of {planned} runs are finished; the others are left out."
-    return note
+    return " ".join([note, *caveats(comparison)])
 
 
 def figures_part(pictures: Mapping[str, Picture]) -> str:
@@ -190,10 +205,13 @@ def figures_part(pictures: Mapping[str, Picture]) -> str:
     for i, (name, picture) in enumerate(pictures.items(), start=1):
         if name.startswith(STEP_PREFIX):
             method = title_of(name.removeprefix(STEP_PREFIX))
-            caption, place = f"{method}: share of each label at each step.", of_methods
+            caption, place = f"{method}: share of each label at each step, first seed.", of_methods
         elif name.startswith(GROUP_PREFIX):
             group = name.removeprefix(GROUP_PREFIX)
-            caption, place = f"Co-occurrence difference within the group {group}.", of_groups
+            caption, place = (
+                f"Co-occurrence difference within the group {group}, first seeds.",
+                of_groups,
+            )
         else:
             caption, place = CAPTIONS[name], shown
         place.append(figure_element(picture, f"Figure {i}", caption))

@@ -77,17 +77,26 @@ def gallery_parts(comparison: Comparison, size: int) -> tuple[str, dict[str, Any
         else "All test photos. "
     )
     note += (
-        "Labels of a sequence model are in order of emission, the others by class; beside each is "
-        "its score. Point at a label, or focus or tap it, to see where the model looked when it "
-        "emitted it (where the method has attention)."
+        "Predictions are those of each method's first seed. Labels of a sequence model are in "
+        "order of emission, the others by class; beside each is its score. "
     )
+    if comparison.cuts:
+        note += (
+            "The photos are shown whole, but the network sees a part of each "
+            f"({', '.join(comparison.cuts)}), so there are no maps of where it looked."
+        )
+    else:
+        note += (
+            "Point at a label, or focus or tap it, to see where the model looked when it emitted "
+            "it (where the method has attention)."
+        )
     legend = (
         '<ul class="legend"><li class="right">✓ right</li><li class="wrong">✗ wrong</li>'
         '<li class="repeat">↻ repeated</li><li class="missing">– <span class="name">missing</span>'
         "</li></ul>"
     )
     photos = f'<ul class="photos" hidden>\n{cards}\n</ul>'  # the script shows them, filled
-    html = f'<p class="note">{note}</p>\n{legend}\n{filters}\n{photos}'
+    html = f'<p class="note">{escape(note)}</p>\n{legend}\n{filters}\n{photos}'
     return html, gallery_data(classes, truth, records, titles, ordered)
 
 

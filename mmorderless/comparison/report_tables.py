@@ -12,10 +12,14 @@ from .tables import (
     ALL_TABLES,
     DIALS,
     NO_SEED,
+    NOTHING,
     PRIOR_NAME,
+    TIME_TABLE,
     Column,
     Results,
     Table,
+    columns_with_values,
+    row_names,
     values_of,
     where_reference_loses,
     with_deviation,
@@ -34,14 +38,19 @@ class Cell(NamedTuple):
     dial: str = ""
 
 
-def tables_part(results: Results, prior: Result | None) -> str:
+def tables_part(results: Results, prior: Result | None, time_note: str = "") -> str:
     """All tables that the results have numbers for, and their controls.
 
     Args:
         results: the content of `result.json` by method and seed.
         prior: the label prior's; None leaves its row out.
+        time_note: how the times were measured.
     """
-    elements = {table.title: table_element(table, results, prior) for table in ALL_TABLES}
+    notes = {TIME_TABLE.title: time_note}
+    elements = {
+        table.title: table_element(table, results, prior, notes.get(table.title, ""))
+        for table in ALL_TABLES
+    }
     options = "".join(
         f'<option value="{table_id(table)}">{point}</option>'
         for table, point in zip(SCORE_TABLES, POINTS, strict=True)
@@ -73,8 +82,11 @@ def table_id(table: Table) -> str:
     return f"table-{ALL_TABLES.index(table)}"
 
 
-def table_element(table: Table, results: Results, prior: Result | None) -> str:
+def table_element(table: Table, results: Results, prior: Result | None, own_note: str = "") -> str:
     """A table with what belongs to it; empty where no method has a number for it."""
+    name = table_id(table)
+    table = columns_with_values(table, results)
+    names = row_names(table, results)
     with_prior: dict[str, Mapping[int, Result]] = dict(results)
     if prior is not None:
         with_prior[PRIOR_NAME] = {NO_SEED: prior}
@@ -98,13 +110,12 @@ def table_element(table: Table, results: Results, prior: Result | None) -> str:
         of_reference = ' class="reference"' if method == REFERENCE else ""
         lines.append(
             f'<tr{of_reference} data-method="{escape(method)}">'
-            f'<th scope="row">{escape(title_of(method))}</th>{cells}</tr>'
+            f'<th scope="row">{escape(names.get(method, method))}</th>{cells}</tr>'
         )
     columns = [cell.column for cell in next(iter(rows.values()))]
     head = header_cell("method", better=-1)
     head += "".join(header_cell(column.title, column.better) for column in columns)
-    name = table_id(table)
-    note = where_reference_loses(table, results)
+    notes = [note for note in (own_note, where_reference_loses(table, results)) if note]
     return (
         f'<h3 class="caption" id="{name}-caption">{escape(table.title)}</h3>\n'
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}-caption">\n'
@@ -112,7 +123,7 @@ def table_element(table: Table, results: Results, prior: Result | None) -> str:
         f'<thead class="sorts"><tr>{head}</tr></thead>\n<tbody>\n'
         + "\n".join(lines)
         + "\n</tbody></table></div>\n"
-        + (f'<p class="note">{escape(note)}</p>\n' if note else "")
+        + "".join(f'<p class="note">{escape(note)}</p>\n' for note in notes)
         + seeds_element(name, columns, rows)
     )
 
@@ -146,19 +157,23 @@ def cell_element(cell: Cell, is_best: bool, reference: Mapping[int, float]) -> s
     """
     column, values = cell.column, cell.values
     if not values:
-        return "<td>–</td>"
-    mean, *deviation = shown(column, list(values.values())).split(" ± ")
+        return f"<td>{NOTHING}</td>"
+    mean, *deviation = with_deviation(list(values.values()), column.digits).split(" ± ")
     text = f'<strong>{mean}</strong><span class="unseen"> (best)</span>' if is_best else mean
     if deviation:
         text += f' <span class="spread">± {deviation[0]}</span>'
     differences = list(paired_differences(values, reference).values())
+    written = with_deviation(differences, column.digits, sign="+")
     if cell.dial:
         text += f'<span class="dial">{escape(cell.dial)}</span>'
     elif column.paired and differences:
-        text += f'<span class="difference">{shown(column, differences, sign="+")}</span>'
+        text += f'<span class="difference">{written}</span>'
     seeds = "measured once for all seeds"
     if column.by_seed:
-        seeds = "\n".join(f"{seed_name(seed)}: {shown(column, [v])}" for seed, v in values.items())
+        seeds = "\n".join(
+            f"{seed_name(seed)}: {with_deviation([value], column.digits)}"
+            for seed, value in values.items()
+        )
     exact = mean_and_deviation(list(values.values()))[0]
     return (
         f'<td{" class=best" if is_best else ""} data-value="{exact!r}" '
@@ -176,7 +191,8 @@ def seeds_element(name: str, columns: Sequence[Column], rows: Mapping[str, Seque
         for seed in dict.fromkeys(seed for cell in row for seed in cell.values):
             values = [[v for s, v in cell.values.items() if s == seed] for cell in row]
             cells = "".join(
-                f"<td>{shown(cell.column, value) or '–'}</td>" for cell, value in zip(row, values)
+                f"<td>{with_deviation(value, cell.column.digits) or NOTHING}</td>"
+                for cell, value in zip(row, values)
             )
             title = escape(f"{title_of(method)}, {seed_name(seed)}")
             lines.append(f'<tr><th scope="row">{title}</th>{cells}</tr>')
@@ -189,14 +205,14 @@ def seeds_element(name: str, columns: Sequence[Column], rows: Mapping[str, Seque
 
 
 def best_methods(rows: Mapping[str, Sequence[Cell]], i: int) -> set[str]:
-    """The methods whose mean, as it is shown, is the best of column i."""
+    """The methods whose mean, as it is shown, is the best of column i; never the label prior."""
     column = next(iter(rows.values()))[i].column
     means = {
         method: round(mean_and_deviation(list(row[i].values.values()))[0], column.digits)
         for method, row in rows.items()
-        if row[i].values
+        if row[i].values and method != PRIOR_NAME
     }
-    if column.better == 0:
+    if column.better == 0 or not means:
         return set()
     best = max(column.better * mean for mean in means.values())
     return {method for method, mean in means.items() if column.better * mean == best}
@@ -205,8 +221,3 @@ def best_methods(rows: Mapping[str, Sequence[Cell]], i: int) -> set[str]:
 def seed_name(seed: int) -> str:
     """How the page calls a seed."""
     return "every seed" if seed == NO_SEED else f"seed {seed}"
-
-
-def shown(column: Column, values: Sequence[float], sign: str = "") -> str:
-    """Mean ± standard deviation as text, with a true minus sign."""
-    return with_deviation(values, column.digits, sign).replace("-", "\N{MINUS SIGN}")

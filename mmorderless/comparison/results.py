@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 
 from . import plan
 from .gallery import AttentionMaps, read_gallery_attention
+from .trained import CONFIG
 
 PREDICTIONS_FILE = "predictions.npz"
 REFERENCE = "pla"
 """The method that the others are compared with."""
+OTHER = "other"
+"""Group of the classes that are in none."""
 
 Result = Mapping[str, Any]
 Predictions = Mapping[str, np.ndarray]
@@ -31,21 +35,35 @@ class Comparison:
         predictions: the arrays of `predictions.npz` of each method's first seed, by method.
         attention: the attention maps of the gallery's photos, of the same runs, by method and
             image; empty for methods that have none.
+        timings: the content of `times.json` by method, of those that have been timed.
+        cuts: transforms of the same runs that cut the network's input out of the photo, by name.
+            Methods that have one have no attention maps here: they would not fit the photo.
     """
 
     config: Mapping[str, Any]
     results: Mapping[str, Mapping[int, Result]]
     predictions: Mapping[str, Predictions]
     attention: Mapping[str, Mapping[int, AttentionMaps]]
+    timings: Mapping[str, Mapping[str, Any]]
+    cuts: Sequence[str]
 
     @property
     def groups(self) -> dict[str, list[int]]:
-        """Class indices by the name of their group, such as COCO's supercategories."""
+        """Class indices by the name of their group, such as COCO's supercategories.
+
+        Where the dataset has groups, the classes that are in none are in `OTHER`.
+        """
         groups: dict[str, list[int]] = {}
         for arrays in self.predictions.values():
             for c, name in enumerate(arrays.get("groups", ())):
                 if name and c not in groups.setdefault(str(name), []):
                     groups[str(name)].append(c)
+        grouped = {c for members in groups.values() for c in members}
+        for arrays in self.predictions.values() if groups else ():
+            rest = [c for c in range(len(arrays["classes"])) if c not in grouped]
+            if rest:
+                groups.setdefault(OTHER, []).extend(rest)
+                grouped.update(rest)
         return groups
 
 
@@ -62,6 +80,8 @@ def read_results(folder: Path) -> Comparison:
     results: dict[str, dict[int, Result]] = {}
     predictions: dict[str, Predictions] = {}
     attention: dict[str, Mapping[int, AttentionMaps]] = {}
+    timings: dict[str, Mapping[str, Any]] = {}
+    cuts: dict[str, None] = {}
     for result in finished:
         results.setdefault(result["method"], {})[result["seed"]] = result
     for method, by_seed in results.items():
@@ -69,11 +89,85 @@ def read_results(folder: Path) -> Comparison:
         file = first.folder / PREDICTIONS_FILE
         if file.is_file():
             predictions[method] = _read_predictions(file)
-            attention[method] = read_gallery_attention(first.folder)
+            own_cuts = cuts_of(first.folder / CONFIG)
+            cuts.update(dict.fromkeys(own_cuts))
+            attention[method] = {} if own_cuts else read_gallery_attention(first.folder)
+        times = plan.read_json(folder / method / plan.TIMES)
+        if times is not None:
+            timings[method] = times
     _check_same_images(predictions)
     config = plan.read_comparison(folder)
     assert config is not None  # or there would be no results
-    return Comparison(config, results, predictions, attention)
+    return Comparison(config, results, predictions, attention, timings, list(cuts))
+
+
+def cuts_of(config: Path) -> list[str]:
+    """Name the crops in the test set's pipeline; none without a config."""
+    if not config.is_file():
+        return []
+    cfg = Config.fromfile(config, import_custom_modules=False)
+
+    def kinds(value: Any) -> list[str]:
+        if isinstance(value, Mapping):
+            return [str(value.get("type")), *kinds(list(value.values()))]
+        return [kind for v in value for kind in kinds(v)] if isinstance(value, list) else []
+
+    found = kinds(cfg.get("test_dataloader"))
+    return [kind for kind in dict.fromkeys(found) if "Crop" in kind]
+
+
+def caveats(comparison: Comparison) -> list[str]:
+    """Say what makes the results less than comparable, a sentence each."""
+    config = comparison.config
+    files = {str(config.get("settings", {}).get("load_from") or ""): ""}
+    for method, own in config.get("options", {}).get("method_options", {}).items():
+        files.setdefault(str(own.get("load_from") or ""), f" ({method})")
+    said = [
+        f"Weights from {file}{of}: if they were trained on the held-out images, the chosen "
+        "operating points are optimistic."
+        for file, of in files.items()
+        if file
+    ]
+    used: dict[str, dict[str, None]] = {}
+    for by_seed in comparison.results.values():
+        for result in by_seed.values():
+            for name, version in (result.get("versions") or {}).items():
+                used.setdefault(name, {})[str(version)] = None
+    differ = [f"{name} {', '.join(found)}" for name, found in used.items() if len(found) > 1]
+    if differ:
+        said.append(f"The runs are of different versions: {'; '.join(differ)}.")
+    return said
+
+
+def timing_note(timings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say how the times were measured; nothing without times.
+
+    Args:
+        timings: the content of `times.json` by method.
+    """
+    methods: dict[str, list[str]] = {}
+    for method, times in timings.items():
+        methods.setdefault(_conditions(times), []).append(method)
+    if len(methods) < 2:
+        return "".join(f"{how[:1].upper()}{how[1:]}." for how in methods if how)
+    each = "; ".join(f"{', '.join(names)}: {how or 'unknown'}" for how, names in methods.items())
+    return f"These times were not measured alike and cannot be compared. {each}."
+
+
+def _conditions(times: Mapping[str, Any]) -> str:
+    """How a method was timed, of what is known."""
+    threads = times.get("threads")
+    parts = [
+        f"batch {times['batch']}" if times.get("batch") else "",
+        f"{threads} thread{'s' if threads != 1 else ''}" if threads else "",
+        str(times.get("machine") or ""),
+    ]
+    backbone = times.get("backbone")
+    if backbone == "FeaturePassThrough":
+        parts.append("cached features: the backbone is not included")
+    elif backbone:
+        parts.append(f"with the backbone, {backbone}")
+    return ", ".join(part for part in parts if part)
 
 
 def label_lists(predictions: Predictions, name: str) -> list[np.ndarray]:

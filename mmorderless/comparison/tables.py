@@ -5,23 +5,27 @@ difference to PLA is paired, that is taken within each seed first.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .figures import title_of
 from .plan import read_json
 from .results import (
     REFERENCE,
     Result,
+    caveats,
     mean_and_deviation,
     paired_differences,
     read_results,
+    timing_note,
     value_at,
 )
 
 TABLES = "tables.md"
 PRIOR = "label_prior.json"
 PRIOR_NAME = "label prior"
-NO_SEED = -1  # the label prior is the same for every seed
+NO_SEED = -1  # of what is the same for every seed, as the label prior and the times
+NOTHING = "\N{EN DASH}"
 DIALS = {"end_bias": "END bias", "stop_bias": "stop bias", "threshold": "threshold"}
 
 Results = Mapping[str, Mapping[int, Result]]
@@ -67,7 +71,23 @@ def score_columns(*place: str) -> list[Column]:
     ]
 
 
+KINDS = {"max": "largest", "first": "first", "beam": "beam"}
+
+
+def kind_columns(kind: str, title: str) -> list[Column]:
+    """Return the columns of a kind of score: its ranking, and its sets above a threshold."""
+    columns = [Column(f"mAP, {title}", ("mAP_by_score", kind))]
+    for score, name in (("CF1", "C-F1"), ("OF1", "O-F1")):
+        place = ("threshold_by_score", kind, score, "metrics", score)
+        columns.append(Column(f"{name}, {title}", place))
+    return columns
+
+
 TIMES = ("forward", "alignment", "backward", "test")
+TIME_TABLE = Table(
+    "Table 3: time per image, in milliseconds",
+    [Column(part, ("times_ms_per_image", part), better=-1, by_seed=False) for part in TIMES],
+)
 ALL_TABLES = (
     Table(
         "Table 1: order of the emitted labels, in percent",
@@ -86,10 +106,7 @@ ALL_TABLES = (
         )
         for score, title in (("CF1", "C-F1"), ("OF1", "O-F1"))
     ),
-    Table(
-        "Table 3: time per image, in milliseconds",
-        [Column(part, ("times_ms_per_image", part), better=-1, by_seed=False) for part in TIMES],
-    ),
+    TIME_TABLE,
     Table(
         "Number of labels: errors in labels per image at the default operating point",
         [
@@ -99,35 +116,65 @@ ALL_TABLES = (
         ],
     ),
     Table(
-        "mAP by kind of score, in percent",
-        [
-            Column("largest over the steps", ("mAP_by_score", "max")),
-            Column("at the first emission", ("mAP_by_score", "first")),
-            Column("beam marginals", ("mAP_by_score", "beam")),
-        ],
+        "Kinds of score (largest over the steps, at the first emission, beam marginals): mAP, and "
+        "F1 of the labels above a threshold chosen on held-out training images, in percent",
+        [column for kind, title in KINDS.items() for column in kind_columns(kind, title)],
     ),
 )
 
 
 def values_of(by_seed: Mapping[int, Result], column: Column) -> dict[int, float]:
-    """Return a method's values by seed, of the seeds that have one."""
+    """Return a method's values by seed, of the seeds that have one.
+
+    A column without values of each seed has one, of `NO_SEED`.
+    """
     found = {seed: value_at(result, column.keys) for seed, result in by_seed.items()}
     values = {seed: value for seed, value in found.items() if value is not None}
-    return values if column.by_seed else dict(list(values.items())[:1])
+    if column.by_seed or not values:
+        return values
+    return {NO_SEED: next(iter(values.values()))}
+
+
+def columns_with_values(table: Table, results: Results) -> Table:
+    """Return a table without the columns that no method has a value for."""
+    columns = [
+        column
+        for column in table.columns
+        if any(values_of(by_seed, column) for by_seed in results.values())
+    ]
+    return replace(table, columns=columns)
+
+
+def row_names(table: Table, results: Results) -> dict[str, str]:
+    """Return how tables call the methods: with their numbers of seeds where these differ."""
+    numbers = {method: len(by_seed) for method, by_seed in results.items()}
+    by_seed = any(column.by_seed for column in table.columns)
+    differ = by_seed and len(set(numbers.values())) > 1
+    return {
+        method: f"{title_of(method)} (n={number})" if differ else title_of(method)
+        for method, number in numbers.items()
+    }
 
 
 def with_deviation(values: Sequence[float], digits: int, sign: str = "") -> str:
-    """Write values as mean ± sample standard deviation, one value by itself, none as nothing."""
+    """Write values as mean ± sample standard deviation, one value by itself, none as nothing.
+
+    A minus is a true minus sign.
+    """
     if not values:
         return ""
     mean, deviation = mean_and_deviation(values)
-    text = f"{mean:{sign}.{digits}f}"
+    mean = round(mean, digits) or 0.0  # not −0.00
+    text = f"{mean:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
     return text if deviation is None else f"{text} ± {deviation:.{digits}f}"
 
 
 def dial_cell(by_seed: Mapping[int, Result], keys: tuple[str, ...]) -> str:
     """Write the dial's name and its value of each seed."""
-    values = [f"{value:g}" for value in values_of(by_seed, Column("dial", keys)).values()]
+    values = [
+        f"{value:g}".replace("-", "\N{MINUS SIGN}")
+        for value in values_of(by_seed, Column("dial", keys)).values()
+    ]
     [name] = {result.get("dial") for result in by_seed.values()}
     shown = values[0] if len(set(values)) == 1 else ", ".join(values)
     return f"{DIALS.get(str(name), name)} {shown}" if values else ""
@@ -152,51 +199,52 @@ def header_of(table: Table, reference: Mapping[int, Result]) -> list[str]:
     for column in table.columns:
         titles.append(column.title)
         if column.paired and reference:
-            titles.append(f"to {REFERENCE.upper()}")
+            titles.append(f"to {title_of(REFERENCE)}")
     return titles
 
 
 def losses_of_reference(column: Column, results: Results) -> list[str]:
-    """Name the methods that are better than PLA in a column.
+    """Name the methods that are better than PLA in a column, by what the table shows of it.
+
+    A method is compared on the seeds that PLA has, too; one without such a seed is not.
 
     Returns:
-        Each method with its difference; * marks one whose paired differences have a mean larger
-        than their sample standard deviation.
+        Each method with the mean of its paired differences; * marks one where it is larger than
+        their sample standard deviation.
     """
     reference = values_of(results[REFERENCE], column)
-    if not reference:
-        return []
     found = []
     for method, by_seed in results.items():
-        values = values_of(by_seed, column)
-        if method == REFERENCE or not values:
+        paired = list(paired_differences(values_of(by_seed, column), reference).values())
+        if method == REFERENCE or not paired:
             continue
-        difference = (
-            mean_and_deviation(list(values.values()))[0]
-            - mean_and_deviation(list(reference.values()))[0]
-        )
-        if column.better * difference <= 0:
+        mean, deviation = mean_and_deviation(paired)
+        if column.better * round(mean, column.digits) <= 0:
             continue
-        paired = list(paired_differences(values, reference).values())
-        mean, deviation = mean_and_deviation(paired) if paired else (0.0, None)
         mark = "*" if deviation is not None and column.better * mean > deviation else ""
-        found.append(
-            (-column.better * difference, f"{method} ({difference:+.{column.digits}f}){mark}")
-        )
+        difference = with_deviation([mean], column.digits, sign="+")
+        found.append((-column.better * mean, f"{title_of(method)} ({difference}){mark}"))
     return [text for _, text in sorted(found)]
 
 
 def where_reference_loses(table: Table, results: Results) -> str:
-    """Say in one line in which columns which methods are better than PLA."""
-    if REFERENCE not in results or len(results) == 1:
+    """Say in one line in which columns which methods are better than PLA.
+
+    Columns that cannot be compared are left out; nothing is said where that are all.
+    """
+    if REFERENCE not in results:
         return ""
     columns = [column for column in table.columns if column.better]
     # Precision by itself says nothing: it is bought with recall.
     columns = [column for column in columns if column.paired] or columns
+    columns = [column for column in columns if is_compared(column, results)]
+    if not columns:
+        return ""
     better = {column.title: losses_of_reference(column, results) for column in columns}
-    name = REFERENCE.upper()
-    lost = "; ".join(
-        f"{title}: {', '.join(methods)}" for title, methods in better.items() if methods
+    name = title_of(REFERENCE)
+    # Names of methods have commas.
+    lost = ". ".join(
+        f"{title}: {'; '.join(methods)}" for title, methods in better.items() if methods
     )
     if not lost:
         return f"No method is better than {name} in {', '.join(better)}."
@@ -204,19 +252,38 @@ def where_reference_loses(table: Table, results: Results) -> str:
     return f"{name} does not win in {lost}." + (f" ({mark})" if "*" in lost else "")
 
 
-def markdown(table: Table, results: Results, prior: Result | None) -> str:
+def is_compared(column: Column, results: Results) -> bool:
+    """Whether another method has a value of the same seed as PLA."""
+    reference = values_of(results[REFERENCE], column)
+    return any(
+        paired_differences(values_of(by_seed, column), reference)
+        for method, by_seed in results.items()
+        if method != REFERENCE
+    )
+
+
+def markdown(table: Table, results: Results, prior: Result | None, note: str = "") -> str:
     """Write a table in Markdown; methods that have none of its values are left out.
 
     Args:
         table: which.
         results: by method and seed.
         prior: the label prior's; None leaves its row out.
+        note: is written below the table.
+
+    Returns:
+        Its lines; nothing for a table without rows.
     """
     reference = results.get(REFERENCE, {})
+    table = columns_with_values(table, results)
     header = header_of(table, reference)
-    rows = {method: row_of(table, by_seed, reference) for method, by_seed in results.items()}
+    names = row_names(table, results)
+    rows = {names[method]: row_of(table, own, reference) for method, own in results.items()}
     if prior is not None:
         rows[PRIOR_NAME] = row_of(table, {NO_SEED: prior}, reference)
+    rows = {name: row for name, row in rows.items() if any(row)}
+    if not rows:
+        return ""
     lines = [
         f"## {table.title}",
         "",
@@ -225,12 +292,12 @@ def markdown(table: Table, results: Results, prior: Result | None) -> str:
             for cells in (
                 ["method", *header],
                 ["---", *["---:"] * len(header)],
-                *([method, *row] for method, row in rows.items() if any(row)),
+                *([name, *(cell or NOTHING for cell in row)] for name, row in rows.items()),
             )
         ),
     ]
-    if note := where_reference_loses(table, results):
-        lines += ["", note]
+    for line in (note, where_reference_loses(table, results)):
+        lines += ["", line] if line else []
     return "\n".join(lines) + "\n"
 
 
@@ -247,15 +314,18 @@ def write_tables(comparison: Path) -> Path:
         FileNotFoundError: the folder holds no comparison.
         ValueError: no run is finished.
     """
-    results = read_results(comparison).results
+    read = read_results(comparison)
+    results = read.results
     prior = read_json(comparison / PRIOR)
     seeds = sorted({seed for by_seed in results.values() for seed in by_seed})
     title = (
         f"# {len(results)} methods, seeds {', '.join(map(str, seeds))}: mean ± sample standard "
         "deviation\n"
     )
-    parts = [title, *(markdown(table, results, prior) for table in ALL_TABLES)]
+    notes = {TIME_TABLE.title: timing_note(read.timings)}
+    parts = [title, *(f"{caveat}\n" for caveat in caveats(read))]
+    parts += [markdown(t, results, prior, notes.get(t.title, "")) for t in ALL_TABLES]
     file = comparison / "report" / TABLES
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(parts), encoding="utf-8")
+    file.write_text("\n".join(part for part in parts if part), encoding="utf-8")
     return file

@@ -241,10 +241,10 @@ def test_all_figures_draws_what_the_results_hold():
         "pla": [result_of("pla", seed) for seed in range(2)],
         "bce": [result_of("bce", sequence=False)],
     }
-    truth = [[0, 1], [1], [], [1, 2, 3]]
+    truth = [[0, 1], [1], [], [1, 2, 3]] * 5
     predictions = {
-        "pla": predictions_of([[1, 0], [1, 1], [2], [3, 1]], truth),
-        "bce": predictions_of([[0, 1], [0, 1], [], [1]], truth, is_sequence=False),
+        "pla": predictions_of([[1, 0], [1, 1], [2], [3, 1]] * 5, truth),
+        "bce": predictions_of([[0, 1], [0, 1], [], [1]] * 5, truth, is_sequence=False),
     }
     drawn = figures.all_figures(results, predictions)
     assert list(drawn) == [
@@ -266,13 +266,13 @@ def test_all_figures_draws_what_the_results_hold():
     ]
     steps = drawn["label_at_step_pla"].axes
     assert steps[0].get_title() == "PLA: labels at each step"
-    assert [bar.get_height() for bar in steps[0].patches] == [4, 3]
+    assert [bar.get_height() for bar in steps[0].patches] == [20, 15]
     pla, _ = panels_of(drawn["cooccurrence_difference"])
     # Most frequent first; of the true pairs (1, 2) and (2, 3) are never predicted together.
     assert tick_names(pla.yaxis) == ["bee", "ant", "cat", "dog"]
     difference = pla.images[0].get_array()
-    assert difference[0].tolist() == [0, 0, -1, 0]
-    assert difference[2].tolist() == [-1, 0, 0, -1]
+    assert difference[0].tolist() == [0, 0, -5, 0]
+    assert difference[2].tolist() == [-5, 0, 0, -5]
     for figure in drawn.values():
         figure_to_rgb(figure)
 
@@ -306,3 +306,30 @@ def test_groups_have_figures_of_their_own():
         "ant",
         "bee",
     ]
+
+
+def test_groups_of_one_class_have_no_figure():
+    arrays = predictions_of([[0, 1]], [[2, 3]])
+    drawn = figures.all_figures({}, {"pla": arrays}, groups={"pets": [2], "rest": [0, 1, 3]})
+    grouped = [name for name in drawn if name.startswith("cooccurrence")]
+    assert grouped == ["cooccurrence_difference", "cooccurrence_difference_rest"]
+
+
+def test_steps_of_few_images_are_not_drawn():
+    few, enough = [[0, 1, 2]] * 9, [[0, 1]] * 3
+    truth = [[0]] * 12
+    drawn = figures.all_figures({}, {"pla": predictions_of(few + enough, truth)})
+    bars, steps, *_ = drawn["label_at_step_pla"].axes
+    assert [bar.get_height() for bar in bars.patches] == [12, 12]
+    assert steps.get_xlabel().endswith("(from step 3 on fewer than 10 images: left out)")
+    whole = figures.all_figures({}, {"pla": predictions_of(enough * 4, truth)})
+    assert whole["label_at_step_pla"].axes[1].get_xlabel() == "decoding step"
+    none = figures.all_figures({}, {"pla": predictions_of(few, truth[:9])})
+    assert "label_at_step_pla" not in none
+
+
+def test_a_run_says_what_its_default_was():
+    result = result_of("bce", sequence=False)
+    assert figures.operating_curve({**result, "dial_default": 0.25}).default == 0.25
+    assert figures.operating_curve({**result, "dial": "another", "dial_default": 1}).default == 1
+    assert figures.operating_curve({**result, "dial": "another"}) is None

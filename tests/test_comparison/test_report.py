@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmorderless.comparison.report import json_for_script, write_report
+from mmorderless.comparison.report import file_stems, json_for_script, write_report
 from mmorderless.comparison.tables import ALL_TABLES
 
 
@@ -133,6 +133,10 @@ def test_the_best_of_each_column_is_marked(text):
     cells = re.findall(r'<td( class=best)? data-value="([\d.]+)"', table)
     values = np.array([float(value) for _, value in cells]).reshape(len(rows), -1)
     best = np.array([bool(mark) for mark, _ in cells]).reshape(values.shape)
+    assert rows[-1] == "label"
+    assert (values[-1] > values[:-1]).any()
+    assert not best[-1].any()  # the label prior is no method
+    values, best = values[:-1], best[:-1]
     assert (best == (values == values.max(axis=0))).all()
 
 
@@ -184,3 +188,66 @@ def test_results_without_predictions_have_tables_only(comparison_folder, tmp_pat
     assert "No run has written predictions" in text
     assert "5 of 6 runs are finished" in text
     assert '<table id="table-1"' in text
+
+
+def edit_json(file, **changes):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_any_name_of_a_group_gives_a_file(comparison_folder, tmp_path):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    groups = ["cats/dogs", "cats/dogs", "cats dogs", "cats dogs", "../<b>", "../<b>", "one", ""]
+    for file in folder.glob("*/seed_0/predictions.npz"):
+        with np.load(file) as arrays:
+            changed = {**arrays, "groups": np.array(groups)}
+        np.savez(file, **changed)
+    page = write_report(folder)
+    stems = {file.stem for file in (page.parent / "figures").glob("cooccurrence*")}
+    start = "cooccurrence_difference"
+    ends = ("", "_cats_dogs", "_cats_dogs_2", "__b_")
+    assert stems == {f"{start}{end}" for end in ends}
+    text = page.read_text(encoding="utf-8")
+    for name in ("cats/dogs", "cats dogs", "../&lt;b&gt;"):
+        assert f"within the group {name}, first seeds." in text
+    assert "within the group one" not in text  # a class has no pairs
+
+
+def test_file_names_are_apart_and_not_too_long():
+    names = ["a/b", "a b", "A_B", "a_b_2", "日" * 300, "日" * 301, "\udc80"]
+    stems = file_stems(names)
+    assert len({stem.casefold() for stem in stems}) == len(names)
+    assert all(re.fullmatch(r"[\w-]+", stem) for stem in stems)
+    assert max(len(stem.encode()) for stem in stems) < 250
+    assert stems[0] == "a_b"
+
+
+def test_what_may_mislead_is_said(comparison_folder, tmp_path):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    assert "Weights from" not in write_report(folder, 1).read_text(encoding="utf-8")
+    settings = {"train_cfg": {"max_epochs": 16}, "load_from": "<mine>.pth"}
+    edit_json(folder / "comparison.json", settings=settings)
+    for seed in (0, 1):
+        edit_json(folder / "pla" / f"seed_{seed}" / "result.json", versions={"torch": f"2.{seed}"})
+    conditions = {"batch": 64, "threads": 2, "machine": "A & B", "backbone": "FeaturePassThrough"}
+    for method in ("pla", "bce"):
+        (folder / method / "times.json").write_text(json.dumps({"version": 1, **conditions}))
+    text = write_report(folder, 1).read_text(encoding="utf-8")
+    assert "Weights from &lt;mine&gt;.pth: if they were trained on the held-out images" in text
+    assert "The runs are of different versions: torch 2.0, 2.1." in text
+    note = "Batch 64, 2 threads, A &amp; B, cached features: the backbone is not included."
+    assert f'<p class="note">{note}</p>' in text.split('id="table-4"')[1].split("</section>")[0]
+
+
+def test_captions_say_which_seed_they_are_of(text):
+    for start in ("By how many labels", "Co-occurrence of labels:", "Precision against recall"):
+        [caption] = re.findall(f"</strong> ({start}.*?)</figcaption>", text)
+        assert "first seed" in caption
+    assert "Predictions are those of each method&#x27;s first seed." in text
+    assert "share of each label at each step, first seed." in text
+
+
+def test_methods_with_fewer_seeds_say_so(comparison_folder, tmp_path, text):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    shutil.rmtree(folder / "bce" / "seed_1")
+    assert '<th scope="row">BCE (n=1)</th>' in write_report(folder, 1).read_text(encoding="utf-8")
+    assert '<th scope="row">BCE</th>' in text

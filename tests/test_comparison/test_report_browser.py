@@ -311,6 +311,7 @@ def test_a_tap_keeps_the_attention_until_the_next(visit):
     second.click()
     driver.execute_script("document.activeElement.blur()")
     assert second.get_attribute("aria-pressed") == "false"
+    assert not overlay(card)[0]
 
 
 def test_methods_without_attention_have_no_buttons(visit):

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 from PIL import Image
 
@@ -48,3 +50,19 @@ def test_a_gallery_may_be_smaller(comparison_folder):
     assert text.count('<li class="photo">') == 3
     assert "3 of the 12 test photos" in text
     assert len(data["truth"]) == 3
+
+
+def test_maps_of_a_part_of_the_photo_are_left_out(comparison_folder, tmp_path):
+    text, data = gallery_parts(read_results(comparison_folder), 12)
+    assert "to see where the model looked" in text
+    assert any("maps" in photo for photo in data["methods"][1]["predictions"])
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    pipeline = "[dict(type='LoadImage'), dict(type='CropBox'), dict(type='PackInputs')]"
+    for file in folder.glob("*/seed_*"):
+        (file / "config.py").write_text(
+            "test_dataloader = dict(dataset=dict(type='DatasetPart', "
+            f"dataset=dict(pipeline={pipeline})))"
+        )
+    text, data = gallery_parts(read_results(folder), 12)
+    assert "the network sees a part of each (CropBox), so there are no maps" in text
+    assert not any("maps" in p for method in data["methods"] for p in method["predictions"])

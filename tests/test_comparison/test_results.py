@@ -1,14 +1,17 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mmorderless.comparison.results import (
+    caveats,
     label_lists,
     mean_and_deviation,
     paired_differences,
     read_results,
+    timing_note,
     value_at,
 )
 
@@ -41,6 +44,8 @@ def test_classes_are_grouped_where_the_dataset_has_groups(comparison_folder, tmp
     groups = read_results(folder).groups
     assert groups["x"][:2] == [1, 3]
     assert sorted([*groups["x"], *groups["y"]]) == list(range(1, len(names)))
+    assert list(groups) == ["x", "y", "other"]
+    assert groups["other"] == [0]  # no class is lost
 
 
 def test_runs_that_are_not_finished_are_left_out(comparison_folder, tmp_path):
@@ -86,3 +91,30 @@ def test_deviation_is_that_of_a_sample():
 
 def test_differences_are_paired_by_seed():
     assert paired_differences({0: 3.0, 2: 5.0, 9: 1.0}, {2: 4.0, 0: 3.5}) == {0: -0.5, 2: 1.0}
+
+
+def test_times_say_how_they_were_measured():
+    cached = {"batch": 64, "threads": 1, "machine": "CPU", "backbone": "FeaturePassThrough"}
+    note = "Batch 64, 1 thread, CPU, cached features: the backbone is not included."
+    assert timing_note({"pla": cached, "bce": dict(cached)}) == note
+    assert timing_note({}) == ""
+    assert timing_note({"pla": {"batch": 64, "threads": 2}}) == "Batch 64, 2 threads."
+    whole = {"batch": 64, "threads": 1, "backbone": "ResNet"}
+    assert timing_note({"pla": cached, "bce": cached, "mla": whole, "ocd": {}}) == (
+        "These times were not measured alike and cannot be compared. pla, bce: batch 64, 1 thread, "
+        "CPU, cached features: the backbone is not included; mla: batch 64, 1 thread, with the "
+        "backbone, ResNet; ocd: unknown."
+    )
+
+
+def test_weights_from_elsewhere_and_versions_that_differ_are_said(comparison_folder):
+    comparison = read_results(comparison_folder)
+    assert caveats(comparison) == []
+    options = {"method_options": {"bce": {"load_from": "b.pth"}}}
+    results = {"pla": {s: {"versions": {"a": "1", "torch": f"2.{s}"}} for s in range(2)}}
+    changed = replace(comparison, config={"options": options}, results=results)
+    assert caveats(changed) == [
+        "Weights from b.pth (bce): if they were trained on the held-out images, the chosen "
+        "operating points are optimistic.",
+        "The runs are of different versions: torch 2.0, 2.1.",
+    ]
