@@ -217,9 +217,9 @@ def build_decoder(
         dropout=dropout,
     )
     made = {**sizes, **(decoder or {})}
-    room = signature(MODELS.get(made["type"])).parameters.get("max_steps")
-    if room is not None:
-        made.setdefault("max_steps", max(max_steps, room.default))
+    kind = MODELS.get(made["type"]) if isinstance(made["type"], str) else made["type"]
+    if kind is not None and "max_steps" in (options := signature(kind).parameters):
+        made.setdefault("max_steps", max(max_steps, options["max_steps"].default))
     return MODELS.build(made)
 
 
