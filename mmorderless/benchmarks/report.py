@@ -131,7 +131,7 @@ def describe_machine(device: torch.device, dtype: str) -> dict[str, Any]:
         device: where the models are.
         dtype: what they compute in.
     """
-    name = _processor() if device.type == "cpu" else torch.cuda.get_device_name(device)
+    name = processor() if device.type == "cpu" else torch.cuda.get_device_name(device)
     packages = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless")
     versions = {"mmorderless": __version__, "python": platform.python_version()}
     for package in (*packages, *_host_packages()):
@@ -154,7 +154,7 @@ def _host_packages() -> list[str]:
     return [*names, *(f"onedl-{name}" for name in names)]
 
 
-def _processor() -> str:
+def processor() -> str:
     """Name of the CPU, as Linux tells it."""
     information = Path("/proc/cpuinfo")
     if information.is_file():

@@ -1,7 +1,6 @@
 """The runs of a comparison as processes: trainings, evaluations, timings, and how they go."""
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import IO, Any
 
 from mmengine.config import Config
 
+from ..benchmarks.report import processor
 from ..launch import read_config, training_parser
 from ..stages import differences, settings_of
 from .plan import (
@@ -139,7 +139,8 @@ def surroundings(variables: Mapping[str, str]) -> dict[str, str | None]:
     Args:
         variables: of the environment of the process that measures.
     """
-    return {"machine": platform.node(), "omp_num_threads": variables.get("OMP_NUM_THREADS")}
+    machine = f"{processor()}, {os.cpu_count()} cores"
+    return {"machine": machine, "omp_num_threads": variables.get("OMP_NUM_THREADS")}
 
 
 # Progress ---------------------------------------------------------------------------------------
