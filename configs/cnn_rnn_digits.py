@@ -1,6 +1,6 @@
 """CNN-RNN (Wang et al. 2016) on the digit scenes; see _base_/methods/cnn_rnn.py.
 
-Paper: does not have these scenes. Here: not run.
+Paper: does not have these scenes. Here: README.md, Results.
 Hardware: two CPU cores, minutes; see README.md.
 python tools/train.py configs/cnn_rnn_digits.py
 """

@@ -1,6 +1,6 @@
 """Order-free RNN (Chen et al. 2018) on the digit scenes; see _base_/methods/order_free.py.
 
-Paper: does not have these scenes. Here: not run.
+Paper: does not have these scenes. Here: README.md, Results.
 Hardware: two CPU cores, minutes; see README.md.
 python tools/train.py configs/order_free_digits.py
 """

@@ -1,6 +1,6 @@
 """RIA (Jin & Nakayama 2016) on the digit scenes; see _base_/methods/ria.py.
 
-Paper: does not have these scenes. Here: not run.
+Paper: does not have these scenes. Here: README.md, Results.
 Hardware: two CPU cores, minutes; see README.md.
 python tools/train.py configs/ria_digits.py
 """
