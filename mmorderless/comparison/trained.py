@@ -8,9 +8,9 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
-from mmpretrain.registry import MODELS
 
 from ..checkpoints import load_all_weights, weights_of
+from ..inference.inferencer import build_model
 from ..launch import existing_checkpoint, last_checkpoint, read_config
 
 CONFIG = "config.py"
@@ -42,10 +42,7 @@ class TrainedRun:
             )
         self.file = Path(existing_checkpoint(found))
         self.checkpoint = CheckpointLoader.load_checkpoint(str(self.file), map_location="cpu")
-        model_cfg = dict(self.config.model)
-        if model_cfg.get("data_preprocessor") is None:
-            model_cfg["data_preprocessor"] = self.config.get("data_preprocessor")
-        self.model: Any = MODELS.build(model_cfg)
+        self.model: Any = build_model(self.config)
         load_all_weights(self.model, weights_of(self.checkpoint))
         self.model.to(get_device()).eval()
         self.head: Any = self.model.head

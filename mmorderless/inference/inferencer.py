@@ -90,7 +90,7 @@ class OrderlessInferencer:
                 apply_method(cfg)
         init_default_scope(cfg.get("default_scope", "mmpretrain"))
         self.config = cfg
-        self.model: Any = model if isinstance(model, nn.Module) else _build_model(cfg)
+        self.model: Any = model if isinstance(model, nn.Module) else build_model(cfg)
         dataset_meta = getattr(self.model, "_dataset_meta", None) or {}
         if weights is not None:
             path = existing_checkpoint(str(weights))
@@ -282,7 +282,7 @@ def _attention_maps(model: nn.Module, wanted: bool) -> Iterator[None]:
         head.return_attention = before
 
 
-def _build_model(cfg: Config) -> nn.Module:
+def build_model(cfg: Config) -> nn.Module:
     """Build a config's model as the Runner does."""
     model_cfg = dict(cfg.model)
     if model_cfg.get("data_preprocessor") is None:

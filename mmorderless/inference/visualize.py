@@ -36,7 +36,7 @@ from ..models.losses import FixedOrderLoss, MLALoss, PLALoss, SequenceLoss
 from ..models.order_free_head import OrderFreeRNNHead
 from ..ordering import count_labels
 from .drawing import MIN_SIDE
-from .inferencer import _build_model
+from .inferencer import build_model
 
 # Transforms after which the cells still divide the whole picture evenly.
 WHOLE_FRAME = ("Resize", "PackInputs")
@@ -90,7 +90,7 @@ class ImageVisualizer:
         init_default_scope(cfg.get("default_scope", "mmpretrain"))
         path = existing_checkpoint(str(checkpoint))
         self.config = cfg
-        self.model: Any = _build_model(cfg)
+        self.model: Any = build_model(cfg)
         head = getattr(self.model, "head", None)
         if not isinstance(head, OrderlessRNNHead | OrderFreeRNNHead):
             raise ValueError(

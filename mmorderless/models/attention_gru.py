@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .dropout import draw_mask, scale_of
+from .dropout import drop_cells
 from .label_decoder import LabelDecoder
 from .sizes import check_sizes
 
@@ -90,8 +90,8 @@ class AttentionGRU(LabelDecoder):
         hidden = self.init_hidden(grid.mean(1))  # of the pooled cells (B, D), which are not dropped
         if not self.attends:
             return GRUState(hidden, None, None)
-        if self.training and self.dropout > 0:
-            grid = grid * draw_mask(grid, self.dropout) * scale_of(self.dropout)
+        if self.training:
+            grid = drop_cells(grid, self.dropout)
         return GRUState(hidden, grid, self.key(grid))
 
     def step(self, token: Tensor, state: GRUState) -> tuple[Tensor, GRUState, Optional[Tensor]]:

@@ -25,9 +25,10 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..vocabulary import IGNORE
-from .dropout import draw_mask, scale_of
+from .dropout import drop_cells
 from .label_decoder import LabelDecoder, Rollout, Step
 from .packed_rollout import AttentionWeights, PackedRollout, Weights, plan_steps
+from .sizes import check_sizes
 
 
 class DecoderState(NamedTuple):
@@ -98,15 +99,7 @@ class AttentionLSTM(LabelDecoder):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(num_classes)
-        sizes = {
-            "in_channels": in_channels,
-            "hidden_size": hidden_size,
-            "embed_size": embed_size,
-            "attention_size": 1 if attention_size is None else attention_size,
-        }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        check_sizes(in_channels=in_channels, hidden_size=hidden_size, embed_size=embed_size)
         self.dropout = dropout
         self.init_hidden = nn.Linear(in_channels, hidden_size)
         self.init_cell = nn.Linear(in_channels, hidden_size)
@@ -114,6 +107,7 @@ class AttentionLSTM(LabelDecoder):
         self.attends = attention_size is not None
         context_size = 0
         if attention_size is not None:
+            check_sizes(attention_size=attention_size)
             context_size = in_channels
             self.key = nn.Linear(in_channels, attention_size)
             self.query = nn.Linear(hidden_size, attention_size, bias=False)  # W_k has the bias
@@ -133,8 +127,8 @@ class AttentionLSTM(LabelDecoder):
         hidden, cell = self.init_hidden(pooled), self.init_cell(pooled)
         if not self.attends:
             return DecoderState(hidden, cell, None, None)
-        if self.training and self.dropout > 0:
-            grid = grid * draw_mask(grid, self.dropout) * scale_of(self.dropout)
+        if self.training:
+            grid = drop_cells(grid, self.dropout)
         return DecoderState(hidden, cell, grid, self.key(grid))
 
     def step(

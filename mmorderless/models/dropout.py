@@ -26,6 +26,13 @@ def draw_mask(like: Tensor, probability: float) -> Tensor:
     return draws > last_dropped if last_dropped >= -STEPS // 2 else torch.ones_like(draws) > 0
 
 
+def drop_cells(grid: Tensor, probability: float) -> Tensor:
+    """Drop entries of the cells (B, L, D) that a rollout attends to; at 0 they stay as they are."""
+    if probability == 0:
+        return grid
+    return grid * draw_mask(grid, probability) * scale_of(probability)
+
+
 def scale_of(probability: float) -> float:
     """What kept entries are multiplied by, so that their mean stays."""
     kept = 1 - _rounded(probability)

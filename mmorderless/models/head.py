@@ -9,7 +9,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..alignment import check_room
+from ..alignment import LabelSets, check_room
 from ..transfer import to_host
 from .decoding import Decoding, decode
 from .emission import Emission, read_rollout
@@ -147,14 +147,8 @@ class OrderlessRNNHead(BaseModule):
         Raises:
             ValueError: a sample has no `gt_label` or a soft one, or its labels do not fit.
         """
-        labels = true_labels(data_samples)
-        check_room(max(len(label_set) for label_set in labels), self.max_steps)
+        labels, targets = training_labels(data_samples, self.max_steps)
         grid = self.pre_logits(feats)
-        # Mixup and CutMix leave gt_label as it is and change gt_score, which the loss then refuses.
-        soft = all("gt_score" in sample for sample in data_samples)
-        targets = torch.stack([sample.gt_score for sample in data_samples]) if soft else labels
-        if isinstance(targets, Tensor):
-            check_same_counts(targets, labels)
         losses = self.loss_module.learn(self.decoder, grid, labels, targets, self.max_steps)
         return {**losses, **self.decoder.auxiliary_loss(grid, labels)}
 
@@ -235,6 +229,32 @@ def true_labels(data_samples: list[DataSample]) -> list[Tensor]:
                 f"image {i} of the batch has no gt_label; give images without labels an empty one"
             )
     return [sample.gt_label for sample in data_samples]
+
+
+@torch.compiler.disable  # numbers of labels differ in every batch
+def training_labels(
+    data_samples: list[DataSample], max_steps: int
+) -> tuple[list[Tensor], LabelSets]:
+    """Labels of a batch, checked to fit, for a head's loss.
+
+    Args:
+        data_samples: B samples, see `OrderlessRNNHead.loss`.
+        max_steps: most steps of a rollout; END counts as one.
+
+    Returns:
+        Class indices of each sample; and the same, or `gt_score` (B, C) where all samples have it.
+
+    Raises:
+        ValueError: a sample has no labels, they do not fit, or `gt_score` names other ones.
+    """
+    labels = true_labels(data_samples)
+    check_room(max(len(label_set) for label_set in labels), max_steps)
+    # Mixup and CutMix leave gt_label as it is and change gt_score, which the loss then refuses.
+    if not all("gt_score" in sample for sample in data_samples):
+        return labels, labels
+    scores = torch.stack([sample.gt_score for sample in data_samples])
+    check_same_counts(scores, labels)
+    return labels, scores
 
 
 @torch.compiler.disable

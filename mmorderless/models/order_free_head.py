@@ -14,10 +14,10 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..alignment import check_finite, check_room
+from ..alignment import check_finite
 from .emission import Emission
 from .features import as_grid
-from .head import Features, build_decoder, check_same_counts, true_labels, write_samples
+from .head import Features, build_decoder, training_labels, write_samples
 from .label_decoder import LabelDecoder
 from .remaining_labels import label_mask, remaining_labels
 
@@ -241,14 +241,9 @@ class OrderFreeRNNHead(BaseModule):
         Raises:
             ValueError: a sample has no `gt_label` or a soft one, or its labels do not fit.
         """
-        labels = true_labels(data_samples)
+        labels, targets = training_labels(data_samples, self.max_steps)
         longest = max(len(label_set) for label_set in labels)
-        check_room(longest, self.max_steps)
         grid, image_logits, _ = self._look(feats)
-        soft = all("gt_score" in sample for sample in data_samples)
-        targets = torch.stack([sample.gt_score for sample in data_samples]) if soft else labels
-        if isinstance(targets, Tensor):
-            check_same_counts(targets, labels)
         mask = label_mask(targets, longest, self.num_classes, grid)  # (B, C)
         pool = CandidatePool(len(grid), self.num_classes, grid.device)  # training never stops early
         logits, tokens, _ = self.decoder.rollout(grid, longest + 1, choose=pool)

@@ -23,7 +23,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..vocabulary import IGNORE
-from .dropout import draw_mask, scale_of
+from .dropout import drop_cells
 from .label_decoder import LabelDecoder, Rollout, select
 from .sizes import check_sizes
 
@@ -212,8 +212,8 @@ class TransformerLabelDecoder(LabelDecoder):
         Args:
             grid: cells, shape (B, L, D).
         """
-        if self.training and self.dropout > 0:
-            grid = grid * draw_mask(grid, self.dropout) * scale_of(self.dropout)
+        if self.training:
+            grid = drop_cells(grid, self.dropout)
         cells = self.cells(grid)  # (B, L, H)
         of_cells = tuple(layer.look_at(cells) for layer in self.layers)
         past = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in of_cells)
