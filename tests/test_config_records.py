@@ -51,7 +51,7 @@ def paper():
 
 @pytest.fixture(scope="module")
 def configs(repository):
-    return {path.stem: path for path in (repository / "configs").glob("*.py")}
+    return {path.stem: path for path in (repository / "configs").glob("[!_]*/*.py")}
 
 
 @pytest.fixture(scope="module")
@@ -219,16 +219,16 @@ def readme(repository):
 
 
 def test_every_config_is_in_the_readme(configs, readme):
-    links = re.findall(r"\[(\w+)\]\((\w+)\.py\)", readme)
+    links = re.findall(r"\[(\w+)\]\(\w+/(\w+)\.py\)", readme)
     assert sorted(target for _, target in links) == sorted(configs)
     assert all(text == target for text, target in links)
-    commands = set(re.findall(r"configs/(\w+)\.py", readme))
+    commands = set(re.findall(r"configs/(?:\w+/)?(\w+)\.py", readme))
     assert commands <= set(configs)
 
 
 @pytest.mark.parametrize("name", paper())
 def test_the_readme_has_the_papers_numbers(name, readme):
-    (row,) = [line for line in readme.splitlines() if f"({name}.py)" in line]
+    (row,) = [line for line in readme.splitlines() if f"/{name}.py)" in line]
     assert "| not run |" in row
     found = [float(number) for number in re.findall(r"(?<=\| )\d+\.\d\d(?= \|)", row)]
     assert found == list(paper()[name].values())
@@ -250,7 +250,7 @@ def test_a_config_states_the_papers_main_numbers(name, configs):
 def test_a_config_says_how_to_run_it_and_what_came_out(configs):
     for path in configs.values():
         text = path.read_text(encoding="utf-8").split('"""')[1]
-        assert f"python tools/train.py configs/{path.name}" in text
+        assert f"python tools/train.py configs/{path.parent.name}/{path.name}" in text
         assert re.search(r"Here: (not run|README\.md, Results\.)", text), path
 
 

@@ -14,10 +14,10 @@ from scipy.io import savemat
 from mmorderless.datasets import mirflickr
 from mmorderless.datasets.cached_features import write_split
 from mmorderless.inference import OrderlessInferencer
-from mmorderless.launch import build_runner, training_config, training_parser
+from mmorderless.launch import build_runner, read_config, training_config, training_parser
 from mmorderless.models.losses import STRATEGIES
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("[!_]*/*.py"))
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 STAGES = ("bce_{}", "pla_{}", "pla_{}_finetune")
 EXPERIMENTS = (  # each in the paper's three stages
@@ -42,7 +42,9 @@ NOT_IN_THE_PAPER = (
 
 def test_these_configs_are_shipped():
     names = {stage.format(name) for name in EXPERIMENTS for stage in STAGES}
-    names |= {f"{path.stem}_digits" for path in (CONFIGS[0].parent / "_base_/methods").glob("*.py")}
+    names |= {
+        f"{path.stem}_digits" for path in (CONFIGS[0].parents[1] / "_base_/methods").glob("*.py")
+    }
     rows = ("bce", *STRATEGIES, "pla_attention")
     names |= {f"{row}_vgg16_coco_ablation" for row in rows}
     assert names | set(NOT_IN_THE_PAPER) == {path.stem for path in CONFIGS}
@@ -302,7 +304,7 @@ def test_the_last_stage_trains_the_decoder_alone(repository, folder_of, tmp_path
     """Three stages in a row; batch norm's statistics belong to the encoder."""
     states, start = [], None
     for stage in STAGES:
-        config = repository / f"configs/{stage.format('resnet50_pa100k')}.py"
+        config = repository / f"configs/pa100k/{stage.format('resnet50_pa100k')}.py"
         options = small(Config.fromfile(config), folder_of) | {"load_from": start}
         run(config, options, tmp_path / config.stem)
         start = str(tmp_path / config.stem / "epoch_1.pth")
@@ -314,9 +316,15 @@ def test_the_last_stage_trains_the_decoder_alone(repository, folder_of, tmp_path
     assert re.search(r"Load checkpoint from \S*/bce_resnet50_pa100k/epoch_1\.pth", log)
 
 
+def test_the_short_path_is_the_config_in_coco(repository):
+    short, full = (repository / f"configs/{path}pla_resnet101_coco.py" for path in ("", "coco/"))
+    for options in ({}, {"method": "ria"}):
+        assert read_config(short, options).to_dict() == read_config(full, options).to_dict()
+
+
 def test_real_coco_photos_take_training_steps(repository, shared_data, tmp_path):
     """ResNet-101 and the decoder as configured, on real COCO files (a smaller picture)."""
-    config = repository / "configs/pla_resnet101_coco.py"
+    config = repository / "configs/coco/pla_resnet101_coco.py"
     options = {
         "model.backbone.init_cfg": None,
         "train_cfg.max_epochs": 1,

@@ -207,8 +207,8 @@ def test_a_method_tells_where_it_comes_from_and_what_is_faithful(method):
 @pytest.mark.parametrize("method", SHIPPED)
 def test_a_method_has_a_config_on_the_digit_scenes(method):
     """The older ones are written out; BCE's pools the small digits otherwise."""
-    by_option = read_config(CONFIGS / "pla_digits.py", dict(method=method))
-    by_config = read_config(CONFIGS / f"{method}_digits.py")
+    by_option = read_config(CONFIGS / "digits/pla_digits.py", dict(method=method))
+    by_config = read_config(CONFIGS / f"digits/{method}_digits.py")
     if method in ("bce", "asl"):
         by_option.model.neck = dict(type="GeneralizedMeanPooling")
     defaults = dict(feed="own", loss=None, decoder=None, decoding=None)
@@ -221,11 +221,11 @@ def test_a_method_has_a_config_on_the_digit_scenes(method):
 NARROW = "hidden_size=8, embed_size=4, attention_size=8, dropout=0.0"
 # Config, what makes it small, and the size of the inputs.
 BASES = {
-    "pla_digits": (
+    "digits/pla_digits": (
         f"backbone=dict(channels=(4, 8)), head=dict(in_channels=8, {NARROW})",
         (3, 32, 32),
     ),
-    "pla_lite0_photos_cached": (f"head=dict({NARROW})", (1280, 2, 2)),
+    "photos/pla_lite0_photos_cached": (f"head=dict({NARROW})", (1280, 2, 2)),
     "pla_resnet101_coco": (
         "backbone=dict(depth=18, base_channels=8, stem_channels=8, init_cfg=None), "
         f"head=dict(in_channels=64, {NARROW})",

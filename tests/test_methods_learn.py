@@ -25,7 +25,7 @@ STEPS = 80
 
 # A narrower model on smaller scenes, so that a run takes a second.
 SMALL = f"""
-_base_ = [{str(CONFIGS / "pla_digits.py")!r}]
+_base_ = [{str(CONFIGS / "digits/pla_digits.py")!r}]
 model = dict(
     backbone=dict(channels=(8, 16, 32)),
     head=dict(in_channels=32, hidden_size=48, embed_size=16, attention_size=32, dropout=0.0),

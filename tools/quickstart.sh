@@ -17,20 +17,20 @@ THREADS=$((CORES > 4 ? 4 : CORES > 1 ? CORES - 1 : 1))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$THREADS}
 
 echo "== 1/4 BCE: a linear head warms up the encoder for 8 epochs (first, scenes are drawn)"
-"$PYTHON" tools/train.py configs/bce_digits.py --work-dir "$OUT/bce" \
+"$PYTHON" tools/train.py configs/digits/bce_digits.py --work-dir "$OUT/bce" \
     --cfg-options train_cfg.max_epochs=8
 echo "== 2/4 PLA: the attention LSTM learns to emit label sets, 16 epochs"
-"$PYTHON" tools/train.py configs/pla_digits.py --work-dir "$OUT/pla" \
+"$PYTHON" tools/train.py configs/digits/pla_digits.py --work-dir "$OUT/pla" \
     --cfg-options load_from="$(cat "$OUT/bce/last_checkpoint")"
 CHECKPOINT=$(cat "$OUT/pla/last_checkpoint")
 echo "== 3/4 test"
-"$PYTHON" tools/test.py configs/bce_digits.py "$(cat "$OUT/bce/last_checkpoint")" \
+"$PYTHON" tools/test.py configs/digits/bce_digits.py "$(cat "$OUT/bce/last_checkpoint")" \
     --work-dir "$OUT/bce" --out "$OUT/bce.json"
-"$PYTHON" tools/test.py configs/pla_digits.py "$CHECKPOINT" --work-dir "$OUT/pla" \
+"$PYTHON" tools/test.py configs/digits/pla_digits.py "$CHECKPOINT" --work-dir "$OUT/pla" \
     --out "$OUT/pla.json"
 echo "== 4/4 predict"
 IMAGES=$(ls -d data/digit_scenes/v*_test_1000x48px_seed0/images | tail -n 1)
-"$PYTHON" tools/predict.py configs/pla_digits.py "$CHECKPOINT" "$IMAGES"/0000?.png \
+"$PYTHON" tools/predict.py configs/digits/pla_digits.py "$CHECKPOINT" "$IMAGES"/0000?.png \
     --out-dir "$OUT/predictions"
 
 echo

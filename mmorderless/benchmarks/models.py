@@ -19,7 +19,7 @@ def config_of(settings: Settings) -> tuple[Config, int]:
     Raises:
         FileNotFoundError: the package was installed without the repository's configs.
     """
-    name, side = ("pla_digits", 48) if settings.quick else ("pla_resnet101_coco", 288)
+    name, side = ("digits/pla_digits", 48) if settings.quick else ("pla_resnet101_coco", 288)
     cfg = read_config(str(CONFIGS / f"{name}.py"))
     cfg.model.backbone.init_cfg = None
     return cfg, side

@@ -8,6 +8,8 @@ from mmorderless.comparison import command, runs
 from mmorderless.comparison.plan import read_comparison
 from mmorderless.comparison.trained import CONFIG
 
+DIGITS = "digits/pla_digits"
+
 
 @pytest.fixture
 def compare(tmp_path, repository, monkeypatch):
@@ -24,7 +26,7 @@ def compare(tmp_path, repository, monkeypatch):
     for name in ("write_tables", "write_report"):
         monkeypatch.setattr(command, name, lambda folder: folder)
 
-    def call(*words, config="pla_digits"):
+    def call(*words, config=DIGITS):
         path = str(repository / f"configs/{config}.py")
         argv = [path, "--work-dir", str(tmp_path / "c"), *words]
         return command.compare(argv, tools=repository / "tools")
@@ -39,7 +41,7 @@ def test_methods_and_seeds_may_be_added_to_a_folder(compare, repository):
     assert compare("--methods", "mla", "--seeds", "1") == 0
     assert compare.collected == [["bce seed 0", "pla seed 0"], ["mla seed 1"]]
     record = read_comparison(compare.folder)
-    assert record["dataset"] == str(repository / "configs/pla_digits.py")
+    assert record["dataset"] == str(repository / "configs/digits/pla_digits.py")
     assert record["methods"] == ["bce", "pla", "mla"]
     assert record["seeds"] == [0, 1]
     assert record["options"] == {
@@ -79,11 +81,11 @@ def test_two_comparisons_do_not_share_a_folder(compare):
 @pytest.mark.parametrize(
     "words, config, difference",
     [
-        (["--epochs", "3"], "pla_digits", "train_cfg.max_epochs: 16 → 3"),
-        (["--val-split", "0.5"], "pla_digits", "num_splits: 10 → 2"),
-        (["--cfg-options", "train_dataloader.batch_size=7"], "pla_digits", "batch_size: 64 → 7"),
-        (["--cfg-options", "load_from=x.pth"], "pla_digits", "load_from: None → x.pth"),
-        ([], "pla_lite0_photos_cached", "data_preprocessor.mean"),
+        (["--epochs", "3"], DIGITS, "train_cfg.max_epochs: 16 → 3"),
+        (["--val-split", "0.5"], DIGITS, "num_splits: 10 → 2"),
+        (["--cfg-options", "train_dataloader.batch_size=7"], DIGITS, "batch_size: 64 → 7"),
+        (["--cfg-options", "load_from=x.pth"], DIGITS, "load_from: None → x.pth"),
+        ([], "photos/pla_lite0_photos_cached", "data_preprocessor.mean"),
     ],
 )
 def test_other_settings_are_refused_in_one_line(compare, words, config, difference):
@@ -98,7 +100,7 @@ def test_other_settings_are_refused_in_one_line(compare, words, config, differen
 def test_a_method_that_has_changed_since_its_first_run_is_refused(compare, repository, tmp_path):
     own = tmp_path / "configs"
     shutil.copytree(repository / "configs", own)
-    config = str(own / "pla_digits.py")
+    config = str(own / "digits/pla_digits.py")
 
     def call(*words):
         return command.compare(

@@ -98,7 +98,7 @@ def test_times_of_other_surroundings_are_taken_anew(tmp_path, jobs, other):
 
 
 def test_the_config_of_a_run(repository):
-    path = str(repository / "configs/pla_digits.py")
+    path = str(repository / "configs/digits/pla_digits.py")
     cfg = method_config(path, "ria", 3, 0.2, {"train_dataloader.batch_size": 7})
     assert cfg.model.head.feed == "target"
     assert cfg.train_cfg.max_epochs == 3
@@ -118,7 +118,7 @@ def test_the_config_of_a_run(repository):
 
 
 def test_epochs_of_a_training_that_counts_iterations_are_refused(repository):
-    path = str(repository / "configs/pla_digits.py")
+    path = str(repository / "configs/digits/pla_digits.py")
     counted = {"train_cfg": {"_delete_": True, "by_epoch": False, "max_iters": 90}}
     assert method_config(path, "pla", None, 0.1, counted).train_cfg.max_iters == 90
     with pytest.raises(ValueError, match=r"--epochs 3 .* train_cfg\.max_iters=N .*\(it is 90\)"):

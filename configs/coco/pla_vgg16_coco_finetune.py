@@ -1,0 +1,15 @@
+"""Stage 3 of 3, PLA, the decoder alone: VGG16, COCO 2014, 288×288.
+
+Paper: C-F1 68.05, O-F1 73.20 (Table 4). Here: not run (no GPU, no full COCO).
+Hardware: one GPU; memory and time not measured.
+python tools/train.py configs/coco/pla_vgg16_coco_finetune.py --cfg-options load_from=FILE
+FILE: work_dirs/pla_vgg16_coco/epoch_30.pth, stage 2's averaged weights.
+"""
+
+_base_ = [
+    "../_base_/models/orderless_vgg16.py",
+    "../_base_/datasets/coco.py",
+    "../_base_/schedules/finetune.py",
+    "../_base_/default_runtime.py",
+]
+model = dict(type="LabelSetClassifier", freeze_encoder=True)

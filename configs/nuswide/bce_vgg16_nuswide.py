@@ -1,0 +1,14 @@
+"""Stage 1 of 3, the BCE encoder: VGG16, NUS-WIDE, 224×224.
+
+Paper: gives no number for this stage. Here: not run (no GPU, no images).
+Hardware: one GPU; memory and time not measured. All stages by one command: README.md.
+python tools/train.py configs/nuswide/bce_vgg16_nuswide.py
+"""
+
+_base_ = [
+    "../_base_/models/bce_vgg16.py",
+    "../_base_/datasets/nuswide.py",
+    "../_base_/schedules/sgd.py",
+    "../_base_/default_runtime.py",
+]
+model = dict(head=dict(num_classes=81))

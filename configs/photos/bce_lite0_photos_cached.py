@@ -1,0 +1,15 @@
+"""BCE with a linear head on the cached maps of a frozen EfficientNet-Lite0.
+
+Paper: does not have this dataset. Here: README.md, Results.
+Hardware: two CPU cores, minutes; see README.md.
+python tools/cache_features.py configs/photos/bce_lite0_photos.py --out data/photos_features
+python tools/train.py configs/photos/bce_lite0_photos_cached.py
+"""
+
+_base_ = [
+    "../_base_/models/bce_lite0.py",
+    "../_base_/datasets/cached_photos.py",
+    "../_base_/schedules/adam_frozen.py",
+    "../_base_/default_runtime.py",
+]
+model = dict(backbone=dict(_delete_=True, type="FeaturePassThrough"))
