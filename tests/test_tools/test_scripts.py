@@ -1,8 +1,10 @@
 """The launch scripts, with stand-ins for python and srun that print how they are called."""
 
 import os
+import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,7 @@ PYTHON = """#!/bin/sh
 if [ "$2" = venv ]; then
     mkdir -p "$3/bin" "$3/lib" && cp "$0" "$3/bin/python" && touch "$3/lib/new"
 fi
+[ "$2" != pytest ] || printf "%s\\n" "$@"
 """
 
 
@@ -176,3 +179,74 @@ def test_an_unknown_family_and_a_missing_python_are_one_line(repository, tmp_pat
         assert result.returncode != 0
         assert result.stderr.count("\n") == 1
         assert message in result.stderr
+
+
+def test_run_tests_leaves_slow_tests_out_unless_all_are_asked_for(repository, made_environment):
+    # The stand-in for an environment is one of its own family.
+    stamp = made_environment / ".made-for"
+    stamp.write_text(stamp.read_text().replace("dev", "onedl", 1))
+    workers = str(len(os.sched_getaffinity(0)))
+    for options, passed in [
+        (["-k", "a b"], ["-m", "not slow", "-k", "a b"]),
+        (["-x", "--all", "tests"], ["-x", "tests"]),
+        (["--all"], []),
+    ]:
+        called = subprocess.run(
+            ["bash", str(repository / "tools/run_tests.sh"), *options],
+            env={**os.environ, "VENV": str(made_environment), "OMP_NUM_THREADS": "7"},
+            capture_output=True,
+            text=True,
+        )
+        common = ["-m", "pytest", "-n", workers, "--dist", "worksteal"]
+        assert lines(called)[1:] == common + passed
+
+
+def run_logged(repository, folder, script):
+    """Run a Python script as a step of a shell script; the log is `log` in the folder."""
+    command = f'set -euo pipefail; source {repository}/tools/logged.sh; logged log "$@"; echo next'
+    return subprocess.run(
+        ["bash", "-c", command, "bash", sys.executable, "-S", "-c", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_logged_step_prints_its_time_and_the_rest_goes_to_the_log(repository, tmp_path):
+    (tmp_path / "log").write_text("before\n")
+    done = run_logged(
+        repository, tmp_path, "print('out  \\\\'); import sys; print('err', file=sys.stderr)"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"   \d+ s\nnext\n", done.stdout)
+    log = (tmp_path / "log").read_text().splitlines()
+    assert sorted(log) == ["before", "err", "out  \\"]
+
+
+def test_a_failed_step_shows_the_end_of_its_log_and_keeps_its_exit_code(repository, tmp_path):
+    done = run_logged(repository, tmp_path, "print(*range(50), sep='\\n'); raise SystemExit(7)")
+    assert (done.returncode, done.stdout) == (7, "")
+    shown = done.stderr.splitlines()
+    assert "exit code 7" in shown[0]
+    assert "log" in shown[0]
+    assert shown[1:] == [str(number) for number in range(30, 50)]
+
+
+@pytest.mark.parametrize(
+    "line, shown",
+    [
+        (
+            "11/26 22:00:01 - mmengine - INFO - Epoch(train)   [3][ 50/125]  base_lr: 1.0e-03  "
+            "lr: 1.0e-03  eta: 0:00:30  time: 0.05  loss: 0.51",
+            "epoch 3, batch 50 of 125, 0:00:30 left",
+        ),
+        ("11/26 - mmengine - INFO - Epoch(val) [3][ 50/63]    eta: 0:00:01", "val, batch 50 of 63"),
+        ("11/26 - mmengine - INFO - Epoch(test) [50/63]    eta: 0:00:01", "test, batch 50 of 63"),
+        ("  Downloading torch-2.11.0.whl (80 MB)", "  Downloading torch-2.11.0.whl (80 MB)"),
+        ("custom_hooks = [", ""),
+    ],
+)
+def test_progress_is_read_from_the_lines_of_pip_and_mmengine(repository, line, shown):
+    script = f'source {repository}/tools/logged.sh; progress "$1"'
+    done = subprocess.run(["bash", "-c", script, "bash", line], capture_output=True, text=True)
+    assert lines(done) == ([shown] if shown else [])
