@@ -15,9 +15,13 @@ from mmorderless.datasets import mirflickr
 from mmorderless.datasets.cached_features import write_split
 from mmorderless.inference import OrderlessInferencer
 from mmorderless.launch import build_runner, read_config, training_config, training_parser
-from mmorderless.models.losses import STRATEGIES
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("[!_]*/*.py"))
+FOLDER = Path(__file__).parents[1] / "configs"
+CONFIGS = sorted(FOLDER.glob("[!_]*/*.py"))
+METHODS = sorted(path.stem for path in (FOLDER / "_base_/methods").glob("*.py"))
+# Every config, and on the digit scenes every method that has no config of its own there.
+RUNS = [(config, None) for config in CONFIGS]
+RUNS += [(FOLDER / "digits/pla_digits.py", name) for name in METHODS if name not in ("bce", "pla")]
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 STAGES = ("bce_{}", "pla_{}", "pla_{}_finetune")
 EXPERIMENTS = (  # each in the paper's three stages
@@ -42,11 +46,8 @@ NOT_IN_THE_PAPER = (
 
 def test_these_configs_are_shipped():
     names = {stage.format(name) for name in EXPERIMENTS for stage in STAGES}
-    names |= {
-        f"{path.stem}_digits" for path in (CONFIGS[0].parents[1] / "_base_/methods").glob("*.py")
-    }
-    rows = ("bce", *STRATEGIES, "pla_attention")
-    names |= {f"{row}_vgg16_coco_ablation" for row in rows}
+    for name in ("digits", "vgg16_coco_ablation"):
+        names |= {f"bce_{name}", f"pla_{name}"}  # the other methods by an option
     assert names | set(NOT_IN_THE_PAPER) == {path.stem for path in CONFIGS}
 
 
@@ -274,12 +275,13 @@ def no_formatting(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_formatting")
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_config_trains_validates_and_predicts(config, folder_of, tmp_path):
+@pytest.mark.parametrize(
+    "config, method", RUNS, ids=lambda value: value.stem if isinstance(value, Path) else value
+)
+def test_config_trains_validates_and_predicts(config, method, folder_of, tmp_path):
     shipped = Config.fromfile(config)
     assert dict(type="LabelSetReportHook") in shipped.custom_hooks
-    options = small(shipped, folder_of)
-    run(config, options, tmp_path)
+    run(config, small(shipped, folder_of) | {"method": method}, tmp_path)
     cfg = Config.fromfile(tmp_path / config.name)
     file = tmp_path / f"epoch_{cfg.train_cfg.max_epochs}.pth"
     checkpoint = torch.load(file, weights_only=False)
@@ -296,7 +298,8 @@ def test_config_trains_validates_and_predicts(config, folder_of, tmp_path):
     inferencer = OrderlessInferencer(cfg, file)
     result = inferencer(np.zeros((50, 50, 3), np.uint8), progress=False)[0]
     assert len(result["scores"]) == len(classes)
-    assert (result["sequence"] is None) == config.stem.startswith(("bce", "asl", "csra"))
+    has_no_sequence = config.stem.startswith("bce") or method in ("asl", "csra")
+    assert (result["sequence"] is None) == has_no_sequence
 
 
 @pytest.mark.usefixtures("no_formatting")

@@ -204,18 +204,22 @@ def test_a_method_tells_where_it_comes_from_and_what_is_faithful(method):
     assert "aithful" in docstring
 
 
-@pytest.mark.parametrize("method", SHIPPED)
-def test_a_method_has_a_config_on_the_digit_scenes(method):
-    """The older ones are written out; BCE's pools the small digits otherwise."""
-    by_option = read_config(CONFIGS / "digits/pla_digits.py", dict(method=method))
-    by_config = read_config(CONFIGS / f"digits/{method}_digits.py")
-    if method in ("bce", "asl"):
-        by_option.model.neck = dict(type="GeneralizedMeanPooling")
+@pytest.mark.parametrize("method", STRATEGIES)
+def test_a_method_of_the_paper_changes_the_strategy_alone(method):
+    config = CONFIGS / "digits/pla_digits.py"
+    by_method = read_config(config, dict(method=method)).to_dict()
+    by_strategy = read_config(config, {"model.head.strategy": method}).to_dict()
     defaults = dict(feed="own", loss=None, decoder=None, decoding=None)
-    if by_option.model.head.type == "OrderlessRNNHead":
-        by_config.model.head = {**defaults, **by_config.model.head}
-    assert by_config.model == by_option.model
-    assert by_config.train_dataloader == by_option.train_dataloader
+    by_strategy["model"]["head"] = {**defaults, **by_strategy["model"]["head"]}
+    assert by_method == {**by_strategy, "method": None}
+
+
+def test_bce_by_the_option_is_the_bce_config_with_another_pooling():
+    by_method = read_config(CONFIGS / "digits/pla_digits.py", dict(method="bce"))
+    by_config = read_config(CONFIGS / "digits/bce_digits.py")
+    assert by_method.model.neck == dict(type="GlobalAveragePooling")
+    assert by_method.model | dict(neck=by_config.model.neck) == by_config.model
+    assert by_method.train_dataloader == by_config.train_dataloader
 
 
 NARROW = "hidden_size=8, embed_size=4, attention_size=8, dropout=0.0"

@@ -1,52 +1,21 @@
-"""What the configs state of the paper, and what is told of them in README.md and metafile.yml."""
-
-import re
+"""Configs keep the settings that the paper states."""
 
 import pytest
 import torch
-import yaml
 from mmengine.config import Config
 from mmengine.runner.checkpoint import get_mmcls_models, get_torchvision_models
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from mmorderless.methods import apply_method
+from mmorderless.models.losses import STRATEGIES
 from mmorderless.models.model_hub import weights_address
 
-SIX = ("CP", "CR", "CF1", "OP", "OR", "OF1")
-PER_IMAGE = ("example_precision", "example_recall", "example_F1", "example_accuracy")
-ORDER = ("duplicates", "rigidness")
-
-# Tables 4 to 7, by the last stage.
-RECIPE = {
-    "pla_vgg16_coco_finetune": (73.72, 63.18, 68.05, 78.25, 68.76, 73.20),
-    "pla_resnet101_coco_finetune": (80.38, 68.85, 74.17, 81.46, 73.26, 77.14),
-    "pla_resnet152_coco_finetune": (75.32, 69.62, 72.36, 76.85, 73.97, 75.38),
-    "pla_vgg16_nuswide_finetune": (60.67, 52.40, 56.23, 71.96, 72.79, 72.37),
-    "pla_resnet101_wider_finetune": (81.69, 75.87, 78.67, 84.99, 81.36, 83.13),
-    "pla_resnet50_pa100k_finetune": (88.50, 86.67, 87.58, 79.83),
+# The rows of the paper's comparison of orderings, beside BCE, and what makes them of PLA's config.
+ROWS = {
+    **{strategy: dict(method=strategy) for strategy in STRATEGIES},
+    "pla_attention": {"model.head.attention_size": 512},
 }
-# Tables 2 and 1.
-ABLATION = {
-    "bce": ((68.05, 59.15, 63.29, 72.20, 65.77, 68.84), None),
-    "frequent_first": ((70.27, 56.49, 62.63, 72.15, 64.53, 68.13), (23.84, 100)),
-    "rare_first": ((65.68, 61.32, 63.43, 70.82, 64.73, 67.64), (29.61, 100)),
-    "dictionary": ((70.98, 55.86, 62.52, 74.14, 62.35, 67.74), (32.90, 100)),
-    "random": (None, (57.86, 67.00)),
-    "mla": ((68.37, 60.39, 64.13, 72.16, 66.71, 69.33), (0.10, 82.87)),
-    "pla": ((68.66, 60.54, 64.34, 72.67, 66.89, 69.66), (0.04, 80.25)),
-    "pla_attention": ((70.18, 61.96, 65.81, 73.75, 67.74, 70.62), None),
-}
-
-
-def paper():
-    """The paper's numbers by config and metric."""
-    numbers = {
-        name: dict(zip(SIX if len(row) == 6 else PER_IMAGE, row)) for name, row in RECIPE.items()
-    }
-    for row, (scores, order) in ABLATION.items():
-        found = dict(zip(SIX, scores or ())) | dict(zip(ORDER, order or ()))
-        numbers[f"{row}_vgg16_coco_ablation"] = found
-    return numbers
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +25,16 @@ def configs(repository):
 
 @pytest.fixture(scope="module")
 def read(configs):
-    """A shipped config by its name."""
-    return lambda name: Config.fromfile(configs[name])
+    """A shipped config by its name; the rows of the ablation are options of PLA's."""
+
+    def read(name):
+        options = {f"{row}_vgg16_coco_ablation": options for row, options in ROWS.items()}
+        cfg = Config.fromfile(configs["pla_vgg16_coco_ablation" if name in options else name])
+        cfg.merge_from_dict(options.get(name, {}))
+        apply_method(cfg)
+        return cfg
+
+    return read
 
 
 # What the paper states --------------------------------------------------------------------------
@@ -77,7 +54,7 @@ STATED = {
 def of_experiment(name):
     """Configs of an experiment: its stages or, of the ablation, its rows."""
     if name.endswith("ablation"):
-        return [f"{row}_{name}" for row in ABLATION]
+        return [f"{row}_{name}" for row in ("bce", *ROWS)]
     return [f"bce_{name}", f"pla_{name}", f"pla_{name}_finetune"]
 
 
@@ -106,7 +83,7 @@ def test_what_the_paper_states_of_an_experiment(experiment, read):
             assert head.attention_size == (None if without_attention else 512)
             assert head.dropout == 0.5
             row = name.removesuffix(f"_{experiment}")
-            assert head.strategy == (row if row in ABLATION else "pla").removesuffix("_attention")
+            assert head.strategy == (row if row in ROWS else "pla").removesuffix("_attention")
 
 
 @pytest.mark.parametrize("experiment", [*STATED, "lite0_photos"])
@@ -208,72 +185,3 @@ def test_weights_are_named_by_addresses_that_exist(configs, read):
             assert weights_address(model).startswith("https://")
         else:
             assert (scheme, model) == ("efficientnet-lite0", "imagenet")
-
-
-# What is told of the configs --------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def readme(repository):
-    return (repository / "configs/README.md").read_text(encoding="utf-8")
-
-
-def test_every_config_is_in_the_readme(configs, readme):
-    links = re.findall(r"\[(\w+)\]\(\w+/(\w+)\.py\)", readme)
-    assert sorted(target for _, target in links) == sorted(configs)
-    assert all(text == target for text, target in links)
-    commands = set(re.findall(r"configs/(?:\w+/)?(\w+)\.py", readme))
-    assert commands <= set(configs)
-
-
-@pytest.mark.parametrize("name", paper())
-def test_the_readme_has_the_papers_numbers(name, readme):
-    (row,) = [line for line in readme.splitlines() if f"/{name}.py)" in line]
-    assert "| not run |" in row
-    found = [float(number) for number in re.findall(r"(?<=\| )\d+\.\d\d(?= \|)", row)]
-    assert found == list(paper()[name].values())
-
-
-@pytest.mark.parametrize("name", paper())
-def test_a_config_states_the_papers_main_numbers(name, configs):
-    """In its first lines; so does stage 2."""
-    short = {"CF1": "C-F1", "OF1": "O-F1", "example_F1": "F1", "example_accuracy": "accuracy"}
-    for stem in {name, name.removesuffix("_finetune")}:
-        text = configs[stem].read_text(encoding="utf-8").split('"""')[1]
-        assert "Here: not run" in text
-        for metric, number in paper()[name].items():
-            if metric in short or metric in ORDER:
-                shown = "100" if number == 100 else f"{number:.2f}"
-                assert f"{short.get(metric, metric)} {shown}" in text
-
-
-def test_a_config_says_how_to_run_it_and_what_came_out(configs):
-    for path in configs.values():
-        text = path.read_text(encoding="utf-8").split('"""')[1]
-        assert f"python tools/train.py configs/{path.parent.name}/{path.name}" in text
-        assert re.search(r"Here: (not run|README\.md, Results\.)", text), path
-
-
-def test_the_metafile_tells_of_every_config(configs, repository):
-    content = yaml.safe_load((repository / "configs/metafile.yml").read_text(encoding="utf-8"))
-    (collection,) = content["Collections"]
-    assert (repository / collection["README"]).is_file()
-    assert sorted(model["Name"] for model in content["Models"]) == sorted(configs)
-    told = {}
-    for model in content["Models"]:
-        assert model["In Collection"] == collection["Name"]
-        assert repository / model["Config"] == configs[model["Name"]]
-        text = configs[model["Name"]].read_text(encoding="utf-8").split('"""')[1]
-        command = model["Metadata"]["Command"]
-        assert command.startswith(f"python tools/train.py {model['Config']}")
-        assert command in text
-        assert f"Hardware: {model['Metadata']['Hardware']}." in text
-        for result in model.get("Results", []):
-            assert result["Task"] == "Multi-Label Classification"
-            assert result["Dataset"] == model["Metadata"]["Training Data"]
-            assert model["Metadata"]["Measured Here"] == "not run"
-            told[model["Name"]] = result["Metrics"]
-    assert told == {
-        name: {f"{metric} (paper)": number for metric, number in numbers.items()}
-        for name, numbers in paper().items()
-    }

@@ -1,9 +1,0 @@
-"""MLA on the embedded digit scenes.
-
-Paper: does not have these scenes. Here: README.md, Results.
-Hardware: two CPU cores, minutes; see README.md.
-python tools/train.py configs/digits/mla_digits.py
-"""
-
-_base_ = ["pla_digits.py"]
-model = dict(head=dict(strategy="mla"))
