@@ -41,6 +41,7 @@ NOT_IN_THE_PAPER = (
     "pla_resnet50_mirflickr",
     "bce_lite0_photos_cached",
     "pla_lite0_photos_cached",
+    "my_photos",
 )
 
 

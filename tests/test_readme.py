@@ -28,8 +28,8 @@ def python_blocks(text):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, readme):
-    """A user's folder: my_config.py from the README, photo.jpg and data/photos."""
+def folder(tmp_path, monkeypatch, repository):
+    """A user's folder: the text of a config, photo.jpg and data/photos."""
     photos = tmp_path / "data/photos"
     (photos / "images").mkdir(parents=True)
     labels = [[0, 3], [], [23], [1, 2, 3, 4]]
@@ -42,7 +42,7 @@ def folder(tmp_path, monkeypatch, readme):
     annotation = {"metainfo": {"classes": [f"class {c}" for c in range(24)]}, "data_list": items}
     for split in ("train", "val"):
         (photos / f"{split}.json").write_text(json.dumps(annotation))
-    config = next(block for block in python_blocks(readme) if "_base_" in block)
+    config = (repository / "configs/examples/my_photos.py").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return SimpleNamespace(path=tmp_path, config=config)
 
@@ -67,8 +67,8 @@ def test_the_config_trains_and_the_inferencer_reads_its_checkpoint(folder, readm
         ),
     ],
 )
-def test_other_backbones_as_the_table_says(folder, readme, base, backbone, head):
-    assert f"`mmpretrain::{base}`" in readme
+def test_other_backbones_as_the_table_says(folder, repository, base, backbone, head):
+    assert f"`mmpretrain::{base}`" in (repository / "configs/examples/README.md").read_text("utf-8")
     text = folder.config.replace("resnet/resnet50_8xb32_in1k.py", base)
     text = re.sub(r"backbone=dict\(init_cfg=.*\),\n", f"backbone=dict({backbone}),\n", text)
     text = text.replace("in_channels=2048", head)

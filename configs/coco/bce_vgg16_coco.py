@@ -1,7 +1,6 @@
-"""Stage 1 of 3, the BCE encoder: VGG16, COCO 2014, 288×288.
+"""Stage 1 of 3, the encoder with BCE: VGG16, COCO 2014, 288×288.
 
-Paper: gives no number for this stage. Here: not run (no GPU, no full COCO).
-Hardware: one GPU; memory and time not measured. All stages by one command: README.md.
+Paper: no number. Here: not run.
 python tools/train.py configs/coco/bce_vgg16_coco.py
 """
 

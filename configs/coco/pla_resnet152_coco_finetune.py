@@ -1,9 +1,8 @@
-"""Stage 3 of 3, PLA, the decoder alone: ResNet-152, COCO 2014, 224×224.
+"""Stage 3 of 3, the decoder alone with PLA: ResNet-152, COCO 2014, 224×224.
 
-Paper: C-F1 72.36, O-F1 75.38 (Table 4). Here: not run (no GPU, no full COCO).
-Hardware: one GPU; memory and time not measured.
+Paper: C-F1 72.36, O-F1 75.38 (Table 4). Here: not run.
 python tools/train.py configs/coco/pla_resnet152_coco_finetune.py --cfg-options load_from=FILE
-FILE: work_dirs/pla_resnet152_coco/epoch_30.pth, stage 2's averaged weights.
+FILE: work_dirs/pla_resnet152_coco/epoch_30.pth, the averaged weights of stage 2.
 """
 
 _base_ = [

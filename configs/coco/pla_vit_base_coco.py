@@ -1,7 +1,6 @@
 """PLA, ViT-B/16, COCO 2014, 288×288, in one stage from ImageNet weights.
 
-Paper: does not have this backbone. Here: not run (no GPU, no full COCO).
-Hardware: one GPU; memory and time not measured.
+Paper: no number. Here: not run.
 python tools/train.py configs/coco/pla_vit_base_coco.py
 """
 

@@ -1,7 +1,6 @@
-"""BCE baseline and encoder warm start on the embedded digit scenes.
+"""BCE, a small CNN, digit scenes, 48×48; its encoder is where the other systems start.
 
-Paper: does not have these scenes. Here: README.md, Results.
-Hardware: two CPU cores, minutes; see README.md.
+Paper: no number. Here: C-F1 82.01, O-F1 93.77 (16 epochs).
 python tools/train.py configs/digits/bce_digits.py
 """
 

@@ -1,8 +1,8 @@
-"""PLA on the embedded digit scenes.
+"""PLA, a small CNN, digit scenes, 48×48; the other systems with method=NAME as a further option.
 
-Paper: does not have these scenes. Here: README.md, Results.
-Hardware: two CPU cores, minutes; see README.md.
-python tools/train.py configs/digits/pla_digits.py
+Paper: no number. Here: C-F1 91.63, O-F1 95.50, duplicates 0.20 (16 epochs from bce_digits).
+python tools/train.py configs/digits/pla_digits.py --cfg-options load_from=FILE
+FILE: work_dirs/bce_digits/epoch_16.pth, the BCE encoder.
 """
 
 _base_ = [

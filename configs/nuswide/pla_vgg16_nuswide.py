@@ -1,9 +1,8 @@
-"""Stage 2 of 3, PLA, encoder and decoder: VGG16, NUS-WIDE, 224×224.
+"""Stage 2 of 3, encoder and decoder with PLA: VGG16, NUS-WIDE, 224×224.
 
-Paper: C-F1 56.23, O-F1 72.37 (Table 5, mean of 3 splits). Here: not run (no GPU, no images).
-Hardware: one GPU; memory and time not measured.
+Paper: C-F1 56.23, O-F1 72.37 (Table 5, mean of 3 splits). Here: not run.
 python tools/train.py configs/nuswide/pla_vgg16_nuswide.py --cfg-options load_from=FILE
-FILE: work_dirs/bce_vgg16_nuswide/best_set_OF1_epoch_N.pth, the best BCE encoder.
+FILE: work_dirs/bce_vgg16_nuswide/best_set_OF1_epoch_N.pth, the best checkpoint of stage 1.
 """
 
 _base_ = [

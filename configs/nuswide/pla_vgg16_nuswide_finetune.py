@@ -1,9 +1,8 @@
-"""Stage 3 of 3, PLA, the decoder alone: VGG16, NUS-WIDE, 224×224.
+"""Stage 3 of 3, the decoder alone with PLA: VGG16, NUS-WIDE, 224×224.
 
-Paper: C-F1 56.23, O-F1 72.37 (Table 5, mean of 3 splits). Here: not run (no GPU, no images).
-Hardware: one GPU; memory and time not measured.
+Paper: C-F1 56.23, O-F1 72.37 (Table 5, mean of 3 splits). Here: not run.
 python tools/train.py configs/nuswide/pla_vgg16_nuswide_finetune.py --cfg-options load_from=FILE
-FILE: work_dirs/pla_vgg16_nuswide/epoch_30.pth, stage 2's averaged weights.
+FILE: work_dirs/pla_vgg16_nuswide/epoch_30.pth, the averaged weights of stage 2.
 """
 
 _base_ = [

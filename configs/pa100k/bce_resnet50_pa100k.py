@@ -1,7 +1,6 @@
-"""Stage 1 of 3, the BCE encoder: ResNet-50, PA-100K, 224×224.
+"""Stage 1 of 3, the encoder with BCE: ResNet-50, PA-100K, 224×224.
 
-Paper: gives no number for this stage. Here: not run (no GPU, a part of the images).
-Hardware: one GPU; memory and time not measured. All stages by one command: README.md.
+Paper: no number. Here: not run.
 python tools/train.py configs/pa100k/bce_resnet50_pa100k.py
 """
 

@@ -1,9 +1,8 @@
-"""Stage 2 of 3, PLA, encoder and decoder: ResNet-50, PA-100K, 224×224.
+"""Stage 2 of 3, encoder and decoder with PLA: ResNet-50, PA-100K, 224×224.
 
-Paper: per image, F1 87.58, accuracy 79.83 (Table 7). Here: not run (no GPU, a part of the images).
-Hardware: one GPU; memory and time not measured.
+Paper: F1 87.58, accuracy 79.83 (Table 7, per image). Here: not run.
 python tools/train.py configs/pa100k/pla_resnet50_pa100k.py --cfg-options load_from=FILE
-FILE: work_dirs/bce_resnet50_pa100k/best_set_OF1_epoch_N.pth, the best BCE encoder.
+FILE: work_dirs/bce_resnet50_pa100k/best_set_OF1_epoch_N.pth, the best checkpoint of stage 1.
 """
 
 _base_ = [

@@ -1,9 +1,8 @@
-"""Stage 3 of 3, PLA, the decoder alone: ResNet-50, PA-100K, 224×224.
+"""Stage 3 of 3, the decoder alone with PLA: ResNet-50, PA-100K, 224×224.
 
-Paper: per image, F1 87.58, accuracy 79.83 (Table 7). Here: not run (no GPU, a part of the images).
-Hardware: one GPU; memory and time not measured.
+Paper: F1 87.58, accuracy 79.83 (Table 7, per image). Here: not run.
 python tools/train.py configs/pa100k/pla_resnet50_pa100k_finetune.py --cfg-options load_from=FILE
-FILE: work_dirs/pla_resnet50_pa100k/epoch_30.pth, stage 2's averaged weights.
+FILE: work_dirs/pla_resnet50_pa100k/epoch_30.pth, the averaged weights of stage 2.
 """
 
 _base_ = [

@@ -1,7 +1,6 @@
-"""BCE with a linear head on the cached maps of a frozen EfficientNet-Lite0.
+"""BCE, a linear head on the cached maps of a frozen EfficientNet-Lite0, your photos, 128×128.
 
-Paper: does not have this dataset. Here: README.md, Results.
-Hardware: two CPU cores, minutes; see README.md.
+Paper: no number. Here: see the table of methods in README.md.
 python tools/cache_features.py configs/photos/bce_lite0_photos.py --out data/photos_features
 python tools/train.py configs/photos/bce_lite0_photos_cached.py
 """

@@ -1,10 +1,9 @@
-"""Stage 2 of 3, PLA, encoder and decoder: EfficientNet-Lite0, your photos.
+"""Stage 2 of 3, encoder and decoder with PLA: EfficientNet-Lite0, your photos, 128×128.
 
-Paper: does not have this dataset. Here: README.md, Results.
-Hardware: one GPU (not measured); shortened, 80 minutes on a CPU, see README.md.
+Paper: no number. Here: C-F1 63.44, O-F1 74.20, duplicates 1.16, time 32 min (3 of 30 epochs).
 python tools/train.py configs/photos/pla_lite0_photos.py --cfg-options load_from=FILE
-FILE: work_dirs/bce_lite0_photos/best_set_OF1_epoch_N.pth, the best BCE encoder.
-Elsewhere than data/photos: the options of bce_lite0_photos.py.
+FILE: work_dirs/bce_lite0_photos/best_set_OF1_epoch_N.pth, the best checkpoint of stage 1.
+Options for photos in another folder: see README.md.
 """
 
 _base_ = [

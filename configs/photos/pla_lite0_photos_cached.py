@@ -1,10 +1,9 @@
-"""PLA on the cached maps of a frozen EfficientNet-Lite0; the other strategies by one option.
+"""PLA on the cached maps of a frozen EfficientNet-Lite0, your photos, 128×128.
 
-Paper: does not have this dataset. Here: README.md, Results.
-Hardware: two CPU cores, minutes; see README.md.
+Paper: no number. Here: see the table of methods in README.md.
 python tools/cache_features.py configs/photos/pla_lite0_photos.py --out data/photos_features
-python tools/train.py configs/photos/pla_lite0_photos_cached.py \\
-    --cfg-options model.head.strategy=mla
+python tools/train.py configs/photos/pla_lite0_photos_cached.py
+The other systems: --cfg-options method=NAME.
 """
 
 _base_ = [

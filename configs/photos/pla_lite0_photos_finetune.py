@@ -1,10 +1,9 @@
-"""Stage 3 of 3, PLA, the decoder alone: EfficientNet-Lite0, your photos at 128×128.
+"""Stage 3 of 3, the decoder alone with PLA: EfficientNet-Lite0, your photos, 128×128.
 
-Paper: does not have this dataset. Here: README.md, Results.
-Hardware: one GPU (not measured); shortened, 80 minutes on a CPU, see README.md.
+Paper: no number. Here: C-F1 63.57, O-F1 74.38, duplicates 1.64, time 7 min (2 of 5 epochs).
 python tools/train.py configs/photos/pla_lite0_photos_finetune.py --cfg-options load_from=FILE
-FILE: work_dirs/pla_lite0_photos/epoch_30.pth, stage 2's averaged weights.
-Elsewhere than data/photos: the options of bce_lite0_photos.py.
+FILE: work_dirs/pla_lite0_photos/epoch_30.pth, the averaged weights of stage 2.
+Options for photos in another folder: see README.md.
 """
 
 _base_ = [

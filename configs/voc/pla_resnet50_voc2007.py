@@ -1,7 +1,6 @@
 """PLA, ResNet-50, Pascal VOC 2007, 224×224, in one stage from ImageNet weights.
 
-Paper: does not have this dataset. Here: not run (no GPU, no full-sized images).
-Hardware: one GPU; memory and time not measured.
+Paper: no number. Here: not run.
 python tools/train.py configs/voc/pla_resnet50_voc2007.py
 """
 

@@ -1,9 +1,8 @@
-"""Stage 2 of 3, PLA, encoder and decoder: ResNet-101, WIDER Attribute, 224×224.
+"""Stage 2 of 3, encoder and decoder with PLA: ResNet-101, WIDER Attribute, 224×224.
 
-Paper: C-F1 78.67, O-F1 83.13 (Table 6). Here: not run (no GPU, no images).
-Hardware: one GPU; memory and time not measured.
+Paper: C-F1 78.67, O-F1 83.13 (Table 6). Here: not run.
 python tools/train.py configs/wider/pla_resnet101_wider.py --cfg-options load_from=FILE
-FILE: work_dirs/bce_resnet101_wider/best_set_OF1_epoch_N.pth, the best BCE encoder.
+FILE: work_dirs/bce_resnet101_wider/best_set_OF1_epoch_N.pth, the best checkpoint of stage 1.
 """
 
 _base_ = [

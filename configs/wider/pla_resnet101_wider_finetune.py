@@ -1,9 +1,8 @@
-"""Stage 3 of 3, PLA, the decoder alone: ResNet-101, WIDER Attribute, 224×224.
+"""Stage 3 of 3, the decoder alone with PLA: ResNet-101, WIDER Attribute, 224×224.
 
-Paper: C-F1 78.67, O-F1 83.13 (Table 6). Here: not run (no GPU, no images).
-Hardware: one GPU; memory and time not measured.
+Paper: C-F1 78.67, O-F1 83.13 (Table 6). Here: not run.
 python tools/train.py configs/wider/pla_resnet101_wider_finetune.py --cfg-options load_from=FILE
-FILE: work_dirs/pla_resnet101_wider/epoch_30.pth, stage 2's averaged weights.
+FILE: work_dirs/pla_resnet101_wider/epoch_30.pth, the averaged weights of stage 2.
 """
 
 _base_ = [
