@@ -1,4 +1,4 @@
-"""What every run shares: logging, checkpoints, hooks."""
+"""Logging, checkpoints and hooks of every run."""
 
 default_scope = "mmpretrain"
 custom_imports = dict(imports=["mmorderless"], allow_failed_imports=False)

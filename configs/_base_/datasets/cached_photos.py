@@ -1,6 +1,6 @@
-"""Maps of a frozen backbone, stored by tools/cache_features.py in data/photos_features."""
+"""Feature maps of a frozen backbone, written to data/photos_features by tools/cache_features.py."""
 
-data_preprocessor = dict(num_classes=24)  # no normalisation: the inputs are features
+data_preprocessor = dict(num_classes=24)  # no normalization: the inputs are features
 
 train_dataloader = dict(
     batch_size=64,

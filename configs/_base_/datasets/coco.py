@@ -1,8 +1,8 @@
-"""COCO 2014: trained on train2014, tested on val2014, unlabelled images dropped (82,081 / 40,137).
+"""COCO 2014: 82,081 images of train2014 to train, 40,137 of val2014 to test, 288×288.
 
-The paper's size for ResNet-101, 288×288, reached by a plain resize: the aspect ratio is not kept
-and nothing is cropped. Files as published, below data/coco: train2014/, val2014/ and
-annotations/instances_{train,val}2014.json.
+Images without labels are dropped. The size is the paper's for ResNet-101, reached by a plain
+resize: the aspect ratio is not kept and nothing is cropped. The published files go into data/coco:
+train2014/, val2014/ and annotations/instances_{train,val}2014.json.
 """
 
 data_preprocessor = dict(
@@ -14,13 +14,14 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type="LoadImage"),
-    # The paper: random affine and contrast. Not stated there (†): how far, and the flip.
+    # Random affine and contrast are the paper's; their ranges and the flip are chosen here (†).
     dict(type="NumpyToPIL", to_rgb=True),
     dict(type="torchvision/RandomAffine", degrees=0, translate=(0.03, 0.03)),
     dict(type="torchvision/ColorJitter", contrast=0.25),
     dict(type="PILToNumpy", to_bgr=True),
     dict(type="Resize", scale=(288, 288)),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # the same picture, cheaper here
+    # Cheaper after the resize, with the same result.
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(type="PackInputs"),
 ]
 test_pipeline = [

@@ -1,7 +1,7 @@
 """COCO 2014 for the comparison of orderings: no augmentation, a part of train2014 to validate.
 
-The paper says so of Table 2. † Not stated: the part (a tenth, drawn once) and the size (288×288).
-The test set is val2014.
+Both are the paper's for Table 2. † Chosen here: the part (a tenth, drawn once) and the size
+(288×288). The test set is val2014.
 """
 
 _base_ = ["coco.py"]

@@ -1,6 +1,6 @@
-"""Embedded data: scenes of real handwritten digits, 5,000 to train and 1,000 to test, 48×48.
+"""Scenes of real handwritten digits, 5,000 to train and 1,000 to test, 48×48.
 
-Drawn on first use into data/digit_scenes (scikit-learn is needed for that; about 10 s).
+They are drawn into data/digit_scenes on first use, in about 10 s; this needs scikit-learn.
 """
 
 data_preprocessor = dict(
@@ -13,7 +13,7 @@ data_preprocessor = dict(
 train_pipeline = [dict(type="LoadImage"), dict(type="PackInputs")]
 test_pipeline = [
     dict(type="LoadImage"),
-    dict(type="Resize", scale=(48, 48)),  # for a user's own pictures; the scenes have this size
+    dict(type="Resize", scale=(48, 48)),  # for pictures of another size; the scenes have this one
     dict(type="PackInputs"),
 ]
 

@@ -1,6 +1,6 @@
-"""What the datasets of photos at 224×224 share: augmentation, loaders, metric.
+"""Augmentation, dataloaders and metric for photos at 224×224.
 
-A config that builds on it names the dataset and the number of classes.
+A config that inherits from it sets the dataset and the number of classes.
 """
 
 data_preprocessor = dict(
@@ -11,13 +11,14 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type="LoadImage"),
-    # The paper: random affine and contrast. Not stated there (†): how far, and the flip.
+    # Random affine and contrast are the paper's; their ranges and the flip are chosen here (†).
     dict(type="NumpyToPIL", to_rgb=True),
     dict(type="torchvision/RandomAffine", degrees=0, translate=(0.03, 0.03)),
     dict(type="torchvision/ColorJitter", contrast=0.25),
     dict(type="PILToNumpy", to_bgr=True),
     dict(type="Resize", scale=(224, 224)),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # the same picture, cheaper here
+    # Cheaper after the resize, with the same result.
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(type="PackInputs"),
 ]
 test_pipeline = [

@@ -1,7 +1,7 @@
-"""MIRFLICKR-25000: 24 concepts, images 1 … 15000 to train and 15001 … 25000 to test, 224×224.
+"""MIRFLICKR-25000: 24 concepts, images 1 to 15000 to train and 15001 to 25000 to test, 224×224.
 
-Not in the paper. The owners' files lie below data/mirflickr25k: annotations/ (their
-mirflickr25k_annotations_v080) and mirflickr/. With concepts=38, num_classes is 38.
+Not in the paper. The published files go into data/mirflickr25k: annotations/
+(mirflickr25k_annotations_v080) and mirflickr/. With concepts=38, num_classes is 38.
 """
 
 _base_ = ["images_224.py"]

@@ -1,9 +1,8 @@
-"""NUS-WIDE: the paper's protocol, 150,000 labelled images to train and 59,347 to test, 224×224.
+"""NUS-WIDE: the paper's protocol, 150,000 labeled images to train and 59,347 to test, 224×224.
 
-Three random splits: run with train_dataloader.dataset.split_index=0, 1, 2 (and the same for val and
-test) and average the last checkpoints; the paper averages the best test score of each split, which
-selects on the test set. The owners' files lie below data/nus_wide: ConceptsList/, Groundtruth/,
-ImageList/, Flickr/. Images whose Flickr link is dead: drop_missing=True.
+There are three random splits: train with split_index=0, 1 and 2 of all three datasets, and average
+the results of the last checkpoints. The published files go into data/nus_wide: ConceptsList/,
+Groundtruth/, ImageList/, Flickr/. drop_missing=True leaves out images whose link is dead.
 """
 
 _base_ = ["images_224.py"]

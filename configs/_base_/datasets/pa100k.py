@@ -1,7 +1,7 @@
 """PA-100K: pedestrians, 80,000 to train, 10,000 to validate, 10,000 to test, 224×224.
 
-The owners' files lie below data/pa100k: annotation.mat and data/. Most later work trains on
-train_dataloader.dataset.split=trainval.
+The published files go into data/pa100k: annotation.mat and data/. Most later work trains with
+split="trainval".
 """
 
 _base_ = ["images_224.py"]

@@ -1,8 +1,7 @@
-"""Your photos, in the JSON of mmpretrain's MultiLabelDataset: data/photos/{train,val}.json.
+"""Your photos at 128×128, with their labels in data/photos/{train,val}.json.
 
-Prepared for EfficientNet-Lite0 at 128×128. Point it elsewhere with --cfg-options, e.g.
-train_dataloader.dataset.data_root=DIR val_dataloader.dataset.data_root=DIR
-test_dataloader.dataset.data_root=DIR; the head's num_classes is the number of class names.
+The JSON is that of mmpretrain's MultiLabelDataset; the normalization is EfficientNet-Lite0's. For
+another folder set `data_root` of the three datasets; `num_classes` is the number of class names.
 """
 
 data_preprocessor = dict(
@@ -14,13 +13,14 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type="LoadImage", min_side=128),  # a large JPEG is decoded at 1/2, 1/4 or 1/8
-    # The paper: random affine and contrast. Not stated there (†): how far, and the flip.
+    # Random affine and contrast are the paper's; their ranges and the flip are chosen here (†).
     dict(type="NumpyToPIL", to_rgb=True),
     dict(type="torchvision/RandomAffine", degrees=0, translate=(0.03, 0.03)),
     dict(type="torchvision/ColorJitter", contrast=0.25),
     dict(type="PILToNumpy", to_bgr=True),
     dict(type="Resize", scale=(128, 128)),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # the same picture, cheaper here
+    # Cheaper after the resize, with the same result.
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(type="PackInputs"),
 ]
 test_pipeline = [

@@ -1,7 +1,7 @@
-"""Your photos as in photos.py, with their labels in data/photos/{train,val}.csv.
+"""Your photos at 128×128, with their labels in data/photos/{train,val}.csv.
 
-The header is `image,labels`, labels are separated by `;`, and images are relative to the CSV's
-folder. The classes are the names in train.csv: set the head's num_classes to their number.
+The header is `image,labels`; labels are separated by `;`, and paths of images are relative to the
+CSV's folder. The classes are the names in train.csv: set `num_classes` to their number.
 """
 
 _base_ = ["photos.py"]

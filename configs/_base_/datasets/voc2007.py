@@ -1,8 +1,8 @@
-"""Pascal VOC 2007: trained on trainval (5,011 images), tested on test (4,952), 224×224.
+"""Pascal VOC 2007: 5,011 images of trainval to train, 4,952 to test, 224×224.
 
-Not in the paper. data/VOC2007 is the owners' VOCdevkit/VOC2007; mmpretrain's `VOC` reads it.
-Objects marked `difficult` do not count as labels. VOC 2012 has the same form, but only its train
-and val are published with annotations: split="train" and split="val".
+Not in the paper. The published VOCdevkit/VOC2007 goes to data/VOC2007; mmpretrain's `VOC` reads it.
+Objects marked `difficult` do not count as labels. VOC 2012 has the same layout, but only its train
+and val sets are published with annotations: split="train" and split="val".
 """
 
 _base_ = ["images_224.py"]

@@ -1,7 +1,7 @@
 """WIDER Attribute: persons cut out of photos, about 28,345 to train and 29,179 to test, 224×224.
 
-The owners' files lie below data/wider_attribute: Anno/wider_attribute_{trainval,test}.json, Image/.
-Unspecified attributes are negative, and left out of mAP (`gt_ignore`).
+The published files go into data/wider_attribute: Anno/wider_attribute_{trainval,test}.json and
+Image/. Unspecified attributes are negatives in training and left out of mAP (`gt_ignore`).
 """
 
 _base_ = ["images_224.py"]
@@ -11,13 +11,14 @@ data_preprocessor = dict(num_classes=14)
 train_pipeline = [
     dict(type="LoadImage"),
     dict(type="CropBox"),
-    # The paper: random affine and contrast. Not stated there (†): how far, and the flip.
+    # Random affine and contrast are the paper's; their ranges and the flip are chosen here (†).
     dict(type="NumpyToPIL", to_rgb=True),
     dict(type="torchvision/RandomAffine", degrees=0, translate=(0.03, 0.03)),
     dict(type="torchvision/ColorJitter", contrast=0.25),
     dict(type="PILToNumpy", to_bgr=True),
     dict(type="Resize", scale=(224, 224)),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),  # the same picture, cheaper here
+    # Cheaper after the resize, with the same result.
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
 ]
 test_pipeline = [

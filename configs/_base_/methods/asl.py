@@ -1,13 +1,13 @@
-"""ASL: every label by itself, with the asymmetric loss, which plays easy negatives down.
+"""ASL: every label by itself, with the asymmetric loss, which down-weights easy negatives.
 
 Tal Ridnik, Emanuel Ben-Baruch, Nadav Zamir, Asaf Noy, Itamar Friedman, Matan Protter, Lihi
 Zelnik-Manor: "Asymmetric Loss for Multi-Label Classification", ICCV 2021.
 
-mmpretrain's `AsymmetricLoss` in place of BCE, otherwise `bce.py`. Faithful: the formula with
+mmpretrain's `AsymmetricLoss` in place of BCE, otherwise `bce.py`. Faithful: the formula, with
 γ+ = 0, γ− = 4 and the margin 0.05. Not faithful: the sum over the classes is averaged over the
-images, where the authors' code sums over both (Adam does not see a factor, a schedule's clip_grad
-does); a linear head on the pooled map and the config's own schedule. The loss shifts probabilities
-up: choose the threshold, 0.5 here, on held-out images.
+images, where the authors' code sums over both (Adam is invariant to the factor, clip_grad is not);
+a linear head on the pooled map; the config's own schedule. The loss raises probabilities: choose
+the threshold, 0.5 here, on held-out images.
 """
 
 _base_ = ["bce.py"]

@@ -4,9 +4,8 @@ mmpretrain's `MultiLabelLinearClsHead`; the baseline of Vacit Oguz Yazici, Abel 
 Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer: "Orderless Recurrent Models for
 Multi-label Classification", CVPR 2020.
 
-Faithful: labels of a probability of at least 0.5 are predicted. Not faithful: a config's own
-schedule stays, where the paper trains this one with SGD (`bce_*` configs). A neck that the config
-has stays, too.
+Faithful: labels with a probability of at least 0.5 are predicted. Not faithful: the config's own
+schedule, where the paper uses SGD (as the `bce_*` configs do). A neck that the config has is kept.
 """
 
 model = dict(

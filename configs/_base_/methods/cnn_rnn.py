@@ -3,10 +3,9 @@
 Jiang Wang, Yi Yang, Junhua Mao, Zhiheng Huang, Chang Huang, Wei Xu: "CNN-RNN: A Unified Framework
 for Multi-label Image Classification", CVPR 2016.
 
-Faithful: the decoder's equations, the order, the true labels fed back while training (teacher
-forcing), beam search. Not faithful: what `JointEmbeddingRNN` says of the recurrent unit and the
-image; the beam's width (4) and END, which are chosen here; the config's own sizes, backbone and
-schedule.
+Faithful: the decoder's equations, the order, teacher forcing, beam search. Not faithful: the
+recurrent unit and how the image enters (see `JointEmbeddingRNN`); the beam width (4) and END, which
+are chosen here; the config's own sizes, backbone and schedule.
 """
 
 _base_ = ["frequent_first.py"]

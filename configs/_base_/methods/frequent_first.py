@@ -4,9 +4,8 @@ Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Jo
 "Orderless Recurrent Models for Multi-label Classification", CVPR 2020. The order is that of Wang et
 al. 2016, whose system is `cnn_rnn.py`.
 
-Faithful: the paper's comparison, in which the order alone differs from PLA; the model is fed its
-own predictions while training. Not faithful, or not said there: labels of equal count are ordered
-by name.
+Faithful: as in the paper's comparison, only the order differs from PLA; in training the model is
+fed its own predictions. Chosen here: labels of equal count are ordered by name.
 """
 
 model = dict(

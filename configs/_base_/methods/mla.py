@@ -3,7 +3,7 @@
 Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer:
 "Orderless Recurrent Models for Multi-label Classification", CVPR 2020; Eq. 4.
 
-Faithful and not: as `pla.py`.
+What is faithful and what is not: as in `pla.py`.
 """
 
 model = dict(

@@ -4,9 +4,9 @@ Che-Ping Tsai, Hung-Yi Lee: "Order-Free Learning Alleviating Exposure Bias in Mu
 Classification", AAAI 2020; after Sara Sabour, William Chan, Mohammad Norouzi: "Optimal Completion
 Distillation for Sequence Learning", ICLR 2019.
 
-Faithful and not: see `OCDLoss`; besides, no second decoder (binary relevance), which Tsai & Lee
-train beside and join in prediction; the paper's own model (PLA's) for images, where they had text
-and sound.
+What is faithful and what is not: see `OCDLoss`. Also not faithful: Tsai & Lee train a second
+decoder (binary relevance) jointly and combine both in prediction, which is left out; the model is
+PLA's, for images, where theirs were for text and sound.
 """
 
 _base_ = ["pla.py"]

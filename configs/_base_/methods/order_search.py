@@ -1,10 +1,10 @@
-"""Order search: all orders are equally likely at first, then the model draws those it prefers.
+"""Order search: orders are drawn uniformly at first, then as the model prefers them.
 
 Oriol Vinyals, Samy Bengio, Manjunath Kudlur: "Order Matters: Sequence to Sequence for Sets", ICLR
 2016.
 
-Faithful and not: see `OrderSearchLoss`; besides, the paper's own model and decoding (PLA's), where
-Vinyals et al. had other tasks and models.
+What is faithful and what is not: see `OrderSearchLoss`. Also not faithful: the model and decoding
+are PLA's; Vinyals et al. had other tasks and models.
 """
 
 _base_ = ["pla.py"]

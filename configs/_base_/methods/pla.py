@@ -3,8 +3,8 @@
 Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer:
 "Orderless Recurrent Models for Multi-label Classification", CVPR 2020; Eq. 5.
 
-Faithful: model, loss and decoding. Not in the paper: dropout on the attended cells, which the
-authors' code has; here its mask is drawn once a rollout, not once a step.
+Faithful: model, loss and decoding. Not in the paper, but in the authors' code: dropout on the
+attended cells. Here its mask is drawn once per rollout instead of once per step.
 """
 
 model = dict(

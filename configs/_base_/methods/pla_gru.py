@@ -1,11 +1,11 @@
-"""PLA with a gated recurrent unit in place of the LSTM: a variant that the paper does not have.
+"""PLA with a GRU instead of the LSTM, a variant that the paper does not have.
 
-PLA: Yazici et al., CVPR 2020 (`pla.py`). The unit: Kyunghyun Cho, Bart van Merrienboer, Caglar
+PLA: Yazici et al., CVPR 2020 (`pla.py`). The GRU: Kyunghyun Cho, Bart van Merrienboer, Caglar
 Gulcehre, Dzmitry Bahdanau, Fethi Bougares, Holger Schwenk, Yoshua Bengio: "Learning Phrase
 Representations using RNN Encoder-Decoder for Statistical Machine Translation", EMNLP 2014.
 
-Faithful: all but the unit is the paper's. Not faithful: PyTorch's unit, which applies the reset
-gate after the matrix product.
+Faithful: everything else is the paper's. Not faithful: PyTorch's GRU applies the reset gate after
+the matrix product.
 """
 
 _base_ = ["pla.py"]

@@ -4,7 +4,7 @@ Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Jo
 "Orderless Recurrent Models for Multi-label Classification", CVPR 2020. The order is that of Jin &
 Nakayama 2016, whose system is `ria.py`.
 
-Faithful and not: as `frequent_first.py`.
+What is faithful and what is not: as in `frequent_first.py`.
 """
 
 model = dict(

@@ -1,7 +1,6 @@
-"""ResNet-101 and mmpretrain's own linear multi-label head.
+"""ResNet-101 and mmpretrain's linear multi-label head.
 
-`MeanBCELoss` is the mean over all B·C entries, whatever the number of classes C; mmpretrain's own
-loss is C times as large.
+`MeanBCELoss` averages over all B·C entries; mmpretrain's own loss is C times as large.
 """
 
 model = dict(

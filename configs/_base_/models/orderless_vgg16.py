@@ -1,6 +1,6 @@
 """VGG16 without batch norm and the paper's decoder.
 
-The map is the one after the last pooling: 9×9 cells of 512 channels at 288×288.
+The feature map is taken after the last pooling: 9×9 cells of 512 channels at 288×288.
 """
 
 _base_ = ["orderless_resnet101.py"]

@@ -1,7 +1,7 @@
 """AdamW for 30 epochs from ImageNet weights in one stage: warm-up, then a cosine.
 
-Not the paper's; what transformers and ConvNeXt are usually fine-tuned with. The encoder learns at
-a tenth of the decoder's rate.
+Not in the paper; the usual way to fine-tune transformers and ConvNeXt. The encoder's learning rate
+is a tenth of the decoder's.
 """
 
 optim_wrapper = dict(

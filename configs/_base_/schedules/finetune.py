@@ -1,6 +1,6 @@
-"""Stage 3 (not in the paper): Adam for 5 epochs, halved after each one without a better O-F1.
+"""Stage 3 (not in the paper): Adam for 5 epochs; each one without a better O-F1 halves the rate.
 
-The model is to be a `LabelSetClassifier` with `freeze_encoder=True`.
+It is meant for a `LabelSetClassifier` with `freeze_encoder=True`.
 """
 
 optim_wrapper = dict(optimizer=dict(type="Adam", lr=1e-5))

@@ -1,6 +1,6 @@
-"""Stage 1 of the paper: SGD for 40 epochs, cut to a tenth when O-F1 stands still for 3 epochs.
+"""Stage 1 of the paper: SGD for 40 epochs; the rate is cut to a tenth on a plateau of O-F1.
 
-mmengine cuts when the epochs without a better score exceed `patience`: at the third.
+A plateau is 3 epochs without a better score: mmengine cuts when their number exceeds `patience`.
 """
 
 hand_over = "best"  # the checkpoint that tools/train_stages.py gives to the next stage

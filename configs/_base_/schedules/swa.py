@@ -1,7 +1,8 @@
 """Stage 2 of the paper: Adam for 30 epochs, sawtooth learning rate, averaged weights.
 
-The encoder learns at a tenth of the decoder's rate (not in the paper). Instead of
-`../default_runtime.py`, which this file brings along: two bases cannot both have hooks.
+The encoder's learning rate is a tenth of the decoder's (not in the paper). A config that uses this
+file must not name default_runtime.py as well, which is included here: two bases of a config cannot
+both set hooks.
 """
 
 _base_ = ["../default_runtime.py"]
