@@ -10,6 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 
+TIMEOUT = 600  # seconds that a process may take on a busy machine
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark parametrized tests `slow`, except those with an ID that `slow_except` names."""
+    for item in items:
+        for mark in item.iter_markers("slow_except"):
+            ids = item.name.partition("[")[2].removesuffix("]")
+            if ids not in mark.args:
+                item.add_marker("slow")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
@@ -47,7 +59,7 @@ def run_two_processes(tmp_path: Path, repository: Path) -> Callable[[str], None]
             for rank in range(2)
         ]
         try:
-            assert [process.wait(timeout=120) for process in processes] == [0, 0]
+            assert [process.wait(timeout=TIMEOUT) for process in processes] == [0, 0]
         finally:
             for process in processes:
                 process.kill()

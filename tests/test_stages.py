@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -343,10 +342,14 @@ def test_command_that_is_killed_has_the_exit_code_of_a_shell(monkeypatch):
     assert stages.run(["sh", "-c", "kill -9 $$"]) == 137
 
 
+def signal_parent(name: str) -> list[str]:
+    """A command that sends this process a signal as soon as it runs, and goes on for a minute."""
+    return ["sh", "-c", f"sleep 0.3; kill -{name} $PPID; exec sleep 60"]
+
+
 def test_a_signal_to_end_is_passed_on_to_the_command():
     handler = signal.getsignal(signal.SIGTERM)
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    assert stages.run(["sleep", "60"]) == 128 + signal.SIGTERM
+    assert stages.run(signal_parent("TERM")) == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
@@ -360,7 +363,6 @@ def test_interrupt_waits_for_the_command_and_then_ends_it(monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", Popen)
     monkeypatch.setattr(stages, "SECONDS_TO_END", 0.2)
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
-        stages.run(["sleep", "60"])
+        stages.run(signal_parent("INT"))
     assert started[0].returncode == -signal.SIGTERM

@@ -32,5 +32,6 @@ make_environment "$VENV" "$FAMILY"
 cd "$ROOT"
 # A worker a core leaves each one thread, also in the processes that tests start.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+unset PYTHONDONTWRITEBYTECODE # or each of the many processes compiles the package
 exec "$VENV/bin/python" -m pytest -n "$(count_cores)" --dist worksteal \
     ${SELECTION[@]+"${SELECTION[@]}"} ${OPTIONS[@]+"${OPTIONS[@]}"}

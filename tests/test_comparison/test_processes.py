@@ -110,7 +110,7 @@ def interrupted(tmp_path, repository):
 def test_an_interruption_leaves_nothing_at_work(tmp_path, interrupted, sign):
     caller, child = interrupted
     caller.send_signal(sign)
-    assert caller.wait(30) != 0
+    assert caller.wait(300) != 0
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
     assert not (tmp_path / "done").exists()
@@ -123,14 +123,14 @@ def test_a_folder_is_taken_until_the_last_process_of_a_killed_comparison_has_end
 ):
     caller, child = interrupted
     caller.kill()
-    caller.wait(30)
+    caller.wait(300)
     try:
         refused = pytest.raises(ValueError, match="what a killed one left at work, works in")
         with refused, alone_in(tmp_path):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while True:  # init reaps the child at any moment now
         try:
             with alone_in(tmp_path):

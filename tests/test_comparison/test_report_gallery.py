@@ -1,4 +1,6 @@
+import re
 import shutil
+from html import unescape
 
 import numpy as np
 from PIL import Image
@@ -50,6 +52,15 @@ def test_a_gallery_may_be_smaller(comparison_folder):
     assert text.count('<li class="photo">') == 3
     assert "3 of the 12 test photos" in text
     assert len(data["truth"]) == 3
+
+
+def test_the_class_filter_counts_the_photos_of_each_class(comparison_folder):
+    html, data = gallery_parts(read_results(comparison_folder), 12)
+    options = re.findall(r'<option value="(\d+)">([^<]*) \((\d+)\)</option>', html)
+    assert len(options) == len(data["classes"])
+    for label, name, count in options:
+        assert unescape(name) == data["classes"][int(label)]
+        assert int(count) == sum(int(label) in labels for labels in data["truth"])
 
 
 def test_maps_of_a_part_of_the_photo_are_left_out(comparison_folder, tmp_path):

@@ -237,7 +237,7 @@ def test_two_processes_at_once(tmp_path):
     ]
     for process in both:
         process.start()
-    labels = [results.get(timeout=60) for _ in both]
+    labels = [results.get(timeout=600) for _ in both]
     for process in both:
         process.join()
     assert [process.exitcode for process in both] == [0, 0]

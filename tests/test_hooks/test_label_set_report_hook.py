@@ -245,7 +245,7 @@ from mmorderless.hooks.label_set_report_hook import LabelSetReportHook
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group(
     "gloo", init_method="file://" + store, rank=rank, world_size=2,
-    timeout=datetime.timedelta(seconds=60),
+    timeout=datetime.timedelta(seconds=600),
 )
 class Dataset(list):
     metainfo = {"classes": ("cat", "dog", "cup")}

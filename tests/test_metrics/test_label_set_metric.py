@@ -227,7 +227,7 @@ from mmorderless.metrics import LabelSetMetric, label_set_metric
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group(
     "gloo", init_method="file://" + store, rank=rank, world_size=2,
-    timeout=datetime.timedelta(seconds=60),
+    timeout=datetime.timedelta(seconds=600),
 )
 samples = torch.load("samples.pt", weights_only=False)
 results = {}

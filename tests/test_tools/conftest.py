@@ -103,7 +103,7 @@ def project(tmp_path: Path, repository: Path) -> SimpleNamespace:
             env=variables,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,  # on a busy machine
         )
 
     return SimpleNamespace(folder=tmp_path, run=run)
