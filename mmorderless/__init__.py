@@ -1,9 +1,9 @@
-"""Classifiers that generate a set of labels, for OpenMMLab.
+"""Classifiers that predict a set of labels, for OpenMMLab.
 
 Importing this package registers its heads, losses, datasets, metrics and hooks in mmpretrain's
 registries, so that a config needs one line to use them::
 
-    custom_imports = dict(imports=['mmorderless'], allow_failed_imports=False)
+    custom_imports = dict(imports=["mmorderless"], allow_failed_imports=False)
 """
 
 from ._compat import allow_mmengine_checkpoints, require_openmmlab
@@ -11,18 +11,32 @@ from ._compat import allow_mmengine_checkpoints, require_openmmlab
 require_openmmlab()
 allow_mmengine_checkpoints()
 
-from . import analysis, datasets, hooks, inference, metrics, models, schedules  # noqa: E402
+from . import alignment, datasets, engine, inference, labels, metrics, models, runs  # noqa: E402
+from .alignment import align_min_loss, align_predicted  # noqa: E402
 from .inference import OrderlessInferencer  # noqa: E402
+from .metrics import LabelSetMetric  # noqa: E402
+from .models.heads import OrderlessRNNHead  # noqa: E402
+from .models.losses import FixedOrderLoss, MLALoss, PLALoss  # noqa: E402
+from .runs.config import read_config  # noqa: E402
 from .version import __version__  # noqa: E402
 
 __all__ = [
+    "FixedOrderLoss",
+    "LabelSetMetric",
+    "MLALoss",
     "OrderlessInferencer",
+    "OrderlessRNNHead",
+    "PLALoss",
     "__version__",
-    "analysis",
+    "align_min_loss",
+    "align_predicted",
+    "alignment",
     "datasets",
-    "hooks",
+    "engine",
     "inference",
+    "labels",
     "metrics",
     "models",
-    "schedules",
+    "read_config",
+    "runs",
 ]

@@ -7,9 +7,9 @@ from mmengine.runner.checkpoint import get_mmcls_models, get_torchvision_models
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from mmorderless.methods import apply_method
-from mmorderless.models.losses import STRATEGIES
-from mmorderless.models.model_hub import weights_address
+from mmorderless.models.backbones.model_hub import weights_address
+from mmorderless.models.losses.aligned import STRATEGIES
+from mmorderless.runs.methods import apply_method
 
 # The rows of the paper's comparison of orderings, beside BCE, and what makes them of PLA's config.
 ROWS = {

@@ -13,8 +13,10 @@ from scipy.io import savemat
 
 from mmorderless.datasets import mirflickr
 from mmorderless.datasets.cached_features import write_split
-from mmorderless.inference import OrderlessInferencer
-from mmorderless.launch import build_runner, read_config, training_config, training_parser
+from mmorderless.inference.inferencer import OrderlessInferencer
+from mmorderless.runs.config import read_config
+from mmorderless.runs.launch import build_runner, training_config
+from mmorderless.runs.options import training_parser
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("[!_]*/*.py"))

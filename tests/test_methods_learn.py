@@ -13,10 +13,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmpretrain.registry import DATASETS, METRICS, MODELS
 
-from mmorderless.launch import read_config
+from mmorderless.labels.fixed_orders import count_labels
+from mmorderless.labels.label_lists import label_matrix
 from mmorderless.metrics import set_scores
-from mmorderless.models.losses import FixedOrderLoss
-from mmorderless.ordering import count_labels
+from mmorderless.models.losses.aligned import FixedOrderLoss
+from mmorderless.runs.config import read_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 METHODS = sorted(path.stem for path in (CONFIGS / "_base_/methods").glob("*.py"))
@@ -81,7 +82,7 @@ def learn(method, scenes, folder):
 def test_a_system_learns_scenes_by_heart(method, scenes, tmp_path):
     metrics = learn(method, scenes, tmp_path)
     label_sets = [sample.gt_label.tolist() for sample in scenes[0]["data_samples"]]
-    truth = set_scores.label_matrix(label_sets, len(scenes[1]))
+    truth = label_matrix(label_sets, len(scenes[1]))
     frequency = truth.mean(0)
     # Without a look at the image: the k most frequent labels for every scene, at the best k.
     best = max(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmorderless.launch import train
+from mmorderless.commands.train import train
 
 FEW = [
     "train_cfg.max_epochs=1",
@@ -84,7 +84,7 @@ def test_every_file_that_is_named_exists(readme, repository):
 
 
 def test_every_metric_is_described(readme):
-    from mmorderless.metrics import LabelSetMetric
+    from mmorderless.metrics.label_set_metric import LabelSetMetric
 
     sample = dict(pred_label=[0, 1], gt_label=[1], pred_score=[0.5, 0.6, 0.1], sequence=[0, 1, 0])
     metric = LabelSetMetric(num_classes=3)

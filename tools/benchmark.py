@@ -4,7 +4,8 @@ Prints a table per part (alignment, decoder, train_step, predict, metrics, data,
 interquartile range; --out writes all samples, the machine and the versions as JSON.
 """
 
-from mmorderless.benchmarks.command import main
+from benchmarks.command import main
+
 from mmorderless.errors import run_tool
 
 if __name__ == "__main__":

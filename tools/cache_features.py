@@ -1,7 +1,7 @@
 """Store a frozen backbone's feature maps: python tools/cache_features.py CONFIG --out DIR."""
 
+from mmorderless.commands.cache_features import main
 from mmorderless.errors import run_tool
-from mmorderless.feature_cache import main
 
 if __name__ == "__main__":
     run_tool(main)

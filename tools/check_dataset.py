@@ -4,7 +4,7 @@ Prints for each split what is in it, then everything that is wrong; the exit cod
 something is.
 """
 
-from mmorderless.dataset_check import main
+from mmorderless.commands.check_dataset import main
 from mmorderless.errors import run_tool
 
 if __name__ == "__main__":

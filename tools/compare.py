@@ -7,7 +7,7 @@ interruption.
 from functools import partial
 from pathlib import Path
 
-from mmorderless.comparison.command import compare
+from mmorderless.commands.compare import compare
 from mmorderless.errors import run_tool
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--out metrics.json]."""
 
+from mmorderless.commands.test import evaluate
 from mmorderless.errors import run_tool
-from mmorderless.launch import evaluate
 
 if __name__ == "__main__":
     run_tool(evaluate)

@@ -9,48 +9,8 @@ Writes into DIR, for each image,
 Images are named by their place in the config's test set (--index) or by their file (--images).
 """
 
-import argparse
-from collections.abc import Sequence
-from pathlib import Path
-
+from mmorderless.commands.visualize import main
 from mmorderless.errors import run_tool
-from mmorderless.inference.visualize import ImageVisualizer, find_images
-from mmorderless.launch import add_config_options, read_config
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the images named on the command line."""
-    args = parser().parse_args(argv)
-    cfg = read_config(args.config, args.cfg_options)
-    visualizer = ImageVisualizer(cfg, args.checkpoint, args.device)
-    indices = find_images(visualizer.dataset, args.images) if args.images else args.index
-    folder = Path(args.out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in indices:
-        figures, left_out = visualizer.figures(index)
-        for name, figure in figures.items():
-            file = folder / f"{index:06d}_{name}.png"
-            figure.savefig(file)
-            print(file)
-        for reason in left_out:
-            print(f"image {index}: {reason}")
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description="Draw how a model decodes single images.")
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--index", nargs="+", type=int, metavar="I", help="places of images in the test set"
-    )
-    which.add_argument("--images", nargs="+", metavar="PATH", help="image files of the test set")
-    parser.add_argument("--out-dir", default="figures", metavar="DIR", help="where to write")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; an accelerator if there is one")
-    add_config_options(parser)
-    return parser
-
 
 if __name__ == "__main__":
     run_tool(main)

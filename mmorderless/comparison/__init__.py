@@ -1,1 +1,1 @@
-"""Comparisons of methods on one dataset: their results, tables, figures and report."""
+"""Comparisons of methods on one dataset: runs, evaluation, report."""

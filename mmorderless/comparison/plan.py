@@ -1,11 +1,11 @@
 """What a comparison consists of: its runs, the file that says so, and what is finished."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mmorderless.runs.records import read_json, refuse
 
 RECORD = "comparison.json"
 RESULT = "result.json"
@@ -18,8 +18,6 @@ METHODS = (
     *("cnn_rnn", "ria", "sr_cnn_rnn", "order_free", "order_search", "ocd"),
 )
 """The methods of configs/_base_/methods, in the order of the tables."""
-
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -60,33 +58,6 @@ def expand(comparison: Path, methods: Sequence[str], seeds: Sequence[int]) -> li
 def run_in(folder: Path) -> Run:
     """Return the run whose work dir is METHOD/seed_S."""
     return Run(folder.parent.name, int(folder.name.removeprefix("seed_")), folder)
-
-
-def read_json(file: Path) -> dict[str, Any] | None:
-    """Return what a file of this version of the layout holds; None without a whole one."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return value if isinstance(value, dict) and value.get("version") == VERSION else None
-
-
-def write_json(file: Path, value: Mapping[str, Any]) -> None:
-    """Write a file at once, so that an interruption leaves the one before or the new one.
-
-    Args:
-        file: the file.
-        value: what JSON can hold; the version of the layout is added.
-    """
-    write_text(file, json.dumps({"version": VERSION, **value}, indent=1, allow_nan=False) + "\n")
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a text file at once; see `write_json`."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(file)
 
 
 def read_comparison(comparison: Path) -> dict[str, Any] | None:
@@ -143,21 +114,6 @@ def joined(
     }
 
 
-def refuse(changes: Sequence[str], what: str) -> None:
-    """Raise a ValueError when settings have changed.
-
-    Args:
-        changes: the differences.
-        what: what there is with the settings of before.
-    """
-    if changes:
-        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-        raise ValueError(
-            f"{what} with other settings ({'; '.join(changes[:3])}{more}); "
-            "undo the change or choose another --work-dir"
-        )
-
-
 def read_result(run: Run) -> dict[str, Any] | None:
     """Return what a finished run's `result.json` holds, None for a run that is not finished."""
     result = read_json(run.folder / RESULT)
@@ -166,7 +122,7 @@ def read_result(run: Run) -> dict[str, Any] | None:
     return result
 
 
-def read_results(comparison: Path) -> list[dict[str, Any]]:
+def read_finished_results(comparison: Path) -> list[dict[str, Any]]:
     """Return the results of all finished runs of a comparison, in the order of its methods.
 
     Raises:

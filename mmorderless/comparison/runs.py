@@ -1,33 +1,29 @@
 """The runs of a comparison as processes: trainings, evaluations, timings, and how they go."""
 
-import os
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from mmengine.config import Config
 
-from ..benchmarks.report import processor
-from ..launch import read_config, training_parser
-from ..stages import differences, settings_of
-from .plan import (
-    RESULT,
-    TIMES,
-    Run,
+from mmorderless.comparison.evaluation.trained import CONFIG
+from mmorderless.comparison.plan import RESULT, TIMES, Run, read_result
+from mmorderless.comparison.progress import Progress
+from mmorderless.runs.config import read_config
+from mmorderless.runs.machine import environment, surroundings
+from mmorderless.runs.options import training_parser
+from mmorderless.runs.processes import Job, Step, run_jobs
+from mmorderless.runs.records import (
+    differences,
     read_json,
-    read_result,
     refuse,
+    settings_of,
     write_json,
     write_text,
 )
-from .processes import Job, Running, Step, as_clock, run_jobs, seconds_left, tail
-from .trained import CONFIG
 
 LOG = "log.txt"
-TAIL_LINES = 15
-SECONDS_BETWEEN_STATUS = 1.0
 
 NOT_TRAINED_WITH = {"LabelSetReportHook"}
 """Hooks that cost time and change nothing."""
@@ -113,7 +109,7 @@ def training_job(run: Run, config: Path, tools: Path) -> Job:
     """
     train = [sys.executable, str(tools / "train.py"), str(config), "--work-dir", str(run.folder)]
     train += ["--resume", "--cfg-options", f"randomness.seed={run.seed}"]
-    evaluate = [sys.executable, "-m", "mmorderless.comparison.evaluate", str(run.folder)]
+    evaluate = [sys.executable, "-m", "mmorderless.comparison.evaluation.evaluate", str(run.folder)]
     steps = [Step(train, run.folder / "trained"), Step(evaluate, run.folder / RESULT)]
     return Job(str(run), run.method, steps, run.folder / LOG)
 
@@ -122,97 +118,14 @@ def timing_job(run: Run) -> Job:
     """Return the job that times a run's model, for all runs of its method."""
     folder = run.folder.parent
     out = folder / TIMES
-    command = [sys.executable, "-m", "mmorderless.comparison.timing", str(run.folder), str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "mmorderless.comparison.evaluation.timing",
+        str(run.folder),
+        str(out),
+    ]
     return Job(f"time of {run.method}", run.method, [Step(command, out)], folder / "timing.log")
-
-
-def environment(at_once: int) -> dict[str, str]:
-    """Return the variables of processes that share the machine's cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = max(1, (cores or 1) // at_once)
-    return {"OMP_NUM_THREADS": str(threads), **os.environ}
-
-
-def surroundings(variables: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what times depend on besides the model and its batch.
-
-    Args:
-        variables: of the environment of the process that measures.
-    """
-    machine = f"{processor()}, {os.cpu_count()} cores"
-    return {"machine": machine, "omp_num_threads": variables.get("OMP_NUM_THREADS")}
-
-
-# Progress ---------------------------------------------------------------------------------------
-
-
-class Progress:
-    """A line for each job that ended, with the time left; on a terminal also a line that changes.
-
-    Args:
-        what: what the jobs are called, `runs`.
-        total: how many jobs there are.
-        done: how many of them ended before.
-        known: seconds of jobs by kind, from before; see `seconds_left`.
-        at_once: how many run beside each other.
-    """
-
-    def __init__(
-        self, what: str, total: int, done: int, known: Mapping[str, Sequence[float]], at_once: int
-    ) -> None:
-        self.what = what
-        self.total = total
-        self.done = done
-        self.known = {kind: list(seconds) for kind, seconds in known.items()}
-        self.at_once = at_once
-        self._news: list[str] = []
-        self._shown = 0.0
-
-    def ended(self, job: Job, code: int, seconds: float) -> None:
-        """Say how a job ended; of one that failed, the end of its log."""
-        self.done += 1
-        if code:
-            end = "\n".join(f"  | {line}" for line in tail(job.log, TAIL_LINES))
-            news = f"{job.name} FAILED (exit code {code}); the end of {job.log}:\n{end}\n"
-        else:
-            self.known.setdefault(job.kind, []).append(seconds)
-            news = f"{job.name}: {summary(job)}{as_clock(seconds)}; "
-        self._news.append(news)
-
-    def progress(self, running: Sequence[Running], waiting: Iterable[Job]) -> None:
-        """Write the news, and the status line."""
-        if not self._news and time.monotonic() < self._shown + SECONDS_BETWEEN_STATUS:
-            return
-        left = seconds_left(
-            self.known,
-            [(work.job.kind, work.seconds) for work in running],
-            [job.kind for job in waiting],
-            self.at_once,
-        )
-        status = f"{self.done} of {self.total} {self.what}, " + (
-            "time left not known yet" if left is None else f"{as_clock(left)} left"
-        )
-        on_terminal = sys.stdout.isatty()
-        clear = "\r\033[K" if on_terminal else ""
-        for news in self._news:
-            print(f"{clear}{news}{status}", flush=True)
-        self._news.clear()
-        self._shown = time.monotonic()
-        if on_terminal and running:
-            at_work = ", ".join(work.job.name for work in running)
-            print(f"{clear}{status}; {at_work}", end="", flush=True)
-
-
-def summary(job: Job) -> str:
-    """Say what a job's result holds of the most important scores; nothing without a result."""
-    result = read_json(job.steps[-1].done)
-    default = (result or {}).get("default")
-    if default is None:
-        return ""
-    return f"C-F1 {default['CF1']:.2f}, O-F1 {default['OF1']:.2f} in "
-
-
-# The whole --------------------------------------------------------------------------------------
 
 
 def train_and_evaluate(

@@ -1,17 +1,17 @@
-"""Datasets: per image its path and its set of labels."""
+"""Datasets: for each image its path and its set of labels."""
 
-from .cached_features import CachedFeatures
-from .coco import CocoMultiLabel
-from .cropping import CropBox
-from .csv_labels import CsvMultiLabel
-from .dataset_part import DatasetPart
-from .digit_scenes import DigitScenes
-from .json_labels import JsonMultiLabel
-from .loading import LoadImage
-from .mirflickr import MIRFlickr25k
-from .nus_wide import NusWide
-from .pa100k import PA100K
-from .wider_attribute import WiderAttribute
+from mmorderless.datasets.cached_features import CachedFeatures
+from mmorderless.datasets.coco import CocoMultiLabel
+from mmorderless.datasets.cropping import CropBox
+from mmorderless.datasets.csv_labels import CsvMultiLabel
+from mmorderless.datasets.digit_scenes import DigitScenes
+from mmorderless.datasets.json_labels import JsonMultiLabel
+from mmorderless.datasets.loading import LoadImage
+from mmorderless.datasets.mirflickr import MIRFlickr25k
+from mmorderless.datasets.nus_wide import NusWide
+from mmorderless.datasets.pa100k import PA100K
+from mmorderless.datasets.partition import DatasetPart
+from mmorderless.datasets.wider_attribute import WiderAttribute
 
 __all__ = [
     "PA100K",

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from .checks import (
+from mmorderless.datasets.annotations import (
     Published,
     check_classes,
     check_keys,
     choose_classes,
     read_json,
-    repeated_items,
-    report_fault,
     select_images,
 )
+from mmorderless.datasets.faults import repeated_items, report_fault
 
 # By the file's name and whether unlabelled images stay.
 PUBLISHED = {

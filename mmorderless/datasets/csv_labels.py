@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from .checks import (
+from mmorderless.datasets.annotations import (
     check_classes,
     missing_annotation,
     missing_class_file,
     read_lines,
-    repeated_items,
-    report_fault,
     select_images,
 )
+from mmorderless.datasets.faults import repeated_items, report_fault
 
 HEADER = ["image", "labels"]
 

@@ -5,7 +5,14 @@ import os.path as osp
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from .checks import check_classes, check_keys, check_labels, has_keys, read_json, select_images
+from mmorderless.datasets.annotations import (
+    check_classes,
+    check_keys,
+    check_labels,
+    has_keys,
+    read_json,
+    select_images,
+)
 
 FORM = (
     "write {'metainfo': {'classes': [names]}, "

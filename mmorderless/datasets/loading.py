@@ -9,9 +9,8 @@ import numpy as np
 from mmcv.image.io import imread_flags
 from mmcv.transforms import LoadImageFromFile
 from mmpretrain.registry import TRANSFORMS
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
-
-from .checks import is_truncated_jpeg
 
 # What libjpeg can divide the sides by while it decodes, and OpenCV's flag for it.
 REDUCED_FLAGS = {
@@ -159,3 +158,23 @@ def reduction(size: tuple[int, int], min_side: int) -> int:
 def reduced(size: tuple[int, int], divisor: int) -> tuple[int, int]:
     """Sides of a picture that libjpeg has divided by a number, rounded up."""
     return -(-size[0] // divisor), -(-size[1] // divisor)
+
+
+def is_truncated_jpeg(content: bytes) -> bool:
+    """Tell whether a JPEG file stops before its end.
+
+    OpenCV 4 decodes such a file without an error and fills the missing rows with grey.
+    """
+    if not content.startswith(b"\xff\xd8\xff"):
+        return False
+    # Neither marker can occur inside coded pixels, and an embedded thumbnail lies before the
+    # picture's own scans: a complete file has its end marker after the last scan's start.
+    if content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda"):
+        return False
+    # Data appended after the picture may look like a scan, so the last word is a full decode.
+    try:
+        with Image.open(BytesIO(content)) as picture:
+            picture.load()
+    except OSError:
+        return True
+    return False

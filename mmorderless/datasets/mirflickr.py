@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from .checks import (
+from mmorderless.datasets.annotations import (
     choose_classes,
     images_on_disk,
     missing_annotation,
-    repeated_items,
-    report_fault,
     select_images,
 )
+from mmorderless.datasets.faults import repeated_items, report_fault
 
 NUM_IMAGES = 25_000
 CONCEPTS = (

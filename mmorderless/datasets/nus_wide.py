@@ -10,16 +10,15 @@ import numpy as np
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from .checks import (
+from mmorderless.datasets.annotations import (
     Published,
     choose_classes,
     images_on_disk,
     labels_of_rows,
     read_lines,
-    repeated_items,
-    report_fault,
     select_images,
 )
+from mmorderless.datasets.faults import repeated_items, report_fault
 
 PROTOCOLS = ("paper", "official", "official_labelled")
 SPLITS = ("train", "test")

@@ -9,17 +9,16 @@ from mmpretrain.registry import DATASETS
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from .checks import (
+from mmorderless.datasets.annotations import (
     Published,
     check_classes,
     check_keys,
     choose_classes,
     labels_of_rows,
     missing_annotation,
-    repeated_items,
-    report_fault,
     select_images,
 )
+from mmorderless.datasets.faults import repeated_items, report_fault
 
 PARTS = ("train", "val", "test")
 SPLITS = {**{part: (part,) for part in PARTS}, "trainval": ("train", "val")}

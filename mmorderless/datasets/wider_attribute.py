@@ -11,16 +11,16 @@ from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
-from .checks import (
+from mmorderless.datasets.annotations import (
     Published,
     check_keys,
     choose_classes,
     has_keys,
     read_json,
-    report_fault,
     select_images,
 )
-from .cropping import clip_box
+from mmorderless.datasets.cropping import clip_box
+from mmorderless.datasets.faults import report_fault
 
 FORM = "give the owners' file, e.g. Anno/wider_attribute_trainval.json"
 POSITIVE, NEGATIVE, UNSPECIFIED = 1, -1, 0

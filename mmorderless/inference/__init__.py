@@ -1,5 +1,7 @@
 """Use a trained model: images in, labels in the order of emission out."""
 
-from .inferencer import OrderlessInferencer
+from mmorderless.inference.inferencer import OrderlessInferencer
 
-__all__ = ["OrderlessInferencer"]
+__all__ = [
+    "OrderlessInferencer",
+]

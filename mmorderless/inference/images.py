@@ -5,6 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mmcv.transforms import Compose, LoadImageFromFile
+from mmengine.config import Config
+from mmpretrain.registry import TRANSFORMS
+from torch.utils.data import Dataset
+
+from mmorderless.datasets.cropping import CropBox
+from mmorderless.datasets.loading import LoadImage
 
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -62,3 +69,57 @@ def _files_of(folder: str | Path) -> list[str]:
             f"the folder {folder} holds no image ({', '.join(IMAGE_EXTENSIONS)}); give another"
         )
     return files
+
+
+class LoadNamedImage(LoadImage):
+    """`LoadImage` for an image that the user named, not an annotation file."""
+
+    missing_remedy = "check the path"
+    damaged_remedy = "copy or download it again"
+
+
+class _PreparedImages(Dataset):
+    """Images as the model's test pipeline leaves them; one that cannot be read is its error."""
+
+    def __init__(self, images: list[str | np.ndarray], load: LoadImage, prepare: Compose) -> None:
+        self.images = images
+        self.load = load
+        self.prepare = prepare
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict | Exception:
+        image = self.images[index]
+        if isinstance(image, np.ndarray):
+            size = image.shape[:2]
+            return self.prepare({"img": image, "img_shape": size, "ori_shape": size})
+        try:
+            loaded = self.load({"img_path": image})
+        except (ValueError, OSError) as error:
+            return error
+        return self.prepare(loaded)
+
+
+def _pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
+    """Return what loads an image and what prepares it for the model, from the test pipeline.
+
+    Without `CropBox`, as no box comes with the image.
+
+    Raises:
+        ValueError: the test pipeline does not begin with loading an image from a file.
+    """
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset", {})
+    transforms = [TRANSFORMS.build(transform) for transform in dataset.get("pipeline") or []]
+    if not transforms or not isinstance(transforms[0], LoadImageFromFile):
+        raise ValueError(
+            f"the test pipeline of the config (dataset {dataset.get('type')}) does not begin with "
+            "an image file; use the config that reads images, not the one of cached features"
+        )
+    # In place of its own loader, the one that names a damaged file.
+    load = LoadNamedImage(
+        transforms[0].color_type,
+        transforms[0].imdecode_backend,
+        min_side=getattr(transforms[0], "min_side", None),
+    )
+    return load, Compose([step for step in transforms[1:] if not isinstance(step, CropBox)])

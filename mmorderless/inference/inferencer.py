@@ -8,25 +8,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import Compose, LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
-from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from ..checkpoints import load_all_weights, weights_of
-from ..datasets.cropping import CropBox
-from ..datasets.loading import LoadImage
-from ..errors import error_line
-from ..launch import existing_checkpoint, read_config
-from ..methods import apply_method, check_applied
-from ..progress import progress_bar
-from .images import Images, list_images
+from mmorderless.errors import error_line
+from mmorderless.inference.images import Images, _pipeline, _PreparedImages, list_images
+from mmorderless.models.weights import load_all_weights, weights_of
+from mmorderless.runs.checkpoint_files import existing_checkpoint
+from mmorderless.runs.config import read_config
+from mmorderless.runs.methods import apply_method, check_applied
+from mmorderless.runs.progress import progress_bar
+from mmorderless.runs.trained_model import build_model
 
 
 class OrderlessInferencer:
@@ -237,36 +235,6 @@ def _lists(tensors: Sequence[torch.Tensor]) -> list[list]:
     return [part.tolist() for part in torch.cat(list(tensors)).cpu().split(lengths)]
 
 
-class LoadNamedImage(LoadImage):
-    """`LoadImage` for an image that the user named, not an annotation file."""
-
-    missing_remedy = "check the path"
-    damaged_remedy = "copy or download it again"
-
-
-class _PreparedImages(Dataset):
-    """Images as the model's test pipeline leaves them; one that cannot be read is its error."""
-
-    def __init__(self, images: list[str | np.ndarray], load: LoadImage, prepare: Compose) -> None:
-        self.images = images
-        self.load = load
-        self.prepare = prepare
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> dict | Exception:
-        image = self.images[index]
-        if isinstance(image, np.ndarray):
-            size = image.shape[:2]
-            return self.prepare({"img": image, "img_shape": size, "ori_shape": size})
-        try:
-            loaded = self.load({"img_path": image})
-        except (ValueError, OSError) as error:
-            return error
-        return self.prepare(loaded)
-
-
 @contextmanager
 def _attention_maps(model: nn.Module, wanted: bool) -> Iterator[None]:
     """Switch a head's attention output on or off, where it has one, for the length of a block."""
@@ -280,35 +248,3 @@ def _attention_maps(model: nn.Module, wanted: bool) -> Iterator[None]:
         yield
     finally:
         head.return_attention = before
-
-
-def build_model(cfg: Config) -> nn.Module:
-    """Build a config's model as the Runner does."""
-    model_cfg = dict(cfg.model)
-    if model_cfg.get("data_preprocessor") is None:
-        model_cfg["data_preprocessor"] = cfg.get("data_preprocessor")
-    return MODELS.build(model_cfg)
-
-
-def _pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
-    """Return what loads an image and what prepares it for the model, from the test pipeline.
-
-    Without `CropBox`, as no box comes with the image.
-
-    Raises:
-        ValueError: the test pipeline does not begin with loading an image from a file.
-    """
-    dataset = (cfg.get("test_dataloader") or {}).get("dataset", {})
-    transforms = [TRANSFORMS.build(transform) for transform in dataset.get("pipeline") or []]
-    if not transforms or not isinstance(transforms[0], LoadImageFromFile):
-        raise ValueError(
-            f"the test pipeline of the config (dataset {dataset.get('type')}) does not begin with "
-            "an image file; use the config that reads images, not the one of cached features"
-        )
-    # In place of its own loader, the one that names a damaged file.
-    load = LoadNamedImage(
-        transforms[0].color_type,
-        transforms[0].imdecode_backend,
-        min_side=getattr(transforms[0], "min_side", None),
-    )
-    return load, Compose([step for step in transforms[1:] if not isinstance(step, CropBox)])

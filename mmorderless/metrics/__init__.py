@@ -1,6 +1,11 @@
-"""Scores of label sets, pure and as an mmengine metric."""
+"""Scores of label sets, rankings and label orders; and as an mmengine metric."""
 
-from . import set_scores
-from .label_set_metric import LabelSetMetric
+from mmorderless.metrics import order_statistics, ranking, set_scores
+from mmorderless.metrics.label_set_metric import LabelSetMetric
 
-__all__ = ["LabelSetMetric", "set_scores"]
+__all__ = [
+    "LabelSetMetric",
+    "order_statistics",
+    "ranking",
+    "set_scores",
+]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,46 +12,31 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmpretrain.registry import METRICS
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
-from ..analysis.statistics import JoinedLabels
-from . import set_scores
+from mmorderless.labels.label_lists import sparse_label_matrix
+from mmorderless.metrics.ranking import keep_top, mean_average_precision, top_scores
+from mmorderless.metrics.records import (
+    Records,
+    as_joined_labels,
+    check_widths,
+    dealt_order,
+    join_records,
+)
+from mmorderless.metrics.set_scores import (
+    check_number,
+    class_counts,
+    class_scores,
+    exact_match,
+    example_scores,
+    label_count_errors,
+    mean_accuracy,
+    overall_scores,
+    sequence_scores,
+)
 
 # Up to this many classes all scores are kept: 160 MB for COCO's 40,000 images at 1,000 classes.
 MAX_EXACT_CLASSES = 1000
-
-
-@dataclass(frozen=True)
-class Records:
-    """What the metric keeps of some images, in a few arrays.
-
-    Attributes:
-        predicted: the emitted labels.
-        truth: the true labels.
-        scores: of each class, float32, shape (images, C), dense or, where only the highest are
-            kept, sparse; None where an image has none.
-        sequence: the labels as emitted; None where an image has none.
-        ignored: classes that mAP leaves out; None where no image names any.
-    """
-
-    predicted: JoinedLabels
-    truth: JoinedLabels
-    scores: np.ndarray | csr_array | None
-    sequence: JoinedLabels | None
-    ignored: JoinedLabels | None
-
-    def __len__(self) -> int:
-        return len(self.truth)
-
-    def take(self, images: np.ndarray) -> Records:
-        """Return some images, in the order of their indices."""
-        return Records(
-            self.predicted.take(images),
-            self.truth.take(images),
-            None if self.scores is None else self.scores[images],
-            None if self.sequence is None else self.sequence.take(images),
-            None if self.ignored is None else self.ignored.take(images),
-        )
 
 
 @METRICS.register_module()
@@ -142,7 +126,7 @@ class LabelSetMetric(BaseMetric):
         stacked = torch.stack(scores).float().cpu().numpy()  # (B, C), from bfloat16 too
         if self.score_topk is None or stacked.shape[1] <= MAX_EXACT_CLASSES:
             return stacked
-        return set_scores.top_scores(stacked, self.score_topk)
+        return top_scores(stacked, self.score_topk)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Check the number of results on all ranks, then gather and score them.
@@ -152,7 +136,7 @@ class LabelSetMetric(BaseMetric):
         """
         numbers = all_gather_object(sum(len(records) for records in self.results))
         world_size, total = len(numbers), sum(numbers)
-        set_scores.check_number(total)
+        check_number(total)
         # A sampler that rounds up repeats fewer than world_size images; collect_results cuts them
         # off. More repeats mean that the ranks saw the same images, and the cut hits wrong ones.
         if total >= size + world_size:
@@ -186,29 +170,29 @@ class LabelSetMetric(BaseMetric):
             records = records.take(place)
         scores = records.scores
         num_classes = self._count_classes(scores)
-        predicted = set_scores.sparse_label_matrix(records.predicted, num_classes, "prediction")
-        truth = set_scores.sparse_label_matrix(records.truth, num_classes, "ground truth")
+        predicted = sparse_label_matrix(records.predicted, num_classes, "prediction")
+        truth = sparse_label_matrix(records.truth, num_classes, "ground truth")
 
         metrics = {
-            **set_scores.class_scores(predicted, truth),
-            **set_scores.overall_scores(predicted, truth),
-            **set_scores.example_scores(predicted, truth),
-            "exact_match": set_scores.exact_match(predicted, truth),
-            **set_scores.label_count_errors(predicted, truth),
+            **class_scores(predicted, truth),
+            **overall_scores(predicted, truth),
+            **example_scores(predicted, truth),
+            "exact_match": exact_match(predicted, truth),
+            **label_count_errors(predicted, truth),
         }
-        counts = set_scores.class_counts(predicted, truth)
+        counts = class_counts(predicted, truth)
         notes = [
             f"{len(records)} images, {num_classes} classes",
             f"{counts['never_predicted']} classes never predicted (precision 0)",
             f"{counts['without_positive']} classes without a positive (recall 0)",
         ]
-        metrics["mA"], left_out = set_scores.mean_accuracy(predicted, truth)
+        metrics["mA"], left_out = mean_accuracy(predicted, truth)
         notes.append(f"mA leaves out {left_out} classes")
         if scores is not None:
             ignored = None
             if records.ignored is not None:
-                ignored = set_scores.sparse_label_matrix(records.ignored, num_classes, "gt_ignore")
-            metrics["mAP"], left_out = set_scores.mean_average_precision(scores, truth, ignored)
+                ignored = sparse_label_matrix(records.ignored, num_classes, "gt_ignore")
+            metrics["mAP"], left_out = mean_average_precision(scores, truth, ignored)
             kept = num_classes - left_out
             metrics["mAP_all_classes"] = metrics["mAP"] * kept / num_classes if kept else 0.0
             notes.append(f"mAP leaves out {left_out} classes")
@@ -219,11 +203,11 @@ class LabelSetMetric(BaseMetric):
         if self.top3:
             if scores is None:
                 raise ValueError("top3 needs pred_score in every prediction; set top3=False")
-            cut = set_scores.keep_top(predicted, scores, 3)
-            top3 = set_scores.class_scores(cut, truth) | set_scores.overall_scores(cut, truth)
+            cut = keep_top(predicted, scores, 3)
+            top3 = class_scores(cut, truth) | overall_scores(cut, truth)
             metrics |= {f"{name}_top3": value for name, value in top3.items()}
         if records.sequence is not None:
-            metrics |= set_scores.sequence_scores(records.sequence, num_classes)
+            metrics |= sequence_scores(records.sequence, num_classes)
             if np.isnan(metrics["rigidness"]):
                 notes.append("rigidness is not a number: no image has two labels")
         print_log(f"{type(self).__name__}: {'; '.join(notes)}", logger="current")
@@ -247,98 +231,3 @@ class LabelSetMetric(BaseMetric):
                 "num_classes that of the dataset"
             )
         return lengths.pop()
-
-
-def as_joined_labels(label_lists: Sequence[Any]) -> JoinedLabels:
-    """Class indices of B images, from tensors, arrays or lists; B is at least 1."""
-    tensors = [as_label_tensor(labels) for labels in label_lists]
-    length = np.array([labels.numel() for labels in tensors])
-    return JoinedLabels(torch.cat(tensors).cpu().numpy(), length)
-
-
-def as_label_tensor(labels: Any) -> torch.Tensor:
-    """Class indices of one image as int64, shape (n,), where they are."""
-    # Called for each field of each image: what is right already is not touched.
-    if isinstance(labels, torch.Tensor) and labels.dtype == torch.long and labels.ndim == 1:
-        return labels
-    return torch.as_tensor(labels, dtype=torch.long).reshape(-1)
-
-
-def join_records(parts: Sequence[Records]) -> Records:
-    """Join the images of some records; a field that one of them lacks is lost, but `ignored`.
-
-    Raises:
-        ValueError: there is none, or the numbers of scores differ.
-    """
-    set_scores.check_number(len(parts))
-    if len(parts) == 1:
-        return parts[0]
-    scores, sequences, ignored = (
-        [getattr(part, field) for part in parts] for field in ("scores", "sequence", "ignored")
-    )
-    return Records(
-        join_joined([part.predicted for part in parts]),
-        join_joined([part.truth for part in parts]),
-        None if any(part is None for part in scores) else stack_scores(scores),
-        None if any(part is None for part in sequences) else join_joined(sequences),
-        None
-        if all(part is None for part in ignored)
-        else join_joined(
-            [no_labels(len(part)) if part.ignored is None else part.ignored for part in parts]
-        ),
-    )
-
-
-def join_joined(parts: Sequence[JoinedLabels]) -> JoinedLabels:
-    """Join the label lists of some records."""
-    return JoinedLabels(
-        np.concatenate([part.label for part in parts]),
-        np.concatenate([part.length for part in parts]),
-    )
-
-
-def no_labels(number: int) -> JoinedLabels:
-    """Empty label lists of some images."""
-    return JoinedLabels(np.zeros(0, dtype=np.int64), np.zeros(number, dtype=np.int64))
-
-
-def stack_scores(parts: Sequence[np.ndarray | csr_array]) -> np.ndarray | csr_array:
-    """Stack the scores of some records, all dense or all sparse."""
-    check_widths(part.shape[1] for part in parts)
-    return vstack(parts, format="csr") if isinstance(parts[0], csr_array) else np.concatenate(parts)
-
-
-def check_widths(numbers: Iterable[int]) -> None:
-    """Raise a ValueError when images have scores of different numbers of classes."""
-    widths = sorted(set(numbers))
-    if len(widths) > 1:
-        raise ValueError(
-            f"pred_score has {widths} entries in different images; every prediction must have a "
-            "score for every class"
-        )
-
-
-def dealt_order(numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Order of images that were dealt out to ranks like cards, as mmengine's sampler does.
-
-    Args:
-        numbers: how many images each rank has.
-
-    Returns:
-        the rank of each image, and its place when the ranks' images are laid end to end; in the
-        order of dealing, both of shape (sum of the numbers,).
-    """
-    rank = np.repeat(np.arange(len(numbers)), numbers)
-    turn = np.concatenate([np.arange(number) for number in numbers])
-    place = np.lexsort([rank, turn])
-    return rank[place], place
-
-
-def as_labels(labels: Any) -> np.ndarray:
-    """Class indices of one image as int64, shape (n,), from a tensor, an array or a list."""
-    return torch.as_tensor(labels).cpu().numpy().astype(np.int64).reshape(-1)
-
-
-def as_scores(scores: Any) -> np.ndarray:
-    """Scores of one image as float32, shape (C,), from a tensor (bfloat16 too) or an array."""
-    return torch.as_tensor(scores).float().cpu().numpy()

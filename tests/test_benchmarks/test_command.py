@@ -2,9 +2,8 @@ import json
 
 import pytest
 import torch
-
-from mmorderless.benchmarks import command
-from mmorderless.benchmarks.command import main
+from benchmarks import command
+from benchmarks.command import main
 
 
 @pytest.mark.parametrize(

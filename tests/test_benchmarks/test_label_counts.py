@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-
-from mmorderless.benchmarks.label_counts import label_counts
+from benchmarks.label_counts import label_counts
 
 
 def test_the_table_is_like_coco():

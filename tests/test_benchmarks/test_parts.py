@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-
-from mmorderless.benchmarks import memory
-from mmorderless.benchmarks.command import PARTS
-from mmorderless.benchmarks.photos import write_photos
-from mmorderless.benchmarks.settings import Settings
+from benchmarks import memory
+from benchmarks.command import PARTS
+from benchmarks.photos import write_photos
+from benchmarks.settings import Settings
 
 QUICK = Settings(torch.device("cpu"), repeats=1, quick=True)
 
@@ -22,7 +21,7 @@ def rows_of(monkeypatch):
     monkeypatch.setattr(memory, "STATUS", memory.ROOT / "no/such/file")
 
     def rows(part):
-        measured = import_module(f"mmorderless.benchmarks.{part}").run(QUICK)
+        measured = import_module(f"benchmarks.{part}").run(QUICK)
         for row in measured:
             assert len(row.cells()) == 6
             assert row.unit == "MB" or (np.isfinite(row.ours).all() and len(row.ours) == 1)
@@ -33,7 +32,7 @@ def rows_of(monkeypatch):
 
 def test_each_part_has_a_module():
     for part in PARTS:
-        assert callable(import_module(f"mmorderless.benchmarks.{part}").run)
+        assert callable(import_module(f"benchmarks.{part}").run)
 
 
 def test_train_step(rows_of):

@@ -6,28 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from benchmarks.alignment import check_same_cost, cost_matrices, make_batch
+from benchmarks.batches import end_after
+from benchmarks.decoder import QUICK, DecoderBatch, check_prediction, check_training
+from benchmarks.label_counts import label_counts
+from benchmarks.metrics import check_scores, processed, random_predictions
+from benchmarks.plain_alignment import plain_targets
+from benchmarks.plain_emission import plain_predictions
+from benchmarks.plain_metrics import average_precision, plain_scores
+from benchmarks.predict import check_predictions
+from benchmarks.settings import Settings
+from benchmarks.train_step import plain_loss
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from mmorderless.alignment import min_loss_targets, predicted_label_targets
-from mmorderless.benchmarks.alignment import check_same_cost, cost_matrices, make_batch
-from mmorderless.benchmarks.batches import end_after
-from mmorderless.benchmarks.decoder import (
-    QUICK,
-    DecoderBatch,
-    check_prediction,
-    check_training,
-)
-from mmorderless.benchmarks.label_counts import label_counts
-from mmorderless.benchmarks.metrics import check_scores, processed, random_predictions
-from mmorderless.benchmarks.plain_alignment import plain_targets
-from mmorderless.benchmarks.plain_emission import plain_predictions
-from mmorderless.benchmarks.plain_metrics import average_precision, plain_scores
-from mmorderless.benchmarks.predict import check_predictions
-from mmorderless.benchmarks.settings import Settings
-from mmorderless.benchmarks.train_step import plain_loss
-from mmorderless.models.emission import read_rollout
-from mmorderless.models.head import write_samples
+from mmorderless.alignment.targets import min_loss_targets, predicted_label_targets
+from mmorderless.models.decoding.emission import read_rollout
+from mmorderless.models.heads.data_samples import write_samples
 
 SETTINGS = Settings(torch.device("cpu"))
 

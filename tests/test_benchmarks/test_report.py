@@ -2,8 +2,9 @@ import json
 
 import pytest
 import torch
+from benchmarks.report import Report, Row, Target
 
-from mmorderless.benchmarks.report import Report, Row, Target, describe_machine
+from mmorderless.runs.machine import describe_machine
 
 
 @pytest.mark.parametrize(

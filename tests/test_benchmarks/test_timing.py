@@ -2,10 +2,11 @@ import time
 
 import pytest
 import torch
+from benchmarks import timing
+from benchmarks.memory import STATUS, peak_memory
+from benchmarks.timing import alternate
 
-from mmorderless.benchmarks import timing
-from mmorderless.benchmarks.memory import STATUS, peak_memory
-from mmorderless.benchmarks.timing import Marks, alternate
+from mmorderless.runs.machine import Marks
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmorderless.comparison.gallery import AttentionMaps, choose_gallery, save_gallery_attention
-from mmorderless.comparison.report import write_report
+from mmorderless.comparison.evaluation.gallery import (
+    AttentionMaps,
+    choose_gallery,
+    save_gallery_attention,
+)
+from mmorderless.comparison.report.page import write_report
 
 CLASSES = [
     "dog",

@@ -9,11 +9,11 @@ from mmorderless.comparison.plan import (
     expand,
     joined,
     read_comparison,
+    read_finished_results,
     read_result,
-    read_results,
     run_in,
-    write_json,
 )
+from mmorderless.runs.records import write_json
 
 OPTIONS = {"method_options": {}}
 NOW = {"methods": ["pla", "bce"], "seeds": [0, 1], "options": OPTIONS, "settings": {}}
@@ -79,11 +79,11 @@ def test_a_run_is_finished_when_its_own_result_is_whole(tmp_path):
 
 def test_results_come_in_the_order_of_the_methods_without_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no comparison\.json"):
-        read_results(tmp_path)
+        read_finished_results(tmp_path)
     write_json(tmp_path / RECORD, NOW)
     for run in expand(tmp_path, NOW["methods"], NOW["seeds"])[1:]:
         write_json(run.folder / RESULT, {"method": run.method, "seed": run.seed})
-    found = [(result["method"], result["seed"]) for result in read_results(tmp_path)]
+    found = [(result["method"], result["seed"]) for result in read_finished_results(tmp_path)]
     assert found == [("pla", 1), ("bce", 0), ("bce", 1)]
 
 

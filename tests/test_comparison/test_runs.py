@@ -1,4 +1,5 @@
 import io
+import os
 import sys
 from collections import deque
 from types import SimpleNamespace
@@ -7,17 +8,12 @@ import pytest
 from mmengine.config import Config
 
 from mmorderless.comparison import runs as module
-from mmorderless.comparison.plan import RESULT, expand, read_result, write_json
-from mmorderless.comparison.processes import Job, Step
-from mmorderless.comparison.runs import (
-    TIMES,
-    Progress,
-    environment,
-    method_config,
-    surroundings,
-    time_methods,
-    train_and_evaluate,
-)
+from mmorderless.comparison.plan import RESULT, TIMES, expand, read_result
+from mmorderless.comparison.progress import Progress
+from mmorderless.comparison.runs import method_config, time_methods, train_and_evaluate
+from mmorderless.runs.machine import environment, surroundings
+from mmorderless.runs.processes import Job, Step
+from mmorderless.runs.records import write_json
 
 CFG = Config(dict(model=dict(type="X")))
 LOCK = io.StringIO()
@@ -126,7 +122,7 @@ def test_epochs_of_a_training_that_counts_iterations_are_refused(repository):
 
 
 def test_runs_share_the_cores(monkeypatch):
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert environment(3)["OMP_NUM_THREADS"] == "2"
     assert environment(9)["OMP_NUM_THREADS"] == "1"

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmpretrain.registry import TRANSFORMS
 
 import mmorderless.datasets  # noqa: F401  (registers)
-from mmorderless.seeding import Draw, SeededFetch
+from mmorderless.engine.seeding import Draw, SeededFetch
 
 NAMES = ["coco", "nuswide", "wider_attribute", "pa100k", "mirflickr", "voc2007", "photos"]
 SIDE = 100  # 3 % of it are 3 pixels

@@ -3,8 +3,7 @@ import tracemalloc
 
 import pytest
 
-from mmorderless.datasets import CocoMultiLabel
-from mmorderless.datasets.coco import label_sets
+from mmorderless.datasets.coco import CocoMultiLabel, label_sets
 
 
 def instances(**changed):

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from mmorderless.datasets import CropBox
-from mmorderless.datasets.cropping import clip_box
+from mmorderless.datasets.cropping import CropBox, clip_box
 
 HEIGHT, WIDTH = 6, 8
 

@@ -1,7 +1,6 @@
 import pytest
 
-from mmorderless.datasets import CsvMultiLabel
-from mmorderless.datasets.csv_labels import read_label_names
+from mmorderless.datasets.csv_labels import CsvMultiLabel, read_label_names
 
 TRAIN = "image,labels\na.jpg,sea;sky\nb.jpg,\nc.jpg,boat\n"
 VAL = "image,labels\nd.jpg,sky\n"

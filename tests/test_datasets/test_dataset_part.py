@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets import DatasetPart
+from mmorderless.datasets.partition import DatasetPart
 
 
 @pytest.fixture

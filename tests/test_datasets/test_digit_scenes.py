@@ -7,16 +7,20 @@ import pytest
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-from mmorderless.datasets import DigitScenes, digit_scenes
-from mmorderless.datasets.digit_scenes import (
+from mmorderless.datasets import digit_drawing, digit_scenes
+from mmorderless.datasets.digit_drawing import (
+    AFFINITY,
     CLASSES,
+    FRIENDS,
+    NUM_LABELS_SHARE,
+    POPULARITY,
+    RIVALS,
     draw_label_set,
     draw_places,
     draw_scene,
     draw_sizes,
-    instances_of_split,
-    load_instances,
 )
+from mmorderless.datasets.digit_scenes import DigitScenes, instances_of_split, load_instances
 
 
 def generator(seed=0):
@@ -59,14 +63,14 @@ def test_instances_of_the_splits_are_disjoint(instances):
 def test_number_of_labels_has_the_documented_shares(presence):
     shares = np.bincount(presence.sum(axis=1)) / len(presence)
     assert len(shares) == 7
-    np.testing.assert_allclose(shares, digit_scenes.NUM_LABELS_SHARE, atol=0.03)
+    np.testing.assert_allclose(shares, NUM_LABELS_SHARE, atol=0.03)
     assert shares[0] > 0
 
 
 def test_frequencies_have_a_long_tail(presence):
     counts = presence.sum(axis=0)
     assert 7 < counts.max() / counts.min() < 15
-    ranks = [np.argsort(np.argsort(values)) for values in (counts, digit_scenes.POPULARITY)]
+    ranks = [np.argsort(np.argsort(values)) for values in (counts, POPULARITY)]
     assert np.corrcoef(ranks)[0, 1] > 0.9
 
 
@@ -74,9 +78,9 @@ def test_friends_attract_and_rivals_repel(presence):
     together = presence.T.astype(float) @ presence / len(presence)
     alone = presence.mean(axis=0)
     lift = together / np.outer(alone, alone)
-    strangers = lift[np.triu(digit_scenes.AFFINITY == 1)]
-    assert min(lift[pair] for pair in digit_scenes.FRIENDS) > np.median(strangers) + 0.2
-    assert max(lift[pair] for pair in digit_scenes.RIVALS) < np.median(strangers) - 0.2
+    strangers = lift[np.triu(AFFINITY == 1)]
+    assert min(lift[pair] for pair in FRIENDS) > np.median(strangers) + 0.2
+    assert max(lift[pair] for pair in RIVALS) < np.median(strangers) - 0.2
 
 
 @pytest.mark.parametrize("size", [32, 48, 96])
@@ -121,7 +125,7 @@ def test_some_scenes_repeat_a_digit(instances, monkeypatch):
     pools = instances_of_split(digits, "train")
     shown = []
     monkeypatch.setattr(
-        digit_scenes,
+        digit_drawing,
         "draw_sizes",
         lambda count, size, rng: shown.append(count) or draw_sizes(count, size, rng),
     )

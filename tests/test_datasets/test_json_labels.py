@@ -8,7 +8,7 @@ from mmengine.dataset import ClassBalancedDataset, pseudo_collate
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets import JsonMultiLabel
+from mmorderless.datasets.json_labels import JsonMultiLabel
 
 CLASSES = ["ant", "bee", "cat"]
 LABELS = [[2, 0], [], [1], [0, 1, 2]]

@@ -8,8 +8,8 @@ from mmcv.transforms import LoadImageFromFile
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
-from mmorderless.datasets import JsonMultiLabel, LoadImage
-from mmorderless.datasets.loading import jpeg_size
+from mmorderless.datasets.json_labels import JsonMultiLabel
+from mmorderless.datasets.loading import LoadImage, jpeg_size
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from mmorderless.datasets import MIRFlickr25k
-from mmorderless.datasets.mirflickr import CONCEPTS, RELEVANT, class_files
+from mmorderless.datasets.mirflickr import CONCEPTS, RELEVANT, MIRFlickr25k, class_files
 
 BABY, BIRD, FOOD = (CONCEPTS.index(name) for name in ("baby", "bird", "food"))
 

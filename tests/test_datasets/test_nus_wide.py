@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from mmorderless.datasets import NusWide
-from mmorderless.datasets.nus_wide import NUM_TRAIN, draw_split, read_image_list
+from mmorderless.datasets.nus_wide import NUM_TRAIN, NusWide, draw_split, read_image_list
 
 CONCEPTS = ["airport", "animal", "sky"]
 # Name of the image, whether it is in the owners' training set, its concepts.

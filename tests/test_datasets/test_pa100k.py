@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from mmorderless.datasets import PA100K
-from mmorderless.datasets.checks import collect_faults
-from mmorderless.datasets.pa100k import read_annotation
+from mmorderless.datasets.faults import collect_faults
+from mmorderless.datasets.pa100k import PA100K, read_annotation
 
 ATTRIBUTES = ["Female", "AgeOver60", "Hat"]
 LABELS = {

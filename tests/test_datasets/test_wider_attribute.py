@@ -9,11 +9,10 @@ from mmengine.evaluator import Evaluator
 from mmpretrain.registry import MODELS
 from PIL import Image
 
-from mmorderless.datasets import WiderAttribute
-from mmorderless.datasets.checks import collect_faults
+from mmorderless.datasets.faults import collect_faults
 from mmorderless.datasets.loading import LoadImage
-from mmorderless.datasets.wider_attribute import image_size
-from mmorderless.metrics import LabelSetMetric
+from mmorderless.datasets.wider_attribute import WiderAttribute, image_size
+from mmorderless.metrics.label_set_metric import LabelSetMetric
 
 NAMES = ["Male", "longHair", "sunglass"]
 HEIGHT, WIDTH = 30, 40

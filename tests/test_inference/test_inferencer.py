@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from mmorderless import OrderlessInferencer
+from mmorderless.inference.inferencer import OrderlessInferencer
 
 CLASSES = ("ant", "bee", "cat", "dog")
 SIZE = 64

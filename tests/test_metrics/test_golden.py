@@ -13,7 +13,7 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmpretrain.structures import DataSample
 
-from mmorderless.metrics import LabelSetMetric
+from mmorderless.metrics.label_set_metric import LabelSetMetric
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn")
 

@@ -9,7 +9,10 @@ from mmpretrain.evaluation import MultiLabelMetric
 from mmpretrain.registry import METRICS
 from mmpretrain.structures import DataSample
 
-from mmorderless.metrics import LabelSetMetric, label_set_metric, set_scores
+from mmorderless.labels.label_lists import label_matrix
+from mmorderless.metrics import label_set_metric, set_scores
+from mmorderless.metrics.label_set_metric import LabelSetMetric
+from mmorderless.metrics.ranking import mean_average_precision
 
 NUM_CLASSES = 5
 
@@ -47,8 +50,8 @@ def log(monkeypatch):
 def test_metric_equals_the_pure_functions():
     samples = make_samples(30)
     results = evaluate(samples)
-    truth = set_scores.label_matrix([s.gt_label.tolist() for s in samples], NUM_CLASSES)
-    predicted = set_scores.label_matrix([s.pred_label.tolist() for s in samples], NUM_CLASSES)
+    truth = label_matrix([s.gt_label.tolist() for s in samples], NUM_CLASSES)
+    predicted = label_matrix([s.pred_label.tolist() for s in samples], NUM_CLASSES)
     scores = np.stack([s.pred_score.numpy() for s in samples])
     expected = {
         **set_scores.class_scores(predicted, truth),
@@ -58,8 +61,8 @@ def test_metric_equals_the_pure_functions():
         **set_scores.sequence_scores([s.sequence.tolist() for s in samples], NUM_CLASSES),
         "exact_match": set_scores.exact_match(predicted, truth),
         "mA": set_scores.mean_accuracy(predicted, truth)[0],
-        "mAP": set_scores.mean_average_precision(scores, truth)[0],
-        "mAP_all_classes": set_scores.mean_average_precision(scores, truth)[0],
+        "mAP": mean_average_precision(scores, truth)[0],
+        "mAP_all_classes": mean_average_precision(scores, truth)[0],
     }
     assert results == {f"set/{name}": value for name, value in expected.items()}
     assert results["set/duplicates"] > 0
@@ -145,10 +148,10 @@ def test_ignored_labels_are_left_out_of_map_alone(log):
         sample.set_field(np.flatnonzero(row).tolist(), "gt_ignore")
     ignored[0] = False
     after = evaluate(samples)
-    truth = set_scores.label_matrix([s.gt_label.tolist() for s in samples], NUM_CLASSES)
+    truth = label_matrix([s.gt_label.tolist() for s in samples], NUM_CLASSES)
     scores = np.stack([s.pred_score.numpy() for s in samples])
     expected = [
-        set_scores.mean_average_precision(scores[kept, c : c + 1], truth[kept, c : c + 1])[0]
+        mean_average_precision(scores[kept, c : c + 1], truth[kept, c : c + 1])[0]
         for c, kept in enumerate(~ignored.T)
     ]
     assert after.pop("set/mAP") == pytest.approx(np.mean(expected))
@@ -318,9 +321,9 @@ def test_many_classes_keep_the_highest_scores(monkeypatch, log):
 
     results = evaluate(samples, score_topk=2)
     scores = np.stack([sample.pred_score.numpy() for sample in samples])
-    truth = set_scores.label_matrix([s.gt_label.tolist() for s in samples], NUM_CLASSES)
+    truth = label_matrix([s.gt_label.tolist() for s in samples], NUM_CLASSES)
     second = np.sort(scores)[:, -2:-1]
-    value, _ = set_scores.mean_average_precision(np.where(scores >= second, scores, -1), truth)
+    value, _ = mean_average_precision(np.where(scores >= second, scores, -1), truth)
     assert results.pop("set/mAP") == results.pop("set/mAP_all_classes") == value
     assert value != exact["set/mAP"]
     assert results == {name: exact[name] for name in results}  # the rest is exact

@@ -5,7 +5,9 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn import metrics as sklearn_metrics
 
+from mmorderless.labels.label_lists import label_matrix, sparse_label_matrix
 from mmorderless.metrics import set_scores
+from mmorderless.metrics.ranking import keep_top, mean_average_precision, top_scores
 
 
 @pytest.fixture(params=range(5))
@@ -76,7 +78,7 @@ def test_mean_average_precision_equals_sklearn(sets, decimals):
     scores = np.random.default_rng(0).random(truth.shape).round(decimals).astype(np.float32)
     kept = truth.any(axis=0)
     expected = sklearn_metrics.average_precision_score(truth[:, kept], scores[:, kept])
-    value, left_out = set_scores.mean_average_precision(scores, truth)
+    value, left_out = mean_average_precision(scores, truth)
     assert value == pytest.approx(100 * expected)
     assert left_out == 1
 
@@ -85,7 +87,7 @@ def test_mean_average_precision_does_not_depend_on_the_row_order():
     truth = np.array([[1], [0], [0], [1]], dtype=bool)
     scores = np.array([[0.5], [0.5], [0.5], [0.9]], dtype=np.float32)
     values = {
-        set_scores.mean_average_precision(scores[list(rows)], truth[list(rows)])[0]
+        mean_average_precision(scores[list(rows)], truth[list(rows)])[0]
         for rows in permutations(range(4))
     }
     assert values == {100 * (1 + 2 / 4) / 2}
@@ -93,7 +95,7 @@ def test_mean_average_precision_does_not_depend_on_the_row_order():
 
 def test_mean_average_precision_of_a_perfect_ranking_is_100():
     truth = np.eye(3, dtype=bool)
-    assert set_scores.mean_average_precision(truth.astype(float), truth) == (100, 0)
+    assert mean_average_precision(truth.astype(float), truth) == (100, 0)
 
 
 def test_paper_f1_is_harmonic():
@@ -128,7 +130,7 @@ def test_empty_denominators_count_as_zero(predicted, truth):
 def test_what_has_no_class_to_average_is_not_a_number():
     nothing = np.zeros((2, 3), dtype=bool)
     assert set_scores.mean_accuracy(nothing, nothing) == (pytest.approx(np.nan, nan_ok=True), 3)
-    value, left_out = set_scores.mean_average_precision(nothing.astype(float), nothing)
+    value, left_out = mean_average_precision(nothing.astype(float), nothing)
     assert np.isnan(value)
     assert left_out == 3
 
@@ -153,7 +155,7 @@ def test_label_count_errors_tell_too_many_from_too_few():
 def test_keep_top_cuts_but_never_adds():
     predicted = np.array([[1, 1, 1, 0, 1], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]], dtype=bool)
     scores = np.array([[0.2, 0.9, 0.5, 1.0, 0.6]] * 3)
-    assert set_scores.keep_top(predicted, scores, 3).tolist() == [
+    assert keep_top(predicted, scores, 3).tolist() == [
         [False, True, True, False, True],
         [False, True, False, False, False],
         [False] * 5,
@@ -162,13 +164,13 @@ def test_keep_top_cuts_but_never_adds():
 
 def test_keep_top_gives_a_tie_to_the_lower_class():
     predicted = np.ones((1, 4), dtype=bool)
-    kept = set_scores.keep_top(predicted, np.full((1, 4), 0.5), 3)
+    kept = keep_top(predicted, np.full((1, 4), 0.5), 3)
     assert kept.tolist() == [[True, True, True, False]]
 
 
 def test_label_matrix_takes_lists_and_arrays():
     lists = [[2, 0, 2], [], np.array([1]), np.array([], dtype=np.int64)]
-    assert set_scores.label_matrix(lists, 3).astype(int).tolist() == [
+    assert label_matrix(lists, 3).astype(int).tolist() == [
         [1, 0, 1],
         [0, 0, 0],
         [0, 1, 0],
@@ -179,7 +181,7 @@ def test_label_matrix_takes_lists_and_arrays():
 @pytest.mark.parametrize("label", [-1, 3])
 def test_class_index_out_of_range_names_the_image(label):
     with pytest.raises(ValueError, match=rf"class index {label} in the truth of image 1 is not"):
-        set_scores.label_matrix([[0], [1, label]], 3, "truth")
+        label_matrix([[0], [1, label]], 3, "truth")
     with pytest.raises(ValueError, match=rf"class index {label} in the sequence of image 1"):
         set_scores.sequence_scores([[0], [1, label]], 3)
 
@@ -192,7 +194,7 @@ def test_no_prediction_at_all():
         set_scores.example_scores,
         set_scores.exact_match,
         set_scores.mean_accuracy,
-        set_scores.mean_average_precision,
+        mean_average_precision,
     ):
         with pytest.raises(ValueError, match=r"no predictions to score .* check that"):
             function(nothing, nothing)
@@ -211,7 +213,7 @@ def test_scores_that_are_not_finite():
     with pytest.raises(
         ValueError, match=r"scores of 1 of 3 images are not finite, first .* image 1"
     ):
-        set_scores.mean_average_precision(scores, np.ones((3, 2), dtype=bool))
+        mean_average_precision(scores, np.ones((3, 2), dtype=bool))
 
 
 def test_sequence_scores():
@@ -244,7 +246,7 @@ def test_random_rigidness_equals_the_mean_over_all_orders():
 
 def test_sparse_sets_have_the_scores_of_dense_ones(sets):
     lists = [[np.flatnonzero(row) for row in matrix] for matrix in sets]
-    sparse = [set_scores.sparse_label_matrix(rows, 7) for rows in lists]
+    sparse = [sparse_label_matrix(rows, 7) for rows in lists]
     for matrix, expected in zip(sparse, sets):
         assert (matrix.toarray() == expected).all()
     for function in (
@@ -260,8 +262,8 @@ def test_sparse_sets_have_the_scores_of_dense_ones(sets):
 
 
 def test_sparse_label_matrix_counts_repeats_once():
-    matrix = set_scores.sparse_label_matrix([[2, 0, 2], [], np.array([1])], 3)
-    assert matrix.toarray().tolist() == set_scores.label_matrix([[0, 2], [], [1]], 3).tolist()
+    matrix = sparse_label_matrix([[2, 0, 2], [], np.array([1])], 3)
+    assert matrix.toarray().tolist() == label_matrix([[0, 2], [], [1]], 3).tolist()
     assert matrix.nnz == 3
 
 
@@ -272,17 +274,17 @@ def test_mean_average_precision_of_a_sparse_array(sets, with_ignored):
     rng = np.random.default_rng(0)
     scores = rng.random(truth.shape).round(1).astype(np.float32)  # with zeros and ties
     ignored = rng.random(truth.shape) < 0.2 if with_ignored else None
-    dense = set_scores.mean_average_precision(scores, truth, ignored)
+    dense = mean_average_precision(scores, truth, ignored)
 
     def of_sparse(kept):
         entries = csr_array((scores[kept], np.nonzero(kept)), shape=scores.shape)
         sparse_ignored = None if ignored is None else csr_array(ignored)
-        return set_scores.mean_average_precision(entries, csr_array(truth), sparse_ignored)
+        return mean_average_precision(entries, csr_array(truth), sparse_ignored)
 
     assert of_sparse(np.ones(truth.shape, dtype=bool)) == dense
     kept = rng.random(truth.shape) < 0.4
     filled = np.where(kept, scores, -1)
-    assert of_sparse(kept) == set_scores.mean_average_precision(filled, truth, ignored)
+    assert of_sparse(kept) == mean_average_precision(filled, truth, ignored)
 
 
 def test_mean_average_precision_of_the_highest_scores_equals_brute_force(sets):
@@ -295,35 +297,35 @@ def test_mean_average_precision_of_the_highest_scores_equals_brute_force(sets):
         at_least = rank >= rank[truth[:, c], None]  # (positives, N)
         average_precisions.append((at_least & truth[:, c]).sum(1) / at_least.sum(1))
     expected = 100 * np.mean([precision.mean() for precision in average_precisions])
-    top = set_scores.top_scores(scores, 3)
-    assert set_scores.mean_average_precision(top, truth)[0] == pytest.approx(expected)
+    top = top_scores(scores, 3)
+    assert mean_average_precision(top, truth)[0] == pytest.approx(expected)
 
     rows = np.random.default_rng(1).permutation(len(truth))
-    in_order = set_scores.mean_average_precision(top, truth)
-    assert set_scores.mean_average_precision(top[rows], truth[rows]) == in_order
+    in_order = mean_average_precision(top, truth)
+    assert mean_average_precision(top[rows], truth[rows]) == in_order
 
 
 def test_top_scores_leave_out_all_that_tie_for_the_last_place():
     scores = np.array([[0.5, 0.9, 0.5, 0.1], [0.0, 0.0, 0.0, 0.0], [0.4, 0.3, 0.2, 0.1]])
-    top = set_scores.top_scores(scores, 2)
+    top = top_scores(scores, 2)
     assert top.toarray().tolist() == [[0, 0.9, 0, 0], [0] * 4, [0.4, 0.3, 0, 0]]
     assert np.diff(top.indptr).tolist() == [1, 0, 2]
-    assert set_scores.top_scores(scores, 4).nnz == scores.size  # zeros are scores too
+    assert top_scores(scores, 4).nnz == scores.size  # zeros are scores too
 
 
 def test_keep_top_of_sparse_arrays(sets):
     predicted, _ = sets
     scores = np.random.default_rng(0).random(predicted.shape).round(1)
-    expected = set_scores.keep_top(predicted, scores, 2)
-    for entries in (scores, set_scores.top_scores(scores, 7)):
-        cut = set_scores.keep_top(csr_array(predicted), entries, 2)
+    expected = keep_top(predicted, scores, 2)
+    for entries in (scores, top_scores(scores, 7)):
+        cut = keep_top(csr_array(predicted), entries, 2)
         assert (cut.toarray() == expected).all()
 
 
 def test_keep_top_puts_labels_without_a_score_last():
     predicted = np.ones((2, 4), dtype=bool)
     scores = csr_array(np.array([[0, 0, 0, 0.1], [0, 0.2, 0.3, 0.4]]))
-    assert set_scores.keep_top(predicted, scores, 2).tolist() == [
+    assert keep_top(predicted, scores, 2).tolist() == [
         [True, False, False, True],
         [False, False, True, True],
     ]
@@ -333,6 +335,6 @@ def test_keep_top_puts_labels_without_a_score_last():
 def test_scores_of_a_sparse_array_that_are_not_finite(bad):
     scores = csr_array(np.array([[0.5, 0], [0, 0], [0.1, bad]]))
     with pytest.raises(ValueError, match=r"scores of 1 of 3 images .* first that of image 2"):
-        set_scores.mean_average_precision(scores, csr_array(np.ones((3, 2), dtype=bool)))
+        mean_average_precision(scores, csr_array(np.ones((3, 2), dtype=bool)))
     with pytest.raises(ValueError, match=r"scores of 1 of 3 images .* first that of image 2"):
-        set_scores.top_scores(scores.toarray(), 1)
+        top_scores(scores.toarray(), 1)

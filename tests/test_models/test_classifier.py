@@ -7,7 +7,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import distributed, nn
 
-from mmorderless.models import LabelSetClassifier
+from mmorderless.models.classifier import LabelSetClassifier
 
 HEADS = {
     "linear": dict(type="MultiLabelLinearClsHead", num_classes=3, in_channels=8),

@@ -50,7 +50,7 @@ from pathlib import Path
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
-from mmorderless.launch import metrics_json
+from mmorderless.commands.test import metrics_json
 
 
 @HOOKS.register_module()

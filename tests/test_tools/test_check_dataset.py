@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mmorderless import dataset_check
-from mmorderless.dataset_check import Split, compare_published, main
-from mmorderless.datasets.checks import Published
+from mmorderless.commands.check_dataset import main
+from mmorderless.datasets import inspection as dataset_check
+from mmorderless.datasets.annotations import Published
+from mmorderless.datasets.inspection import Split, compare_published
 
 SPLIT = """
 {split}_dataloader = dict(dataset=dict({wrap}

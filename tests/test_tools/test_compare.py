@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from mmorderless.comparison.command import compare
+from mmorderless.commands.compare import compare
 
 CONFIG = """
 _base_ = 'tiny.py'

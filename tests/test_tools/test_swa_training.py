@@ -23,7 +23,8 @@ import torch
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
-from mmorderless.hooks.swa_hook import bare_model, build_loader
+from mmorderless.engine.hooks.bare_model import bare_model
+from mmorderless.engine.hooks.swa_hook import build_loader
 
 
 @HOOKS.register_module()

@@ -13,11 +13,12 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS, MODELS
 
 from mmorderless.datasets.cached_features import write_split
-from mmorderless.inference import visualize
-from mmorderless.inference.visualize import ImageVisualizer, find_images
-from mmorderless.launch import read_config
-from mmorderless.models.losses import MLALoss, PLALoss
-from mmorderless.ordering import class_ranks
+from mmorderless.inference import visualizer as visualize
+from mmorderless.inference.decoded_image import decode, find_images, seen_picture
+from mmorderless.inference.visualizer import ImageVisualizer
+from mmorderless.labels.fixed_orders import class_ranks
+from mmorderless.models.losses.aligned import MLALoss, PLALoss
+from mmorderless.runs.config import read_config
 
 CLASSES = ["ant", "bee", "cat", "dog"]
 
@@ -101,7 +102,7 @@ def test_alignment_shows_what_the_losses_choose_and_cost(folder):
     tool = visualizer()
     num_pinned = 0
     for index in range(1, len(tool.dataset)):
-        decoded = visualize.decode(tool.model, tool.dataset[index])
+        decoded = decode(tool.model, tool.dataset[index])
         labels, n = decoded.labels, len(decoded.labels)
         if n == 0:
             continue
@@ -130,7 +131,7 @@ def test_alignment_shows_what_the_losses_choose_and_cost(folder):
 def test_logits_are_those_of_the_training_rollout(folder):
     tool = visualizer()
     item = tool.dataset[1]
-    decoded = visualize.decode(tool.model, item)
+    decoded = decode(tool.model, item)
     with torch.no_grad():
         data = tool.model.data_preprocessor(
             {"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]}, False
@@ -212,7 +213,7 @@ def test_attention_lies_over_the_box_or_what_the_network_sees(folder):
         dataset = DATASETS.build({**tool.config.test_dataloader.dataset, "pipeline": pipeline})
         info = {"img_path": "val/1.png", "box": [4, 10, 24, 30], "gt_label": []}
         dataset.get_data_info = lambda index, info=info: dict(info)
-        picture, reason = visualize.seen_picture(dataset, 1, dataset[1]["inputs"])
+        picture, reason = seen_picture(dataset, 1, dataset[1]["inputs"])
         assert reason == ""
         assert (picture == expected).all()
 
@@ -221,9 +222,9 @@ def test_cached_features_show_the_photo_that_they_are_of(folder):
     images = [{"img_path": "val/1.png", "gt_label": [0]}, {"img_path": "gone.png", "gt_label": []}]
     write_split(Path("cache"), "val", "key", images, CLASSES, [np.zeros((2, 64, 1, 1))])
     dataset = DATASETS.build(dict(type="CachedFeatures", cache="cache", split="val"))
-    picture, _ = visualize.seen_picture(dataset, 0, dataset[0]["inputs"])
+    picture, _ = seen_picture(dataset, 0, dataset[0]["inputs"])
     assert (picture == cv2.imread("val/1.png")[..., ::-1]).all()
-    picture, reason = visualize.seen_picture(dataset, 1, dataset[1]["inputs"])
+    picture, reason = seen_picture(dataset, 1, dataset[1]["inputs"])
     assert picture is None
     assert "gone.png does not exist" in reason
 

@@ -1,0 +1,1 @@
+"""The command-line tools, one file each; `tools/` starts them."""

@@ -1,0 +1,26 @@
+"""Command line of tools/cache_features.py."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmorderless.inference.feature_maps import cache_features
+from mmorderless.runs.config import read_config
+from mmorderless.runs.options import add_config_options
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Cache features: the whole of tools/cache_features.py.
+
+    Args:
+        argv: the command line's arguments.
+    """
+    parser = argparse.ArgumentParser(description="Store a frozen backbone's feature maps.")
+    parser.add_argument("config", help="config whose backbone and datasets are used")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the cache")
+    parser.add_argument("--checkpoint", help="weights of the backbone")
+    add_config_options(parser)
+    args = parser.parse_args(argv)
+    cfg = read_config(args.config, args.cfg_options)
+    splits = cache_features(cfg, Path(args.out), args.checkpoint)
+    print(f"{args.out} holds the features of: {', '.join(splits)}")

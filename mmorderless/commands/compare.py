@@ -1,0 +1,215 @@
+"""Compare methods on one dataset: the whole of tools/compare.py."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmorderless.comparison.evaluation.prior import evaluate_prior
+from mmorderless.comparison.plan import METHODS, RECORD, expand, joined, read_comparison
+from mmorderless.comparison.report.markdown import write_tables
+from mmorderless.comparison.report.page import write_report
+from mmorderless.comparison.report.tables import PRIOR
+from mmorderless.comparison.runs import (
+    check_configs,
+    method_config,
+    settings_of_training,
+    time_methods,
+    train_and_evaluate,
+)
+from mmorderless.datasets.partition import number_of_parts
+from mmorderless.runs.methods import find_method
+from mmorderless.runs.options import add_config_options
+from mmorderless.runs.processes import alone_in
+from mmorderless.runs.records import differences, read_json, write_json
+
+
+def comparison_parser() -> argparse.ArgumentParser:
+    """Return the parser of tools/compare.py."""
+    parser = argparse.ArgumentParser(
+        description="Train and evaluate methods on one dataset, with several seeds, and report on "
+        "them. The same command goes on after an interruption; more methods or seeds may be added.",
+    )
+    parser.add_argument("config", help="config of PLA on the dataset; the methods change its model")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=list(METHODS),
+        metavar="METHOD",
+        help="names of configs/_base_/methods; all of them unless given",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
+    parser.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        help="folder of the comparison; work_dirs/<name of the config>_comparison unless given",
+    )
+    parser.add_argument("--epochs", type=int, help="of each training, instead of the config's")
+    parser.add_argument(
+        "--val-split",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of the training images (of the boxes, where a dataset has boxes) that is held "
+        "out to choose operating points on, 1/k",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="how many runs share the machine"
+    )
+    parser.add_argument(
+        "--report-only", action="store_true", help="report on what is finished, without any run"
+    )
+    add_config_options(parser)
+    parser.add_argument(
+        "--method-options",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("METHOD", "KEY=VALUE"),
+        help="settings of one method's config; may be repeated",
+    )
+    return parser
+
+
+def options_by_method(
+    given: Sequence[Sequence[str]], methods: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Sort the words of each `--method-options METHOD KEY=VALUE ...` by their method.
+
+    Raises:
+        ValueError: the method is not among those that are compared.
+    """
+    options: dict[str, dict[str, Any]] = {}
+    for method, *words in given:
+        if method not in methods or not words:
+            raise ValueError(
+                "--method-options expects one of --methods and KEY=VALUE, got "
+                f"{shlex.join([method, *words])}; the methods are {', '.join(methods)}"
+            )
+        reader = argparse.ArgumentParser()
+        add_config_options(reader)
+        read = reader.parse_args(["--cfg-options", *words]).cfg_options
+        options[method] = {**options.get(method, {}), **read}
+    return options
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Check the command line's options before anything is read.
+
+    Raises:
+        ValueError: a number is out of range, or a method is not given by its name.
+    """
+    for name in ("jobs", "epochs"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be at least 1, got {value}")
+    if min(args.seeds) < 0:
+        raise ValueError(f"--seeds must not be negative, got {min(args.seeds)}")
+    number_of_parts(args.val_split)
+    for method in args.methods:
+        if Path(method).name != method or method.endswith(".py"):
+            raise ValueError(
+                f"--methods takes names, got {method}; put your own into _base_/methods beside "
+                "the config"
+            )
+        find_method(method, args.config)
+    by_method = options_by_method(args.method_options, args.methods)
+    given = {*(args.cfg_options or {}), *(key for keys in by_method.values() for key in keys)}
+    for key in ("method", "randomness.seed", "val_split"):
+        if key in given:
+            raise ValueError(
+                f"the option {key} is what a comparison sets itself; use --methods, --seeds "
+                "or --val-split"
+            )
+
+
+def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
+    """Return what `comparison.json` holds of the command line and of the config.
+
+    Args:
+        args: what the parser understood.
+        cfg: the dataset's config with its options, as PLA's.
+    """
+    return {
+        "dataset": args.config,
+        "methods": list(dict.fromkeys(args.methods)),
+        "seeds": sorted({*args.seeds}),
+        "options": {
+            "epochs": args.epochs,
+            "val_split": args.val_split,
+            "cfg_options": args.cfg_options or {},
+            "method_options": options_by_method(args.method_options, args.methods),
+        },
+        "settings": settings_of_training(cfg),
+    }
+
+
+def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO[str]) -> list[str]:
+    """Do the runs of a comparison that are not finished.
+
+    Args:
+        args: what the parser understood.
+        folder: of the comparison.
+        tools: folder of the training scripts.
+        lock: of the folder; see `alone_in`.
+
+    Returns:
+        What failed, by name.
+    """
+    common = args.cfg_options or {}
+    own = options_by_method(args.method_options, args.methods)
+    # All configs are made before anything is run: what does not fit is said now.
+    configs = {
+        method: method_config(
+            args.config, method, args.epochs, args.val_split, {**common, **own.get(method, {})}
+        )
+        for method in args.methods
+    }
+    base = method_config(args.config, "pla", args.epochs, args.val_split, common)
+    before, now = read_comparison(folder), settings_recorded(args, base)
+    changes = list(differences(before["settings"], now["settings"])) if before else []
+    record = joined(before, now, changes, folder)
+    check_configs(folder, configs)
+    init_default_scope(base.get("default_scope", "mmpretrain"))
+    if read_json(folder / PRIOR) is None:
+        prior = evaluate_prior(base)
+        write_json(folder / PRIOR, prior)
+    write_json(folder / RECORD, record)
+    runs = expand(folder, args.methods, args.seeds)
+    failed = train_and_evaluate(runs, configs, tools, args.jobs, lock)
+    failed += time_methods(expand(folder, record["methods"], record["seeds"]), lock)
+    return [job.name for job in failed]
+
+
+def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
+    """Compare methods: the whole of tools/compare.py.
+
+    Args:
+        argv: the command line's arguments.
+        tools: folder of the training scripts.
+
+    Returns:
+        The exit code: 1 when a run failed.
+    """
+    args = comparison_parser().parse_args(argv)
+    folder = Path(args.work_dir or f"work_dirs/{Path(args.config).stem}_comparison")
+    failed = []
+    if not args.report_only:
+        check_options(args)
+        with alone_in(folder) as lock:
+            failed = run_comparison(args, folder, tools, lock)
+    try:
+        print(f"tables: {write_tables(folder)}\nreport: {write_report(folder)}", flush=True)
+    finally:  # there is no report before a run is finished
+        if failed:
+            print(
+                f"error: failed: {', '.join(failed)}; the same command tries again from there",
+                file=sys.stderr,
+                flush=True,
+            )
+    return 1 if failed else 0

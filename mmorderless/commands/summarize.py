@@ -1,0 +1,45 @@
+"""Print a table of test results: python tools/summarize.py NAME=METRICS.json [NAME=...].
+
+The files are what `tools/test.py --out` writes.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+COLUMNS = {
+    "CF1": "C-F1",
+    "OF1": "O-F1",
+    "mAP": "mAP",
+    "duplicates": "duplicates",
+    "rigidness": "rigidness",
+}
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    """Lay out metrics, one row a model, as a Markdown table.
+
+    Args:
+        results: per model its metrics in percent, by name with the prefix `set/`.
+    """
+    rows = [["", *COLUMNS.values()], ["---", *["---:"] * len(COLUMNS)]]
+    for name, metrics in results.items():
+        numbers = [metrics.get(f"set/{key}") for key in COLUMNS]
+        rows.append([name, *["–" if n is None else f"{n:.2f}" for n in numbers]])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join(
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |" for row in rows
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read the files named on the command line and print their table."""
+    parser = argparse.ArgumentParser(description="Print a table of test results.")
+    parser.add_argument("results", nargs="+", metavar="NAME=METRICS.json")
+    results = {}
+    for argument in parser.parse_args(argv).results:
+        name, separator, path = argument.partition("=")
+        if not separator:
+            raise ValueError(f"expected NAME=METRICS.json, got {argument!r}")
+        results[name] = json.loads(Path(path).read_text())
+    print(table(results))

@@ -1,0 +1,250 @@
+"""Several trainings in a row, each from the checkpoint of the one before: tools/train_stages.py.
+
+A stage is one run of tools/train.py in a folder of its own. `stage.json` in that folder holds the
+stage's settings from its start, and the checkpoint that it hands over from its end; with it the
+same command goes on after an interruption.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mmorderless.runs.config import read_config
+from mmorderless.runs.options import training_parser
+from mmorderless.runs.processes import run
+from mmorderless.runs.records import PER_STAGE, settings_of
+from mmorderless.runs.stage_records import (
+    Stage,
+    find_checkpoint,
+    finished_checkpoints,
+    hand_over_of,
+    write_record,
+)
+
+_LIST_SIGNS = set(",()[]")
+
+
+def stages_parser() -> argparse.ArgumentParser:
+    """Return the parser of tools/train_stages.py; it leaves options of tools/train.py over."""
+    parser = argparse.ArgumentParser(
+        description="Train one config after the other, each from the checkpoint of the one before. "
+        "The same command goes on after an interruption: finished stages are not trained again.",
+        epilog="Further options, such as --amp, go to tools/train.py of every stage.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="a stage's config file")
+    parser.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        help="each stage trains in DIR/<name of its config>; work_dirs/<name of the last>_stages "
+        "unless given",
+    )
+    launcher = parser.add_mutually_exclusive_group()
+    launcher.add_argument(
+        "--nproc", metavar="N", help="train in N processes, by tools/dist_train.sh"
+    )
+    launcher.add_argument(
+        "--slurm",
+        metavar="PARTITION",
+        help="train on a Slurm cluster, by tools/slurm_train.sh; GPUS and the like as there",
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of every stage's config to override",
+    )
+    parser.add_argument(
+        "--stage-options",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("N", "KEY=VALUE"),
+        help="settings of stage N alone to override; may be given several times",
+    )
+    return parser
+
+
+def read_stages(argv: Sequence[str] | None = None) -> tuple[list[Stage], argparse.Namespace]:
+    """Read the command line and every stage's config.
+
+    Args:
+        argv: the command line's arguments.
+
+    Returns:
+        The stages, and what the parser understood.
+
+    Raises:
+        FileNotFoundError: a config is missing.
+        ValueError: an option or a config does not fit a training in stages.
+    """
+    args, flags = stages_parser().parse_known_args(argv)
+    names = [Path(config).stem for config in args.configs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"two stages are called {name}, the name of their config, and would share a "
+                "folder; rename one of the configs"
+            )
+    if args.nproc is not None and not (args.nproc.isdigit() and int(args.nproc) > 0):
+        raise ValueError(f"--nproc must be a positive number of processes, got {args.nproc}")
+    work_dir = Path(args.work_dir or f"work_dirs/{names[-1]}_stages")
+    if not _LIST_SIGNS.isdisjoint("".join([str(work_dir), *names])):
+        raise ValueError(
+            f"--cfg-options load_from={work_dir / names[0]}/... would be read as a list; choose a "
+            "--work-dir, and names of configs, without any of ,()[]"
+        )
+    own_options = options_by_stage(args.stage_options, len(names))
+    processes = number_of_processes(args)
+    stages = []
+    for i, (config, name) in enumerate(zip(args.configs, names)):
+        options = args.cfg_options + own_options[i]
+        stage = read_stage(config, work_dir / name, flags, options, has_start=i > 0)
+        # The batch is that of one process, so that their number changes the training.
+        stages.append(replace(stage, settings=stage.settings | {"processes": processes}))
+    return stages, args
+
+
+def number_of_processes(args: argparse.Namespace) -> int:
+    """Return how many processes train a stage, by the options and, as the launchers, by GPUS and
+    NNODES.
+
+    Raises:
+        ValueError: the environment variable is no number.
+    """
+    name, default = ("NNODES", "1") if args.slurm is None else ("GPUS", "8")
+    number = os.environ.get(name, default)
+    if not number.isdigit() or int(number) < 1:
+        raise ValueError(f"the environment variable {name} must be a positive number, got {number}")
+    return int(number) * (int(args.nproc or 1) if args.slurm is None else 1)
+
+
+def options_by_stage(given: Sequence[Sequence[str]], num_stages: int) -> list[list[str]]:
+    """Sort the words of each `--stage-options N KEY=VALUE ...` by their stage.
+
+    Raises:
+        ValueError: N is no stage.
+    """
+    options: list[list[str]] = [[] for _ in range(num_stages)]
+    for number, *words in given:
+        if not (number.isdigit() and 1 <= int(number) <= num_stages and words):
+            raise ValueError(
+                f"--stage-options expects the number of a stage (1 to {num_stages}) and "
+                f"KEY=VALUE, got {shlex.join([number, *words])}"
+            )
+        options[int(number) - 1].extend(words)
+    return options
+
+
+def read_stage(
+    config: str, folder: Path, flags: list[str], cfg_options: list[str], has_start: bool
+) -> Stage:
+    """Read a stage's config with its options.
+
+    Args:
+        config: path of the config.
+        folder: the stage's work dir.
+        flags: options for tools/train.py but `--cfg-options`.
+        cfg_options: the words KEY=VALUE.
+        has_start: whether a stage before gives it the weights to start from.
+    """
+    given = ["--cfg-options", *cfg_options] if cfg_options else []
+    args = training_parser().parse_args([config, *flags, *given])
+    defaults = training_parser().parse_args([config])
+    for name in sorted(PER_STAGE):
+        if getattr(args, name) != getattr(defaults, name):
+            raise ValueError(
+                f"every stage gets its --{name.replace('_', '-')} from tools/train_stages.py; "
+                "leave the option out"
+            )
+    if has_start and "load_from" in (args.cfg_options or {}):
+        raise ValueError(
+            f"{config} starts from the stage before, not from "
+            f"load_from={args.cfg_options['load_from']}; for the first stage say "
+            "--stage-options 1 load_from=FILE"
+        )
+    cfg = read_config(config, args.cfg_options)
+    return Stage(
+        config,
+        folder,
+        flags,
+        cfg_options,
+        settings_of(cfg, args),
+        cfg.get("load_from"),
+        hand_over_of(cfg, config, args.no_validate),
+    )
+
+
+def command_of(
+    stage: Stage, start: str | None, tools: Path, nproc: str | None, slurm: str | None
+) -> list[str]:
+    """Return the command that trains a stage, or goes on with it.
+
+    Args:
+        stage: the stage.
+        start: the checkpoint that it starts from.
+        tools: folder of the training scripts.
+        nproc: number of processes, None for tools/train.py alone.
+        slurm: partition of a Slurm cluster.
+    """
+    options = ["--resume", *stage.flags]
+    cfg_options = list(stage.cfg_options)
+    if start is not None:
+        cfg_options.append(f"load_from={start}")
+    if cfg_options:
+        options += ["--cfg-options", *cfg_options]
+    folder = str(stage.folder)
+    if slurm is not None:
+        script = ["bash", str(tools / "slurm_train.sh"), slurm, stage.folder.name]
+        return [*script, stage.config, folder, *options]
+    if nproc is not None:
+        script = ["bash", str(tools / "dist_train.sh"), stage.config, nproc]
+    else:
+        script = [sys.executable, str(tools / "train.py"), stage.config]
+    return [*script, "--work-dir", folder, *options]
+
+
+def train_stages(argv: Sequence[str] | None = None, *, tools: Path) -> int:
+    """Train every stage that is not finished: the whole of tools/train_stages.py.
+
+    Args:
+        argv: the command line's arguments.
+        tools: folder of the training scripts.
+
+    Returns:
+        The exit code: that of the stage that failed, or 0.
+    """
+    stages, args = read_stages(argv)
+    checkpoints = finished_checkpoints(stages)
+    for i, stage in enumerate(stages):
+        title = f"stage {i + 1} of {len(stages)} ({stage.folder.name})"
+        if i < len(checkpoints):
+            print(f"== {title}: finished before", flush=True)
+            continue
+        start = checkpoints[-1] if checkpoints else None
+        command = command_of(stage, start, tools, args.nproc, args.slurm)
+        print(f"== {title}: {shlex.join(command)}", flush=True)
+        write_record(stage, start, None)
+        try:
+            code, what = run(command), "failed"
+        except KeyboardInterrupt:
+            code, what = 130, "was interrupted"
+        if code:
+            print(
+                f"error: {title} {what} (exit code {code}); the same command goes on from there",
+                file=sys.stderr,
+                flush=True,
+            )
+            return code
+        checkpoints.append(find_checkpoint(stage))
+        write_record(stage, start, checkpoints[-1])
+    print("== checkpoints of the stages")
+    for stage, checkpoint in zip(stages, checkpoints):
+        print(f"{stage.folder.name}: {checkpoint}")
+    return 0

@@ -1,0 +1,1 @@
+"""Evaluate and time the runs of a comparison."""

@@ -1,0 +1,163 @@
+"""Predictions of a trained run."""
+
+import copy
+import logging
+import math
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import ConfigDict
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader, Subset
+
+from mmorderless.comparison.evaluation.gallery import AttentionMaps, save_gallery_attention
+from mmorderless.comparison.evaluation.operating_parameter import attributes_set
+from mmorderless.comparison.evaluation.operating_point import above
+from mmorderless.labels.label_lists import JoinedLabels
+from mmorderless.metrics.label_set_metric import LabelSetMetric
+from mmorderless.metrics.records import Records, join_records
+
+BEAM_WIDTH = 4
+
+
+def scored_by(head: Any, kind: str) -> dict[str, Any]:
+    """Return the attributes that make a sequence head give a kind of score."""
+    if kind != "beam":
+        return {"score": kind}
+    width = max(BEAM_WIDTH, head.decoding.beam_width)
+    return {"score": kind, "decoding": replace(head.decoding, beam_width=width)}
+
+
+def build_loader(loader: ConfigDict) -> DataLoader:
+    """Build a config's dataloader, as training does."""
+    loader = copy.deepcopy(loader)
+    loader.setdefault("collate_fn", dict(type="default_collate"))
+    loader.persistent_workers = False
+    return Runner.build_dataloader(loader)
+
+
+@torch.no_grad()
+def predict(
+    model: Any,
+    loader: DataLoader,
+    variants: Mapping[Hashable, Mapping[str, Any]],
+    scored: Collection[Hashable] | None = None,
+) -> tuple[dict[Hashable, Records], list[str]]:
+    """Predict a dataset several times; an image's features are computed once.
+
+    Args:
+        model: a classifier in evaluation mode.
+        loader: of the dataset.
+        variants: attributes of the head, by the variant's name.
+        scored: the variants whose scores of the classes are kept; None is all.
+
+    Returns:
+        The predictions by variant, and the images' paths.
+    """
+    # The metric is what joins predictions; it never sees more than one process here.
+    collected = {name: LabelSetMetric(score_topk=None) for name in variants}
+    paths: list[str] = []
+    for batch in loader:
+        data = model.data_preprocessor(batch, False)
+        truth = [
+            {name: sample.get(name) for name in ("gt_label", "gt_ignore") if name in sample}
+            for sample in data["data_samples"]
+        ]
+        paths += [str(sample.get("img_path", "")) for sample in data["data_samples"]]
+        feats = model.extract_feat(data["inputs"])
+        for name, attributes in variants.items():
+            with attributes_set(model.head, attributes):
+                samples = [sample.to_dict() for sample in model.head.predict(feats)]
+            if scored is not None and name not in scored:
+                for sample in samples:
+                    del sample["pred_score"]
+            joined = [{**true, **sample} for true, sample in zip(truth, samples)]
+            collected[name].process(None, joined)
+    return {name: join_records(metric.results) for name, metric in collected.items()}, paths
+
+
+def metrics_of(records: Records, num_classes: int) -> dict[str, float | None]:
+    """Score predictions by `LabelSetMetric`'s names; None for what is not a number."""
+    metric = LabelSetMetric(num_classes, score_topk=None)
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # its notes do not say which operating point they are about
+    try:
+        values = metric.compute_metrics([records])
+    finally:
+        logger.setLevel(level)
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def cut_at(records: Records, threshold: float) -> Records:
+    """Return the predictions with the label sets at a threshold on their scores."""
+    kept = above(np.asarray(records.scores), threshold)
+    return replace(records, predicted=JoinedLabels(np.nonzero(kept)[1], kept.sum(1)))
+
+
+def save_predictions(
+    file: Path,
+    records: Records,
+    paths: Sequence[str],
+    classes: Sequence[str],
+    groups: Mapping[str, Sequence[int]],
+) -> None:
+    """Write the predictions of each image.
+
+    Args:
+        file: the .npz file: `predicted`, `truth` and, of sequence models, `sequence`, all labels
+            in one array with the `_length` of each image; `scores` (N, C); `img_path`; `classes`;
+            `groups`, the name of each class's group or "".
+        records: the predictions.
+        paths: of the images.
+        classes: class names.
+        groups: class indices by the name of their group.
+    """
+    group_of = {c: name for name, members in groups.items() for c in members}
+    lists = {"predicted": records.predicted, "truth": records.truth}
+    if records.sequence is not None:
+        lists["sequence"] = records.sequence
+    arrays = {name: joined.label.astype(np.int32) for name, joined in lists.items()}
+    lengths = {f"{name}_length": joined.length for name, joined in lists.items()}
+    np.savez_compressed(
+        file,
+        **arrays,
+        **lengths,
+        scores=np.asarray(records.scores, dtype=np.float16),
+        img_path=np.array(paths),
+        classes=np.array(list(classes)),
+        groups=np.array([group_of.get(c, "") for c in range(len(classes))]),
+    )
+
+
+@torch.no_grad()
+def save_attention(model: Any, loader: DataLoader, images: np.ndarray, folder: Path) -> None:
+    """Write the attention maps of some photos, where the model attends to a map.
+
+    Args:
+        model: a classifier in evaluation mode, with a sequence head.
+        loader: of the test set.
+        images: which of its images.
+        folder: the run's work dir.
+    """
+    if not model.head.decoder.attends:
+        return
+    maps = []
+    part = Subset(loader.dataset, images.tolist())
+    for batch in DataLoader(part, loader.batch_size, collate_fn=pseudo_collate):
+        data = model.data_preprocessor(batch, False)
+        with attributes_set(model.head, {"return_attention": True}):
+            samples = model.head.predict(model.extract_feat(data["inputs"]))
+        if samples[0].attention.ndim != 3:  # over tokens, which are no picture
+            return
+        maps += [
+            AttentionMaps(sample.sequence.tolist(), sample.attention.cpu().numpy())
+            for sample in samples
+        ]
+    save_gallery_attention(folder, images, maps)

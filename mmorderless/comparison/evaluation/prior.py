@@ -1,0 +1,56 @@
+"""The label prior: what predicting without looking at the image gets.
+
+Every image gets the same scores, the share of the training images that have each class, and the
+same set, the classes whose share is at least a threshold. A method that learned anything is better.
+"""
+
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS
+
+from mmorderless.comparison.evaluation.evaluate import evaluate_thresholds
+from mmorderless.comparison.evaluation.operating_parameter import DEFAULT_THRESHOLD
+from mmorderless.comparison.evaluation.predictions import cut_at
+from mmorderless.labels.fixed_orders import count_labels
+from mmorderless.labels.label_lists import JoinedLabels, join_labels
+from mmorderless.metrics.records import Records
+
+
+def label_sets(dataset: Any) -> JoinedLabels:
+    """Return the labels of each image of a dataset."""
+    return join_labels([list(dataset.get_data_info(i)["gt_label"]) for i in range(len(dataset))])
+
+
+def constant_scores(truth: JoinedLabels, scores: np.ndarray) -> Records:
+    """Return predictions that have the same scores, shape (C,), for each image."""
+    repeated = np.broadcast_to(scores, (len(truth), len(scores)))
+    nothing = JoinedLabels(np.zeros(0, np.int64), np.zeros(len(truth), np.int64))
+    return Records(nothing, truth, repeated, sequence=None, ignored=None)
+
+
+def evaluate_prior(cfg: Config) -> dict[str, Any]:
+    """Evaluate the label prior of a config's training set.
+
+    Args:
+        cfg: a config whose validation set is the held-out part of the training set.
+
+    Returns:
+        `dial`, `default`, `dial_curve` and `tuned` as in result.json.
+
+    Raises:
+        FileNotFoundError: a dataset's files are missing.
+    """
+    train, held_out, test = (
+        DATASETS.build(cfg[f"{split}_dataloader"].dataset) for split in ("train", "val", "test")
+    )
+    num_classes = len(test.metainfo["classes"])
+    truth = label_sets(train)
+    counts = count_labels(np.split(truth.label, np.cumsum(truth.length)[:-1]), num_classes)
+    scores = (counts / len(truth)).astype(np.float32)
+    on_held_out, on_test = (
+        constant_scores(label_sets(dataset), scores) for dataset in (held_out, test)
+    )
+    default = cut_at(on_test, DEFAULT_THRESHOLD)
+    return evaluate_thresholds(on_held_out, default, num_classes, DEFAULT_THRESHOLD)

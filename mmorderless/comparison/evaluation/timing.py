@@ -1,0 +1,155 @@
+"""Time a method.
+
+python -m mmorderless.comparison.evaluation.timing DIR/METHOD/seed_S DIR/METHOD/times.json
+
+The paper's Table 3: milliseconds an image of one batch of the training set, the same for every
+method, on the trained weights. Nothing else should use the machine.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+
+from mmorderless.comparison.evaluation.operating_parameter import attributes_set
+from mmorderless.comparison.evaluation.predictions import build_loader
+from mmorderless.comparison.evaluation.trained import TrainedRun
+from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
+from mmorderless.errors import run_tool
+from mmorderless.runs.machine import Marks, surroundings, synchronise
+from mmorderless.runs.records import write_json
+
+REPEATS = 20
+LEAST_REPEATS = 3
+MOST_SECONDS = 30.0
+
+PARTS = ("forward", "alignment", "backward", "test")
+
+
+def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dict[str, float]:
+    """Time the passes of one training step, in milliseconds.
+
+    Args:
+        model: a classifier in training mode.
+        data: a preprocessed batch, with its labels.
+        device: where the model is.
+
+    Returns:
+        forward (the features, the rollout and the loss, without the alignment), backward and, of a
+        method that aligns, alignment.
+    """
+    marks = Marks(device)
+    alignments: list[float] = []
+    aligner = getattr(model.head, "loss_module", None)
+    align = getattr(aligner, "align", None)
+
+    def timed_align(*args: Any) -> Any:
+        marks.mark("align")
+        tokens = align(*args)
+        marks.mark("aligned")
+        alignments.append(marks.between("align", "aligned"))
+        return tokens
+
+    model.zero_grad()
+    synchronise(device)
+    marks.mark("start")
+    with attributes_set(aligner, {} if align is None else {"align": timed_align}):
+        losses = model.loss(data["inputs"], data["data_samples"])
+        loss = sum(value for name, value in losses.items() if "loss" in name)
+    marks.mark("loss")
+    loss.backward()
+    marks.mark("end")
+    times = {
+        "forward": marks.between("start", "loss") - sum(alignments),
+        "backward": marks.between("loss", "end"),
+    }
+    return times | ({"alignment": sum(alignments)} if alignments else {})
+
+
+@torch.no_grad()
+def time_test(model: Any, data: dict[str, Any], device: torch.device) -> dict[str, float]:
+    """Time a prediction, in milliseconds.
+
+    Args:
+        model: a classifier in evaluation mode.
+        data: a preprocessed batch.
+        device: where the model is.
+    """
+    marks = Marks(device)
+    synchronise(device)
+    marks.mark("start")
+    model.predict(data["inputs"])
+    marks.mark("end")
+    return {"test": marks.between("start", "end")}
+
+
+def medians(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Repeat a measurement, within bounds of number and time, and take each median.
+
+    Args:
+        measure: is called twice more, to warm up.
+    """
+    measure()
+    measure()
+    end = time.monotonic() + MOST_SECONDS
+    samples = []
+    while len(samples) < LEAST_REPEATS or (len(samples) < REPEATS and time.monotonic() < end):
+        samples.append(measure())
+    return {name: median(sample[name] for sample in samples) for name in samples[0]}
+
+
+def time_run(folder: Path) -> dict[str, Any]:
+    """Time a trained run.
+
+    Args:
+        folder: its work dir.
+
+    Returns:
+        `ms_per_image` with forward, alignment (None where the method does not align), backward and
+        test; `batch`, how many images; `backbone`, its class; `device`; `threads` of PyTorch; and
+        the surroundings.
+    """
+    torch.manual_seed(0)
+    trained = TrainedRun(folder)
+    model, device = trained.model, torch.device(get_device())
+    loader = build_loader(trained.config.train_dataloader)
+    size = min(loader.batch_size, len(loader.dataset))
+    batch = loader.collate_fn([loader.dataset[i] for i in range(size)])
+    # The fixed orders are not part of a checkpoint.
+    LabelOrderHook().before_train(SimpleNamespace(model=model, train_dataloader=loader))
+    times: dict[str, float] = {}
+    model.train()
+    data = model.data_preprocessor(batch, True)
+    times |= medians(lambda: time_training(model, data, device))
+    model.eval()
+    data = model.data_preprocessor(batch, False)
+    times |= medians(lambda: time_test(model, data, device))
+    return {
+        "ms_per_image": {part: times[part] / size if part in times else None for part in PARTS},
+        "batch": size,
+        "backbone": type(model.backbone).__name__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        **surroundings(os.environ),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Time the run in a folder.
+
+    Args:
+        argv: the folder, and the file for the times.
+    """
+    folder, out = sys.argv[1:] if argv is None else argv
+    write_json(Path(out), time_run(Path(folder)))
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,58 @@
+"""A run's model as its training left it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+
+from mmorderless.models.weights import load_all_weights, weights_of
+from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
+from mmorderless.runs.config import read_config
+from mmorderless.runs.trained_model import build_model
+
+CONFIG = "config.py"
+
+ONLY_FOR_TRAINING = ("optimizer", "param_schedulers", "swa")
+
+
+class TrainedRun:
+    """A run's config, its last checkpoint and the model of both, in evaluation mode.
+
+    Args:
+        folder: the run's work dir.
+
+    Raises:
+        FileNotFoundError: it has no config, or no checkpoint.
+        ValueError: the checkpoint is damaged, does not fit the config, or lies in another folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.config: Config = read_config(str(folder / CONFIG))
+        init_default_scope(self.config.get("default_scope", "mmpretrain"))
+        found = last_checkpoint(folder)
+        if found is None:
+            raise FileNotFoundError(f"{folder} holds no checkpoint; train the run to its end first")
+        if not Path(found).parent.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"the checkpoint {found} is outside {folder} and may be another run's; copy it "
+                "into this folder"
+            )
+        self.file = Path(existing_checkpoint(found))
+        self.checkpoint = CheckpointLoader.load_checkpoint(str(self.file), map_location="cpu")
+        self.model: Any = build_model(self.config)
+        load_all_weights(self.model, weights_of(self.checkpoint))
+        self.model.to(get_device()).eval()
+        self.head: Any = self.model.head
+
+    def shrink(self) -> None:
+        """Leave out of the checkpoint what only a training that goes on needs."""
+        kept = {
+            key: self.checkpoint[key] for key in self.checkpoint if key not in ONLY_FOR_TRAINING
+        }
+        unfinished = self.file.with_suffix(".partial")
+        torch.save(kept, unfinished)
+        unfinished.replace(self.file)

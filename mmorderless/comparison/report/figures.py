@@ -1,0 +1,189 @@
+"""The figures of a comparison's results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mmorderless.comparison.report.results import Predictions, Result, value_at
+from mmorderless.figures.label_sets import label_at_step_figure
+from mmorderless.figures.method_curves import (
+    OperatingCurve,
+    loss_curves_figure,
+    operating_curve_figure,
+)
+from mmorderless.figures.methods import (
+    LEAST_IMAGES,
+    cooccurrence_difference_figure,
+    label_count_figure,
+    rigidness_figure,
+    score_comparison_figure,
+)
+from mmorderless.figures.style import MAX_NAMED_CLASSES, title_of
+from mmorderless.labels.label_lists import JoinedLabels, sparse_label_matrix
+from mmorderless.metrics.order_statistics import cooccurrence, counts_at_step
+
+DEFAULT_DIAL = {"end_bias": 0.0, "stop_bias": 0.0, "threshold": 0.5}
+
+
+def all_figures(
+    results: Mapping[str, Sequence[Result]],
+    predictions: Mapping[str, Predictions],
+    groups: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, Figure]:
+    """Draw every figure that the results have data for.
+
+    Args:
+        results: by method the content of `result.json` of each seed.
+        predictions: by method the arrays of `predictions.npz` of its first seed.
+        groups: class indices by group name, such as COCO's supercategories.
+
+    Returns:
+        Figures by name: `loss_curves` of the sequence models and `loss_curves_independent` of the
+        others, `rigidness`, `label_count`, `operating_curve`, `score_comparison`,
+        `cooccurrence_difference` (and one `cooccurrence_difference_GROUP` for each group of two
+        or more classes), and `label_at_step_METHOD`.
+    """
+    figures: dict[str, Figure] = {}
+    for name, sequence in (("loss_curves", True), ("loss_curves_independent", False)):
+        curves = {
+            method: [seed.get("loss_curve") or [] for seed in seeds]
+            for method, seeds in results.items()
+            if any(bool(seed.get("sequence")) is sequence for seed in seeds)
+        }
+        curves = {method: seeds for method, seeds in curves.items() if any(map(len, seeds))}
+        if curves:
+            positive = all(loss > 0 for seeds in curves.values() for s in seeds for _, loss in s)
+            figures[name] = loss_curves_figure(curves, log_scale=positive)
+
+    rigidness = {method: _rigidness(seeds) for method, seeds in results.items()}
+    rigidness = {method: values for method, values in rigidness.items() if values[0]}
+    if rigidness:
+        figures["rigidness"] = rigidness_figure(rigidness)
+
+    counts = {
+        method: arrays["predicted_length"].astype(np.int64) - arrays["truth_length"]
+        for method, arrays in predictions.items()
+    }
+    if counts:
+        figures["label_count"] = label_count_figure(counts)
+
+    operating = {method: operating_curve(seeds[0]) for method, seeds in results.items() if seeds}
+    drawn = {method: curve for method, curve in operating.items() if curve is not None}
+    if drawn:
+        figures["operating_curve"] = operating_curve_figure(drawn)
+        figures["operating_curve"].suptitle("held-out images, first seed", fontsize=10)
+
+    scores = {method: _score_kinds(seeds) for method, seeds in results.items()}
+    scores = {method: kinds for method, kinds in scores.items() if kinds}
+    if scores:
+        figures["score_comparison"] = score_comparison_figure(scores)
+
+    figures.update(_cooccurrence_figures(predictions, groups))
+    for method, arrays in predictions.items():
+        if "sequence" in arrays and arrays["sequence"].size:
+            figure = _label_at_step(method, arrays)
+            if figure is not None:
+                figures[f"label_at_step_{method}"] = figure
+    return figures
+
+
+def _label_at_step(method: str, arrays: Predictions) -> Figure | None:
+    """The labels at each step that enough images have; None where no step has."""
+    classes = [str(name) for name in arrays["classes"]]
+    joined = JoinedLabels(arrays["sequence"].astype(np.int64), arrays["sequence_length"])
+    counts = counts_at_step(joined, len(classes))
+    shown = int((counts.sum(axis=1) >= LEAST_IMAGES).sum())  # the images become fewer by step
+    if not shown:
+        return None
+    figure = label_at_step_figure(counts[:shown], classes)
+    figure.axes[0].set_title(f"{title_of(method)}: labels at each step")
+    if shown < len(counts):
+        figure.axes[1].set_xlabel(
+            f"decoding step\n(from step {shown + 1} on fewer than {LEAST_IMAGES} images: left out)"
+        )
+    return figure
+
+
+def operating_curve(result: Result) -> OperatingCurve | None:
+    """The curve in a run's result, on the images that the dial was tuned on; None without one.
+
+    Args:
+        result: the content of `result.json`.
+    """
+    points = sorted(result.get("dial_curve") or [], key=lambda point: float(point["value"]))
+    default = value_at(result, ("dial_default",))
+    if default is None:  # a result of an earlier version
+        default = DEFAULT_DIAL.get(str(result.get("dial")))
+    if default is None or not points:
+        return None
+    dial, recall, precision = (
+        np.array([point[key] for point in points]) for key in ("value", "CR", "CP")
+    )
+    tuned = value_at(result, ("tuned", "CF1", "value"))
+    return OperatingCurve(dial, recall, precision, default, tuned)
+
+
+def _rigidness(seeds: Sequence[Result]) -> tuple[list[float], list[float]]:
+    """Rigidness and its expectation, of the seeds that have both."""
+    pairs = [
+        [value_at(seed, ("default", key)) for key in ("rigidness", "rigidness_random")]
+        for seed in seeds
+    ]
+    known = [(value, random) for value, random in pairs if value is not None and random is not None]
+    return [value for value, _ in known], [random for _, random in known]
+
+
+def _score_kinds(seeds: Sequence[Result]) -> dict[str, list[float]]:
+    """Scores (mAP) of each seed by the kind of score, where a run has compared them."""
+    kinds: dict[str, list[float]] = {}
+    for seed in seeds:
+        for kind in seed.get("mAP_by_score") or {}:
+            value = value_at(seed, ("mAP_by_score", kind))
+            if value is not None:
+                kinds.setdefault(kind, []).append(value)
+    return kinds
+
+
+def _cooccurrence_figures(
+    predictions: Mapping[str, Predictions], groups: Mapping[str, Sequence[int]] | None
+) -> dict[str, Figure]:
+    """The co-occurrence differences of all methods, and again for each group of classes.
+
+    Without groups the classes are ordered by how many images have them, and only the most frequent
+    ones are drawn where there are many.
+    """
+    if not predictions:
+        return {}
+    first = next(iter(predictions.values()))
+    classes = [str(name) for name in first["classes"]]
+
+    def sets(arrays: Predictions, name: str) -> Any:
+        joined = JoinedLabels(arrays[name].astype(np.int64), arrays[f"{name}_length"])
+        return sparse_label_matrix(joined, len(classes), name)
+
+    true_sets = sets(first, "truth")
+    by_frequency = np.argsort(-true_sets.sum(axis=0), kind="stable")
+    if groups:
+        kept = np.arange(len(classes))
+    else:
+        kept = by_frequency[:MAX_NAMED_CLASSES]
+    true_counts = cooccurrence(true_sets[:, kept].toarray())
+    differences = {
+        method: cooccurrence(sets(arrays, "predicted")[:, kept].toarray()) - true_counts
+        for method, arrays in predictions.items()
+    }
+    names = [classes[c] for c in kept]
+    figures = {
+        "cooccurrence_difference": cooccurrence_difference_figure(differences, names, groups)
+    }
+    for group, members in (groups or {}).items():
+        if len(members) < 2:
+            continue
+        figures[f"cooccurrence_difference_{group}"] = cooccurrence_difference_figure(
+            differences, names, {group: members}
+        )
+    return figures

@@ -1,0 +1,218 @@
+"""What a comparison has written, read back, and its scores over the seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from mmorderless.comparison.evaluation.gallery import AttentionMaps, read_gallery_attention
+from mmorderless.comparison.evaluation.trained import CONFIG
+from mmorderless.comparison.plan import TIMES, expand, read_comparison, read_finished_results
+from mmorderless.runs.records import read_json
+
+PREDICTIONS_FILE = "predictions.npz"
+REFERENCE = "pla"
+"""The method that the others are compared with."""
+OTHER = "other"
+"""Group of the classes that are in none."""
+
+Result = Mapping[str, Any]
+Predictions = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison's results.
+
+    Attributes:
+        config: what was compared, from `comparison.json`.
+        results: the content of `result.json` by method and seed, of the runs that are finished.
+        predictions: the arrays of `predictions.npz` of each method's first seed, by method.
+        attention: the attention maps of the gallery's photos, of the same runs, by method and
+            image; empty for methods that have none.
+        timings: the content of `times.json` by method, of those that have been timed.
+        cuts: transforms of the same runs that cut the network's input out of the photo, by name.
+            Methods that have one have no attention maps here: they would not fit the photo.
+    """
+
+    config: Mapping[str, Any]
+    results: Mapping[str, Mapping[int, Result]]
+    predictions: Mapping[str, Predictions]
+    attention: Mapping[str, Mapping[int, AttentionMaps]]
+    timings: Mapping[str, Mapping[str, Any]]
+    cuts: Sequence[str]
+
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """Class indices by the name of their group, such as COCO's supercategories.
+
+        Where the dataset has groups, the classes that are in none are in `OTHER`.
+        """
+        groups: dict[str, list[int]] = {}
+        for arrays in self.predictions.values():
+            for c, name in enumerate(arrays.get("groups", ())):
+                if name and c not in groups.setdefault(str(name), []):
+                    groups[str(name)].append(c)
+        grouped = {c for members in groups.values() for c in members}
+        for arrays in self.predictions.values() if groups else ():
+            rest = [c for c in range(len(arrays["classes"])) if c not in grouped]
+            if rest:
+                groups.setdefault(OTHER, []).extend(rest)
+                grouped.update(rest)
+        return groups
+
+
+def read_results(folder: Path) -> Comparison:
+    """Read the finished runs of a comparison; the methods stay in the order of its config.
+
+    Raises:
+        FileNotFoundError: the folder holds no comparison.
+        ValueError: no run is finished, or two methods were tested on different images.
+    """
+    finished = read_finished_results(folder)
+    if not finished:
+        raise ValueError(f"no run in {folder} is finished; run tools/compare.py to its end")
+    results: dict[str, dict[int, Result]] = {}
+    predictions: dict[str, Predictions] = {}
+    attention: dict[str, Mapping[int, AttentionMaps]] = {}
+    timings: dict[str, Mapping[str, Any]] = {}
+    cuts: dict[str, None] = {}
+    for result in finished:
+        results.setdefault(result["method"], {})[result["seed"]] = result
+    for method, by_seed in results.items():
+        [first] = expand(folder, [method], [next(iter(by_seed))])
+        file = first.folder / PREDICTIONS_FILE
+        if file.is_file():
+            predictions[method] = _read_predictions(file)
+            own_cuts = cuts_of(first.folder / CONFIG)
+            cuts.update(dict.fromkeys(own_cuts))
+            attention[method] = {} if own_cuts else read_gallery_attention(first.folder)
+        times = read_json(folder / method / TIMES)
+        if times is not None:
+            timings[method] = times
+    _check_same_images(predictions)
+    config = read_comparison(folder)
+    assert config is not None  # or there would be no results
+    return Comparison(config, results, predictions, attention, timings, list(cuts))
+
+
+def cuts_of(config: Path) -> list[str]:
+    """Name the crops in the test set's pipeline; none without a config."""
+    if not config.is_file():
+        return []
+    cfg = Config.fromfile(config, import_custom_modules=False)
+
+    def kinds(value: Any) -> list[str]:
+        if isinstance(value, Mapping):
+            return [str(value.get("type")), *kinds(list(value.values()))]
+        return [kind for v in value for kind in kinds(v)] if isinstance(value, list) else []
+
+    found = kinds(cfg.get("test_dataloader"))
+    return [kind for kind in dict.fromkeys(found) if "Crop" in kind]
+
+
+def caveats(comparison: Comparison) -> list[str]:
+    """Say what makes the results less than comparable, a sentence each."""
+    config = comparison.config
+    files = {str(config.get("settings", {}).get("load_from") or ""): ""}
+    for method, own in config.get("options", {}).get("method_options", {}).items():
+        files.setdefault(str(own.get("load_from") or ""), f" ({method})")
+    said = [
+        f"Weights from {file}{of}: if they were trained on the held-out images, the chosen "
+        "operating points are optimistic."
+        for file, of in files.items()
+        if file
+    ]
+    used: dict[str, dict[str, None]] = {}
+    for by_seed in comparison.results.values():
+        for result in by_seed.values():
+            for name, version in (result.get("versions") or {}).items():
+                used.setdefault(name, {})[str(version)] = None
+    differ = [f"{name} {', '.join(found)}" for name, found in used.items() if len(found) > 1]
+    if differ:
+        said.append(f"The runs are of different versions: {'; '.join(differ)}.")
+    return said
+
+
+def timing_note(timings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say how the times were measured; nothing without times.
+
+    Args:
+        timings: the content of `times.json` by method.
+    """
+    methods: dict[str, list[str]] = {}
+    for method, times in timings.items():
+        methods.setdefault(_conditions(times), []).append(method)
+    if len(methods) < 2:
+        return "".join(f"{how[:1].upper()}{how[1:]}." for how in methods if how)
+    each = "; ".join(f"{', '.join(names)}: {how or 'unknown'}" for how, names in methods.items())
+    return f"These times were not measured alike and cannot be compared. {each}."
+
+
+def _conditions(times: Mapping[str, Any]) -> str:
+    """How a method was timed, of what is known."""
+    threads = times.get("threads")
+    parts = [
+        f"batch {times['batch']}" if times.get("batch") else "",
+        f"{threads} thread{'s' if threads != 1 else ''}" if threads else "",
+        str(times.get("machine") or ""),
+    ]
+    backbone = times.get("backbone")
+    if backbone == "FeaturePassThrough":
+        parts.append("cached features: the backbone is not included")
+    elif backbone:
+        parts.append(f"with the backbone, {backbone}")
+    return ", ".join(part for part in parts if part)
+
+
+def label_lists(predictions: Predictions, name: str) -> list[np.ndarray]:
+    """The labels of each image, one of the `sequence`, `predicted` or `truth` of a run."""
+    return np.split(predictions[name], np.cumsum(predictions[f"{name}_length"])[:-1])
+
+
+def value_at(result: Result, keys: Sequence[str]) -> float | None:
+    """A number inside a result; None where it is absent, null or not a number."""
+    value: Any = result
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (divisor n − 1); None for the one of a single value."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return float(np.mean(values)), deviation
+
+
+def paired_differences(
+    values: Mapping[int, float], reference: Mapping[int, float]
+) -> dict[int, float]:
+    """A method's value minus the reference's, for each seed that both have."""
+    return {seed: values[seed] - reference[seed] for seed in values if seed in reference}
+
+
+def _read_predictions(file: Path) -> Predictions:
+    """The arrays of a file; methods without a sequence get an empty one for each image."""
+    with np.load(file) as arrays:
+        read = dict(arrays)
+    read.setdefault("sequence", np.empty(0, dtype=np.int32))
+    read.setdefault("sequence_length", np.zeros_like(read["truth_length"]))
+    return read
+
+
+def _check_same_images(predictions: Mapping[str, Predictions]) -> None:
+    """Raise a ValueError when methods were tested on different images or labels."""
+    names = list(predictions)
+    for name in names[1:]:
+        for key in ("img_path", "truth", "truth_length", "classes"):
+            if not np.array_equal(predictions[names[0]][key], predictions[name][key]):
+                raise ValueError(
+                    f"{names[0]} and {name} differ in the {key} of their test sets; compare "
+                    "methods in the same folder only on the same dataset"
+                )

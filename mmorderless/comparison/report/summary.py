@@ -1,0 +1,64 @@
+"""Say in sentences where the reference method is ahead and where not."""
+
+from mmorderless.comparison.report.results import REFERENCE, mean_and_deviation, paired_differences
+from mmorderless.comparison.report.tables import Column, Results, Table, values_of, with_deviation
+from mmorderless.figures.style import title_of
+
+
+def losses_of_reference(column: Column, results: Results) -> list[str]:
+    """Name the methods that are better than PLA in a column, by what the table shows of it.
+
+    A method is compared on the seeds that PLA has, too; one without such a seed is not.
+
+    Returns:
+        Each method with the mean of its paired differences; * marks one where it is larger than
+        their sample standard deviation.
+    """
+    reference = values_of(results[REFERENCE], column)
+    found = []
+    for method, by_seed in results.items():
+        paired = list(paired_differences(values_of(by_seed, column), reference).values())
+        if method == REFERENCE or not paired:
+            continue
+        mean, deviation = mean_and_deviation(paired)
+        if column.better * round(mean, column.digits) <= 0:
+            continue
+        mark = "*" if deviation is not None and column.better * mean > deviation else ""
+        difference = with_deviation([mean], column.digits, sign="+")
+        found.append((-column.better * mean, f"{title_of(method)} ({difference}){mark}"))
+    return [text for _, text in sorted(found)]
+
+
+def where_reference_loses(table: Table, results: Results) -> str:
+    """Say in one line in which columns which methods are better than PLA.
+
+    Columns that cannot be compared are left out; nothing is said where that are all.
+    """
+    if REFERENCE not in results:
+        return ""
+    columns = [column for column in table.columns if column.better]
+    # Precision by itself says nothing: it is bought with recall.
+    columns = [column for column in columns if column.paired] or columns
+    columns = [column for column in columns if is_compared(column, results)]
+    if not columns:
+        return ""
+    better = {column.title: losses_of_reference(column, results) for column in columns}
+    name = title_of(REFERENCE)
+    # Names of methods have commas.
+    lost = ". ".join(
+        f"{title}: {'; '.join(methods)}" for title, methods in better.items() if methods
+    )
+    if not lost:
+        return f"No method is better than {name} in {', '.join(better)}."
+    mark = "*: the mean of the paired differences exceeds their standard deviation."
+    return f"{name} does not win in {lost}." + (f" ({mark})" if "*" in lost else "")
+
+
+def is_compared(column: Column, results: Results) -> bool:
+    """Whether another method has a value of the same seed as PLA."""
+    reference = values_of(results[REFERENCE], column)
+    return any(
+        paired_differences(values_of(by_seed, column), reference)
+        for method, by_seed in results.items()
+        if method != REFERENCE
+    )

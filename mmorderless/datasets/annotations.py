@@ -1,0 +1,275 @@
+"""Checks that the datasets share: annotation files, class names, label lists, image files.
+
+Nothing here knows mm, but for a line in mmengine's log. Every error names the file or image, the
+values and the remedy on one line. An error about one entry of a file goes through `report_fault`,
+so that tools/check_dataset.py can list them all; an error about a whole file is raised.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from mmorderless.datasets.faults import repeated_items, report_fault
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a dataset's owners, or the paper, say of a split.
+
+    Attributes:
+        name: dataset and split.
+        images: number of examples.
+        labels: number of image-label pairs, None where it is not known.
+        most_labels: the largest number of labels of an image, None where it is not known.
+        about: whether the numbers are rounded or disputed, so that 1 % more or less is the same.
+    """
+
+    name: str
+    images: int
+    labels: int | None = None
+    most_labels: int | None = None
+    about: bool = False
+
+
+def missing_annotation(path: str) -> FileNotFoundError:
+    """Error for an annotation file that is not there."""
+    return FileNotFoundError(
+        f"annotation file {path} does not exist; set data_root and ann_file to where it lies"
+    )
+
+
+def missing_class_file(path: str) -> FileNotFoundError:
+    """Error for a file of class names that is not there."""
+    return FileNotFoundError(
+        f"class file {path} does not exist; set `classes` to its path or to a list of names"
+    )
+
+
+def read_lines(
+    path: str, missing: Callable[[str], FileNotFoundError] = missing_annotation
+) -> list[str]:
+    """Return a UTF-8 file's lines without blanks at their ends; empty lines are skipped.
+
+    Args:
+        path: the file.
+        missing: makes the error for a file that is not there.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return [line.strip() for line in file if line.strip()]
+    except FileNotFoundError:
+        raise missing(path) from None
+
+
+def read_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> dict:
+    """Read an annotation file whose top level is a JSON object.
+
+    Args:
+        path: the file, UTF-8.
+        object_hook: called on every object as soon as it is parsed; its result takes the object's
+            place (see `json.load`).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not JSON, or not an object.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            annotations = json.load(file, object_hook=object_hook)
+    except FileNotFoundError:
+        raise missing_annotation(path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"annotation file {path} is not valid JSON ({error}); "
+            "it may be incomplete: download or write it again"
+        ) from None
+    if not isinstance(annotations, dict):
+        raise ValueError(
+            f"annotation file {path} must hold a JSON object, got {type(annotations).__name__}; "
+            "check that ann_file names the right file"
+        )
+    return annotations
+
+
+def check_keys(record: Any, keys: Sequence[str], what: str, form: str) -> None:
+    """Raise a ValueError when a JSON object lacks one of the keys.
+
+    Args:
+        record: what was read.
+        keys: the keys it must have.
+        what: the object's name in the message.
+        form: where the form of the file is described, for the message.
+    """
+    missing = [key for key in keys if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise ValueError(f"{what} lacks {', '.join(missing)}; {form}")
+
+
+def has_keys(record: Any, keys: Sequence[str], what: str, form: str) -> bool:
+    """Tell whether an entry has all of its keys; a fault is reported when it has not.
+
+    Args:
+        record: what was read.
+        keys: the keys it must have.
+        what: the entry's name in the message.
+        form: where the form of the file is described, for the message.
+    """
+    try:
+        check_keys(record, keys, what, form)
+    except ValueError as error:
+        report_fault(str(error))
+        return False
+    return True
+
+
+def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]:
+    """Return the class names as a tuple.
+
+    Args:
+        classes: class c's name is entry c.
+        source: the file or option they come from, for the message.
+
+    Raises:
+        ValueError: there are none, a name is not text or is blank, or a name occurs twice.
+    """
+    if classes is None or isinstance(classes, str) or len(classes) == 0:
+        raise ValueError(
+            f"no class names in {source} (got {classes!r}); list them there or in `classes`"
+        )
+    unnamed = [name for name in classes if not isinstance(name, str) or not name.strip()]
+    if unnamed:
+        raise ValueError(f"class names must be non-blank text, got {unnamed[0]!r} in {source}")
+    repeated = repeated_items(classes)
+    if repeated:
+        raise ValueError(f"class names {repeated} occur twice in {source}; name each class once")
+    return tuple(classes)
+
+
+def choose_classes(
+    in_file: Sequence[str], chosen: Sequence[str] | None, source: str
+) -> tuple[str, ...]:
+    """Return the names of the classes to use.
+
+    Args:
+        in_file: the names that a published dataset has, in its order.
+        chosen: the option `classes`: some of these names, in the order wanted; None for all.
+        source: the file or folder they come from, for the message.
+
+    Raises:
+        ValueError: a chosen name is not in the file, or a name is blank or occurs twice.
+    """
+    names = check_classes(in_file, source)
+    if chosen is None:
+        return names
+    chosen = check_classes(chosen, "the option `classes`")
+    unknown = sorted(set(chosen) - set(names))
+    if unknown:
+        raise ValueError(
+            f"`classes` names {unknown}, which {source} does not have; choose from {list(names)}"
+        )
+    return chosen
+
+
+def check_labels(labels: Any, num_classes: int, image: str, source: str) -> list[int]:
+    """Return an image's labels in ascending order.
+
+    Args:
+        labels: distinct class indices in any order, possibly none.
+        num_classes: number of classes C.
+        image: the image's name, for the message.
+        source: the annotation file, for the message.
+
+    Raises:
+        ValueError: not a list of integers, an index is not in 0 … C − 1, or one occurs twice.
+    """
+    if not isinstance(labels, list) or any(type(label) is not int for label in labels):
+        report_fault(
+            f"labels of {image} must be a list of class indices, got {labels!r} in {source}; "
+            "write [] for none and [3] for one"
+        )
+        return []
+    distinct = sorted(set(labels))
+    if distinct and (distinct[0] < 0 or distinct[-1] >= num_classes):
+        report_fault(
+            f"labels of {image} must be in 0 … {num_classes - 1} ({num_classes} classes), "
+            f"got {labels} in {source}; correct them or the class names"
+        )
+    if len(distinct) != len(labels):
+        report_fault(
+            f"labels of {image} must be distinct, got {labels} in {source}; list each label once"
+        )
+    return [label for label in distinct if 0 <= label < num_classes]
+
+
+def labels_of_rows(matrix: np.ndarray) -> list[list[int]]:
+    """Turn a boolean matrix of shape (N, C) into N ascending lists of class indices."""
+    rows, labels = np.nonzero(matrix)
+    borders = np.searchsorted(rows, np.arange(len(matrix) + 1)).tolist()
+    flat = labels.tolist()
+    return [flat[start:end] for start, end in pairwise(borders)]
+
+
+def are_files(paths: Sequence[str]) -> list[bool]:
+    """Tell which files exist, with one listing a folder instead of one look-up a file."""
+    names_in: dict[str, set[str]] = {}
+    exist = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in names_in:
+            is_folder = os.path.isdir(folder or ".")
+            names_in[folder] = set(os.listdir(folder or ".")) if is_folder else set()
+        exist.append(name in names_in[folder])
+    return exist
+
+
+def select_images(records: list[dict], keep_unlabelled: bool, source: str) -> list[dict]:
+    """Drop the images without a label unless they are to be kept.
+
+    Args:
+        records: one a image, each with its `gt_label` list.
+        keep_unlabelled: whether images with an empty label set stay.
+        source: the annotation file, for the message.
+
+    Raises:
+        ValueError: no image is left.
+    """
+    selected = records if keep_unlabelled else [record for record in records if record["gt_label"]]
+    if not selected:
+        remedy = "set keep_unlabelled=True to keep them" if records else "it must list images"
+        raise ValueError(f"{source} lists {len(records)} images, none of them to use; {remedy}")
+    return selected
+
+
+def images_on_disk(records: list[dict], folder: str, dataset: str) -> list[dict]:
+    """Return the records whose image exists; the log says how many do not.
+
+    Args:
+        records: one an image, each with its `img_path`.
+        folder: where the images should be, for the messages.
+        dataset: its name, for the log.
+
+    Raises:
+        ValueError: not one of them exists.
+    """
+    exist = are_files([record["img_path"] for record in records])
+    found = [record for record, exists in zip(records, exist) if exists]
+    if not found:
+        raise ValueError(
+            f"none of {len(records)} images is in {folder}; set data_root and data_prefix to "
+            "where they lie"
+        )
+    print_log(
+        f"{dataset}: {len(records) - len(found)} of {len(records)} images are not in {folder} and "
+        "dropped",
+        logger="current",
+    )
+    return found

@@ -1,0 +1,8 @@
+"""What hangs on mmengine's Runner: hooks, schedules, seeding."""
+
+from mmorderless.engine import hooks, schedules
+
+__all__ = [
+    "hooks",
+    "schedules",
+]

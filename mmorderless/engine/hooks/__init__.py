@@ -1,0 +1,23 @@
+"""Hooks: checks before training, weight averaging, exact resume, reports after evaluation."""
+
+from mmorderless.engine.hooks.buffer_agreement_hook import BufferAgreementHook
+from mmorderless.engine.hooks.checkpoint_match_hook import CheckpointMatchHook
+from mmorderless.engine.hooks.class_names_match_hook import ClassNamesMatchHook
+from mmorderless.engine.hooks.compile_scope_hook import CompileScopeHook
+from mmorderless.engine.hooks.deterministic_resume_hook import DeterministicResumeHook
+from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
+from mmorderless.engine.hooks.label_set_report_hook import LabelSetReportHook
+from mmorderless.engine.hooks.swa_hook import SWAHook
+from mmorderless.engine.hooks.validate_on_resume_hook import ValidateOnResumeHook
+
+__all__ = [
+    "BufferAgreementHook",
+    "CheckpointMatchHook",
+    "ClassNamesMatchHook",
+    "CompileScopeHook",
+    "DeterministicResumeHook",
+    "LabelOrderHook",
+    "LabelSetReportHook",
+    "SWAHook",
+    "ValidateOnResumeHook",
+]

@@ -1,0 +1,78 @@
+"""Give fixed-order losses what they must know of the training set, and reseed random ones."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+
+from mmorderless.engine.hooks.bare_model import bare_model
+from mmorderless.labels.fixed_orders import count_labels
+from mmorderless.models.losses.aligned import FixedOrderLoss
+from mmorderless.models.losses.sampling import RandomDraws
+from mmorderless.runs.methods import check_applied
+
+
+@HOOKS.register_module()
+class LabelOrderHook(Hook):
+    """Count the training set's labels for the fixed orders, and reseed the losses that draw.
+
+    A `FixedOrderLoss` that was given its classes and counts keeps them. Losses that draw random
+    numbers are the random order and every `RandomDraws`; a model without either is left alone.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Refuse a config whose `method` was not applied."""
+        check_applied(runner.cfg)
+
+    def before_train(self, runner: Runner) -> None:
+        """Hand the class names and image counts of the training set to every loss.
+
+        Raises:
+            ValueError: the training set has no class names, or not one label set per image.
+        """
+        losses = [loss for loss in fixed_order_losses(runner) if loss.needs_training_labels]
+        if not losses:
+            return
+        dataset = runner.train_dataloader.dataset
+        remedy = "give each FixedOrderLoss its classes and counts in the config"
+        if not hasattr(dataset, "get_data_info"):
+            raise ValueError(
+                f"the labels of {type(dataset).__name__} cannot be counted (no get_data_info); "
+                f"{remedy}"
+            )
+        classes = dataset.metainfo.get("classes")
+        if classes is None:
+            raise ValueError(
+                f"{type(dataset).__name__} has no class names to order labels by; give it "
+                f"metainfo=dict(classes=[...]), or {remedy}"
+            )
+        label_sets = [dataset.get_data_info(i)["gt_label"] for i in range(len(dataset))]
+        if any(not isinstance(labels, Sequence | np.ndarray) for labels in label_sets):
+            raise ValueError(
+                f"{type(dataset).__name__} does not give one list of labels per image; {remedy}"
+            )
+        counts = count_labels(label_sets, len(classes))
+        for loss in losses:
+            loss.set_training_labels(classes, counts)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Start random draws anew from the run's seed, the rank and the progress of training.
+
+        A loop that counts iterations has one epoch; a resumed one must not repeat its draws.
+        """
+        for loss in random_losses(runner):
+            loss.reseed(runner.seed or 0, runner.rank, runner.epoch, runner.iter)
+
+
+def fixed_order_losses(runner: Runner) -> list[FixedOrderLoss]:
+    """Every fixed-order loss inside the runner's model."""
+    modules = bare_model(runner).modules()
+    return [module for module in modules if isinstance(module, FixedOrderLoss)]
+
+
+def random_losses(runner: Runner) -> list[RandomDraws]:
+    """Every loss inside the runner's model that can draw random numbers of its own."""
+    modules = bare_model(runner).modules()
+    return [module for module in modules if isinstance(module, RandomDraws)]

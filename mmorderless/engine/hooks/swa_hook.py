@@ -1,0 +1,262 @@
+"""Stochastic weight averaging: the mean of the weights at the lowest points of the learning rate.
+
+"Raw" weights are those that the optimiser changes, "averaged" ones the mean of the snapshots.
+"""
+
+import copy
+from functools import partial, wraps
+from numbers import Number
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner, autocast
+from mmpretrain.registry import HOOKS
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from mmorderless.engine.batch_norm import (
+    estimate_batch_norm,
+    named_statistics,
+    preserved_modes,
+    preserved_random_state,
+    trained_batch_norms,
+)
+from mmorderless.engine.hooks.bare_model import bare_model
+from mmorderless.engine.schedules.sawtooth import CYCLE
+from mmorderless.engine.schedules.updates import after_each_update
+from mmorderless.engine.seeding import reseed, seed_samples
+
+
+@HOOKS.register_module()
+class SWAHook(Hook):
+    """Average the weights after updates 4, 8, 12, …, and validate and save the average.
+
+    Use it with `SawtoothLR`, which has its lowest rate at these updates (counted from 1; an update
+    is not a batch, see `after_each_update`).
+
+    - Parameters are summed in float64, on every process alike.
+    - The averaged weights have batch-norm statistics of their own: the mean over training batches,
+      and over processes, of each batch's mean and variance, as `torch.optim.swa_utils.update_bn`
+      has it. They are estimated anew when a set of averaged weights is first validated or saved,
+      through `extract_feat` alone (the released code makes a second forward pass per iteration),
+      on batches of a dataloader of their own. The epoch that runs and the random numbers are not
+      disturbed. Layers that the model keeps in evaluation mode while it trains keep theirs.
+    - Validation sees the averaged weights; before the first snapshot the raw ones, which is logged.
+    - A checkpoint's `state_dict` holds the averaged weights; what resuming needs is under `swa`:
+      `raw` (a state_dict), `sum` (float64, by name), `count` and `updates`. A checkpoint without
+      the optimiser's state (the best one) cannot be resumed from and goes without it.
+    - After the training the model holds the averaged weights.
+
+    Args:
+        begin: updates that must have been made before weights are sampled; 0 is the paper's. A
+            short run should begin in its last third: early, random weights ruin the average.
+        bn_batches: largest number of batches per process that batch norm is estimated on.
+        validate_raw: whether the raw weights are validated too; their metrics get the prefix
+            `raw/`.
+
+    Raises:
+        ValueError: `begin` is negative, or `bn_batches` not positive.
+    """
+
+    # Below BufferAgreementHook (50), which must find the raw statistics; above LoggerHook (60),
+    # which is to log the raw metrics, and CheckpointHook (90).
+    priority = 55
+
+    def __init__(self, begin: int = 0, bn_batches: int = 128, validate_raw: bool = False) -> None:
+        if begin < 0 or bn_batches < 1:
+            raise ValueError(
+                f"begin must be at least 0 and bn_batches at least 1, got {begin} and {bn_batches}"
+            )
+        self.begin = begin
+        self.bn_batches = bn_batches
+        self.validate_raw = validate_raw
+        self.updates = 0
+        self.count = 0
+        self._training = False
+        self._sums: dict[str, Tensor] = {}
+        self._raw: dict[str, Tensor] = {}  # while the averaged weights are in the model
+        self._statistics: dict[str, Tensor] | None = None  # None: to be estimated
+        self._loader: DataLoader | None = None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Give a run that is resumed its raw weights and the sum of snapshots.
+
+        Raises:
+            ValueError: there is nothing to resume the average from.
+        """
+        if not runner._resume:
+            return
+        if "swa" not in checkpoint:
+            raise ValueError(
+                "the checkpoint to resume from holds no SWA state, only averaged weights or those "
+                "of a run without SWAHook; resume from an epoch_N.pth or iter_N.pth of this run, "
+                "or start from its weights with load_from"
+            )
+        swa = checkpoint["swa"]
+        self.updates, self.count = swa["updates"], swa["count"]
+        if self.count:
+            self._sums = swa["sum"]
+            checkpoint["state_dict"] = swa["raw"]
+
+    def before_train(self, runner: Runner) -> None:
+        """Watch the optimiser's updates and the saving of checkpoints."""
+        model = bare_model(runner)
+        device_of = {name: weight.device for name, weight in named_weights(model).items()}
+        self._sums = {name: total.to(device_of[name]) for name, total in self._sums.items()}
+        after_each_update(runner.optim_wrapper, partial(self._after_update, model))
+
+        save = runner.save_checkpoint
+
+        # mmengine calls `before_save_checkpoint` on the first process only, but `save_checkpoint`
+        # on all of them, and estimating batch norm needs all.
+        @wraps(save)
+        def estimate_and_save(*args: Any, **kwargs: Any) -> None:
+            self._estimate_batch_norm(runner)
+            save(*args, **kwargs)
+
+        runner.save_checkpoint = estimate_and_save
+        self._training = True
+
+    def _after_update(self, model: nn.Module) -> None:
+        """Take the snapshot that is due."""
+        self.updates += 1
+        if self.updates % CYCLE or self.updates < self.begin:
+            return
+        for name, weight in named_weights(model).items():
+            if name in self._sums:
+                self._sums[name].add_(weight.detach())
+            else:
+                self._sums[name] = weight.detach().to(torch.float64, copy=True)
+        self.count += 1
+        self._statistics = None
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Put the averaged weights into the model."""
+        if not self._training:
+            return
+        if not self.count:
+            first = -(-max(self.begin, CYCLE) // CYCLE) * CYCLE
+            runner.logger.info(
+                f"SWAHook: no snapshot after {self.updates} updates (the first is taken after "
+                f"update {first}); validating the raw weights"
+            )
+            return
+        self._estimate_batch_norm(runner)
+        self._put_average_in(bare_model(runner))
+        runner.logger.info(f"SWAHook: validating the average of {self.count} snapshots")
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Put the raw weights back, and validate them when asked to."""
+        if not self._training:
+            return
+        is_averaged = bool(self._raw)
+        self._put_raw_back(bare_model(runner))
+        if not self.validate_raw:
+            return
+        raw_metrics = validate(runner) if is_averaged else dict(metrics)
+        for name, value in raw_metrics.items():
+            metrics[f"raw/{name}"] = value
+            if isinstance(value, Number):
+                runner.message_hub.update_scalar(f"val/raw/{name}", value)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Put the averaged weights under `state_dict`, and what resuming needs under `swa`."""
+        if not self._training:
+            return
+        state = checkpoint["state_dict"]
+        swa: dict[str, Any] = dict(updates=self.updates, count=self.count)
+        if self.count:
+            swa["raw"] = copy.copy(state)
+            swa["raw"].update({name: tensor.cpu() for name, tensor in self._raw.items()})
+            swa["sum"] = {name: total.cpu() for name, total in self._sums.items()}
+            for name, tensor in self._average().items():
+                state[name] = tensor.to(state[name].dtype).cpu()
+        if "optimizer" in checkpoint:
+            checkpoint["swa"] = swa
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the averaged weights in the model."""
+        if self.count:
+            self._estimate_batch_norm(runner)
+            self._put_average_in(bare_model(runner))
+            self._raw = {}
+        else:
+            runner.logger.warning(
+                f"SWAHook: the training ended after {self.updates} updates without a snapshot "
+                f"(begin={self.begin}, then every {CYCLE}th); its weights are the raw ones"
+            )
+        self._training = False
+
+    def _average(self) -> dict[str, Tensor]:
+        """Return the averaged parameters in float64, and their batch-norm statistics, by name."""
+        assert self._statistics is not None
+        return {name: total / self.count for name, total in self._sums.items()} | self._statistics
+
+    @torch.no_grad()
+    def _put_average_in(self, model: nn.Module) -> None:
+        tensors = named_weights(model) | named_statistics(model)
+        self._raw = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        for name, tensor in self._average().items():
+            tensors[name].copy_(tensor)
+
+    @torch.no_grad()
+    def _put_raw_back(self, model: nn.Module) -> None:
+        tensors = named_weights(model) | named_statistics(model)
+        for name, tensor in self._raw.items():
+            tensors[name].copy_(tensor)
+        self._raw = {}
+
+    def _estimate_batch_norm(self, runner: Runner) -> None:
+        """Estimate the averaged weights' statistics unless they are known; on every process."""
+        if not self.count or self._statistics is not None:
+            return
+        model = bare_model(runner)
+        self._statistics = {}
+        # Seeded, so that the same weights have the same statistics in a resumed run.
+        with preserved_random_state(), preserved_modes(model):
+            reseed(runner.seed, runner.rank)
+            model.train()  # sets layers that the model keeps frozen back to evaluation
+            if not trained_batch_norms(model):
+                return
+            if self._loader is None:
+                self._loader = build_loader(runner)
+            self._put_average_in(model)
+            self._statistics = estimate_batch_norm(model, self._loader, self.bn_batches)
+            self._put_raw_back(model)
+
+
+def named_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return a model's parameters by name; one that has two names is there twice."""
+    return dict(model.named_parameters(remove_duplicate=False))
+
+
+def build_loader(runner: Runner) -> DataLoader:
+    """Build a second loader of the training set, which gives the same samples each time.
+
+    Raises:
+        ValueError: the training loader's batches are not of one size.
+    """
+    if not runner.cfg.train_dataloader.get("batch_size"):
+        raise ValueError(
+            "SWAHook estimates batch norm on batches of one size; give train_dataloader a "
+            "batch_size and a sampler instead of a batch_sampler"
+        )
+    config = copy.deepcopy(runner.cfg.train_dataloader)
+    config.sampler = dict(type="DefaultSampler", shuffle=True)
+    config.persistent_workers = False
+    diff_rank_seed = runner._randomness_cfg.get("diff_rank_seed", False)
+    loader = runner.build_dataloader(config, seed=runner.seed, diff_rank_seed=diff_rank_seed)
+    seed_samples(loader, runner.seed)  # whatever the number of workers
+    return loader
+
+
+@torch.no_grad()
+def validate(runner: Runner) -> dict[str, float]:
+    """Return the metrics of the weights that the model has; no hook is called."""
+    loop = runner.val_loop
+    with preserved_random_state(), autocast(enabled=loop.fp16):
+        for batch in loop.dataloader:
+            samples = runner.model.val_step(batch)
+            loop.evaluator.process(data_samples=samples, data_batch=batch)
+    return loop.evaluator.evaluate(len(loop.dataloader.dataset))

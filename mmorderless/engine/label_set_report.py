@@ -1,0 +1,144 @@
+"""Files and figures about predicted label sets.
+
+A record is a dict of one prediction: `predicted`, `truth` and `sequence` (None where the model
+emits none) are class indices, `probabilities` those of the predicted labels, `img_path` the file.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+
+from mmorderless.figures.label_sets import (
+    annotated_image,
+    cooccurrence_figure,
+    label_at_step_figure,
+    pair_order_figure,
+)
+from mmorderless.figures.style import figure_to_rgb
+from mmorderless.labels.label_lists import join_labels, sparse_label_matrix
+from mmorderless.metrics.order_statistics import (
+    counts_at_step,
+    pair_rigidness,
+    pair_table,
+    share_at_step,
+    sparse_cooccurrence,
+    sparse_pair_order_counts,
+)
+
+# More classes have no (C, C) arrays and figures: their cells would be smaller than a pixel.
+MAX_DENSE_CLASSES = 1000
+
+Save = Callable[[Path, Figure], None]
+"""Writes a figure to a file."""
+
+
+def write_report(
+    records: list[dict[str, Any]],
+    classes: list[str],
+    folder: Path,
+    num_images: int,
+    show: Callable[[str, np.ndarray], None],
+) -> list[str]:
+    """Write the files and figures of a report.
+
+    Args:
+        records: of the dataset's images.
+        classes: class names.
+        folder: folder to write into.
+        num_images: number of annotated pictures.
+        show: takes each figure, too: its name and RGB values, uint8, shape (height, width, 3).
+
+    Returns:
+        The paths of images to annotate that are not readable.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def save(path: Path, figure: Figure) -> None:
+        path.parent.mkdir(exist_ok=True)
+        rgb = figure_to_rgb(figure)
+        cv2.imwrite(str(path), rgb[..., ::-1])
+        show(path.stem, rgb)
+
+    write_cooccurrence(records, classes, folder, save)
+    if all(record["sequence"] is not None for record in records):
+        write_order(records, classes, folder, save)
+    return write_images(records, classes, num_images, folder / "images", save)
+
+
+def write_cooccurrence(records: list[dict], classes: list[str], folder: Path, save: Save) -> None:
+    """Write `cooccurrence.npz` and its figure; of many classes only a list of pairs."""
+    predicted, truth = (
+        sparse_cooccurrence(
+            sparse_label_matrix([record[key] for record in records], len(classes), key)
+        )
+        for key in ("predicted", "truth")
+    )
+    pairs = {}
+    if len(classes) > MAX_DENSE_CLASSES:
+        pairs["pairs"], counts = pair_table(predicted, truth)
+        predicted, truth = counts.T
+    else:
+        predicted, truth = predicted.toarray(), truth.toarray()
+        figure = cooccurrence_figure(predicted, truth, classes)
+        save(folder / "cooccurrence.png", figure)
+    np.savez_compressed(
+        folder / "cooccurrence.npz",
+        predicted=predicted,
+        truth=truth,
+        difference=predicted - truth,
+        classes=np.array(classes),
+        **pairs,
+    )
+
+
+def write_order(records: list[dict], classes: list[str], folder: Path, save: Save) -> None:
+    """Write `order.npz` and its two figures; of many classes a list of pairs and one figure."""
+    sequences = join_labels([record["sequence"] for record in records])
+    counts = counts_at_step(sequences, len(classes))
+    before = sparse_pair_order_counts(sequences, len(classes))
+    pairs = {}
+    if len(classes) > MAX_DENSE_CLASSES:
+        pairs["pairs"], before = pair_table(before, before.T)
+        rigidness = 100 * before.max(axis=1) / before.sum(axis=1)
+    else:
+        before = before.toarray()
+        rigidness = pair_rigidness(before)
+        save(folder / "pair_order.png", pair_order_figure(before, classes))
+    save(folder / "label_at_step.png", label_at_step_figure(counts, classes))
+    np.savez_compressed(
+        folder / "order.npz",
+        count_at_step=counts,
+        share_at_step=share_at_step(counts),
+        before=before,
+        rigidness=rigidness,
+        classes=np.array(classes),
+        **pairs,
+    )
+
+
+def write_images(
+    records: list[dict], classes: list[str], num_images: int, folder: Path, save: Save
+) -> list[str]:
+    """Write annotated pictures, evenly spaced over the dataset; return the unreadable paths."""
+    number = min(num_images, len(records))
+    unreadable = []
+    for index in np.linspace(0, len(records) - 1, number).round().astype(int):
+        record = records[index]
+        path = record["img_path"]
+        # OpenCV prints a warning of its own for a missing file.
+        bgr = cv2.imread(path) if Path(path).is_file() else None
+        if bgr is None:
+            unreadable.append(path)
+            continue
+        figure = annotated_image(
+            bgr[..., ::-1],
+            [classes[label] for label in record["predicted"]],
+            record["probabilities"],
+            [classes[label] for label in record["truth"]],
+        )
+        save(folder / f"image_{index:06d}.png", figure)
+    return unreadable

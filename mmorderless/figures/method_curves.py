@@ -1,0 +1,227 @@
+"""Curves of several methods: losses by epoch, precision against recall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+from mmorderless.figures.style import _figure, _lowest_panels, _plain, style_of, title_of
+
+Curve = Sequence[tuple[float, float]]
+
+
+class OperatingCurve(NamedTuple):
+    """Precision and recall of one method along its dial, a bias or a threshold.
+
+    Attributes:
+        dial: the dial's values, ascending, shape (K,).
+        recall: C-R at each, in percent, shape (K,).
+        precision: C-P at each, in percent, shape (K,).
+        default: the dial's value where nothing was tuned.
+        tuned: the value chosen for C-F1; None where none was.
+    """
+
+    dial: np.ndarray
+    recall: np.ndarray
+    precision: np.ndarray
+    default: float
+    tuned: float | None
+
+    def at(self, value: float) -> tuple[float, float]:
+        """Recall and precision at a value of the dial, interpolated between the points."""
+        return (
+            float(np.interp(value, self.dial, self.recall)),
+            float(np.interp(value, self.dial, self.precision)),
+        )
+
+
+def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    """Move numbers apart, as little as that takes, and keep their order.
+
+    Args:
+        places: K numbers, such as the heights of lines' ends.
+        gap: the least distance wanted.
+        low: the least number wanted.
+        high: the largest; where K of them do not fit, the gap wins.
+
+    Returns:
+        The moved numbers, in the order given, shape (K,).
+    """
+    order = np.argsort(places, kind="stable")
+    # Least squares under an order, once the gaps are taken off (pool adjacent violators).
+    blocks: list[list[float]] = []  # mean and number of each block
+    for rank, place in enumerate(np.asarray(places, dtype=np.float64)[order]):
+        blocks.append([place - rank * gap, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, size = blocks.pop()
+            other, other_size = blocks[-1]
+            total = size + other_size
+            blocks[-1] = [(mean * size + other * other_size) / total, total]
+    flat = np.concatenate([np.full(int(size), mean) for mean, size in blocks] or [np.empty(0)])
+    moved = np.empty(len(flat))
+    flat = np.maximum(np.minimum(flat, high - gap * (len(flat) - 1)), low)
+    moved[order] = flat + gap * np.arange(len(flat))
+    return moved
+
+
+def loss_curves_figure(curves: Mapping[str, Sequence[Curve]], log_scale: bool = False) -> Figure:
+    """Training loss of each method (paper, Figure 5): the mean of its seeds, and their range.
+
+    Args:
+        curves: by method, for each seed its points (epoch, loss).
+        log_scale: whether losses are on a logarithmic axis.
+    """
+    figure = _figure(9.0, max(4.8, 0.24 * len(curves) + 1.2))
+    axes = figure.subplots()
+    ends: dict[str, float] = {}
+    last = 0.0
+    for method, seeds in curves.items():
+        points = [np.asarray(seed, dtype=np.float64) for seed in seeds if len(seed)]
+        if not points:
+            continue
+        # Where all seeds have been: a run that was stopped early ends the mean.
+        start, stop = max(p[0, 0] for p in points), min(p[-1, 0] for p in points)
+        epochs = np.unique(np.concatenate([p[:, 0] for p in points]))
+        epochs = epochs[(epochs >= start) & (epochs <= stop)]
+        losses = np.stack([np.interp(epochs, p[:, 0], p[:, 1]) for p in points])  # (seeds, K)
+        style = style_of(method)
+        mean = losses.mean(axis=0)
+        axes.plot(epochs, mean, color=style.color, linestyle=style.line, label=title_of(method))
+        if len(losses) > 1:
+            band = losses.min(axis=0), losses.max(axis=0)
+            axes.fill_between(epochs, *band, color=style.color, alpha=0.15, linewidth=0)
+        if len(mean):
+            ends[method], last = float(mean[-1]), max(last, float(epochs[-1]))
+    if log_scale:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 2.5, 3, 4, 5, 7)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("training loss (the method's own)")
+    axes.set_title("loss while training: mean of the seeds, and their range")
+    _plain(axes)
+    _label_ends(axes, ends, last)
+    return figure
+
+
+def _label_ends(axes: Axes, ends: Mapping[str, float], x: float) -> None:
+    """Write each line's name beside its end, moved apart where they would overlap."""
+    if not ends:
+        return
+    axes.margins(x=0.01)
+    axes.autoscale_view()
+    to_axes = axes.transScale + axes.transLimits
+    heights = [float(to_axes.transform((x, end))[1]) for end in ends.values()]
+    size = axes.get_figure().get_size_inches()[1]  # type: ignore[union-attr]
+    places = spread(heights, 0.2 / (size - 1.0), 0.0, 1.0)
+    for (method, end), place in zip(ends.items(), places, strict=True):
+        axes.annotate(
+            title_of(method),
+            xy=(x, end),
+            xytext=(1.06, place),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            color=style_of(method).color,
+            parse_math=False,
+            arrowprops=dict(
+                arrowstyle="-",
+                color=style_of(method).color,
+                linestyle=style_of(method).line,
+                linewidth=0.8,
+                shrinkA=0,
+                shrinkB=2,
+                relpos=(0, 0.5),
+            ),
+        )
+
+
+def operating_curve_figure(curves: Mapping[str, OperatingCurve]) -> Figure:
+    """Precision against recall along each method's dial, with lines of equal C-F1.
+
+    One panel a method, the others in grey behind it: many curves run close together.
+    """
+    columns = min(len(curves), 4) or 1
+    rows = -(-len(curves) // columns) or 1
+    figure = _figure(columns * 2.7 + 0.6, rows * 2.7 + 0.9)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    # What lies near a default or tuned point matters; the ends of a dial are far out.
+    marks = np.array(
+        [
+            curve.at(value)
+            for curve in curves.values()
+            for value in (curve.default, curve.tuned)
+            if value is not None
+        ]
+        or [(50.0, 50.0)]
+    )
+    low = np.maximum(np.floor(marks.min(axis=0) / 5) * 5 - 10, 0)
+    high = np.minimum(np.ceil(marks.max(axis=0) / 5) * 5 + 10, 100)
+    for axes, (method, curve) in zip(grid.flat, curves.items()):
+        _draw_equal_f1(axes, low, high)
+        for other in curves.values():
+            axes.plot(other.recall, other.precision, color="#BBBBBB", linewidth=0.8, zorder=1)
+        color = style_of(method).color
+        axes.plot(curve.recall, curve.precision, color=color, linewidth=1.8, gid=method)
+        f1 = []
+        for value, marker in ((curve.default, "o"), (curve.tuned, "D")):
+            if value is None:
+                continue
+            recall, precision = curve.at(value)
+            axes.plot(
+                *(recall, precision),
+                marker=marker,
+                color=color,
+                markerfacecolor="white" if marker == "o" else color,
+                linestyle="none",
+                zorder=3,
+            )
+            f1.append(f"{_harmonic(recall, precision):.1f}")
+        axes.set_title(f"{title_of(method)}\nC-F1 {' → '.join(f1)}", fontsize=10, parse_math=False)
+        axes.set_xlim(low[0], high[0])
+        axes.set_ylim(low[1], high[1])
+        _plain(axes)
+    for axes in _lowest_panels(grid, len(curves)):
+        axes.set_xlabel("C-R (%)")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("C-P (%)")
+    plain: dict[str, Any] = dict(color="#444444", linestyle="none")
+    figure.legend(
+        handles=[
+            Line2D([], [], marker="o", markerfacecolor="white", label="default", **plain),
+            Line2D([], [], marker="D", label="tuned for C-F1", **plain),
+            Line2D([], [], color="#BBBBBB", label="other methods"),
+            Line2D([], [], color="#888888", linestyle=":", label="equal C-F1"),
+        ],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+    )
+    return figure
+
+
+def _draw_equal_f1(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
+    """Lines of equal C-F1 every five points, labelled at the right or upper edge."""
+    for f1 in range(5, 100, 5):
+        recall = np.linspace(f1 / 2 + 0.1, 100, 400)
+        precision = f1 * recall / (2 * recall - f1)
+        inside = (recall >= low[0]) & (recall <= high[0])
+        inside &= (precision >= low[1]) & (precision <= high[1])
+        if inside.sum() < 2:
+            continue
+        recall, precision = recall[inside], precision[inside]
+        axes.plot(recall, precision, color="#888888", linestyle=":", linewidth=0.7, zorder=0)
+        if f1 % 10 == 0:
+            axes.text(recall[-1], precision[-1], f"{f1}", fontsize=7, color="#666666", ha="right")
+
+
+def _harmonic(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b else 0.0

@@ -1,0 +1,228 @@
+"""Figures of a comparison: arrays by method in, ``Figure`` out.
+
+Letters: C classes, N images, K points of a curve. All shares and scores are in percent. A method
+keeps its colour and line in every figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.colors import CenteredNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from mmorderless.figures.style import (
+    COLORS,
+    NEUTRAL,
+    SCORES,
+    WRONG,
+    _figure,
+    _lowest_panels,
+    _name_rows,
+    shorten,
+    style_of,
+    title_of,
+)
+
+# Steps of fewer images are not drawn: their shares are noise.
+LEAST_IMAGES = 10
+# Up to so many classes their counts are written into the cells.
+MAX_WRITTEN = 8
+
+
+def cooccurrence_difference_figure(
+    differences: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    groups: Mapping[str, Sequence[int]] | None = None,
+) -> Figure:
+    """Predicted minus true co-occurrence of each method (paper, Figure 6), on one scale.
+
+    Red: the two labels are predicted together too often; blue: too rarely.
+
+    Args:
+        differences: by method image counts, predicted minus true, shape (C, C).
+        classes: class names, C strings.
+        groups: class indices by group name. Only these classes are shown, group by group, with a
+            frame around each group's own pairs; None shows all classes in the order given.
+    """
+    shown = [c for members in groups.values() for c in members] if groups else range(len(classes))
+    indices = np.array(list(shown), dtype=np.int64)
+    panels = {name: np.asarray(d)[np.ix_(indices, indices)] for name, d in differences.items()}
+    columns = min(len(panels), 4) or 1
+    rows = -(-len(panels) // columns) or 1
+    few = len(indices) <= 30
+    side = float(np.clip(0.16 * len(indices) + 0.6, 2.2, 3.2))
+    figure = _figure(columns * side + 2.6, rows * (side + 0.45) + (1.3 if few else 0.5))
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    counts = np.abs(np.concatenate([panel.ravel() for panel in panels.values()] or [np.zeros(1)]))
+    # Colours saturate at the 99th percentile, or a class that is everywhere would hide the others.
+    largest = max(1.0, float(np.percentile(counts, 99))) if counts.size else 1.0
+    image = None
+    for axes, (method, panel) in zip(grid.flat, panels.items()):
+        image = axes.imshow(panel, norm=CenteredNorm(0, largest), cmap="RdBu_r")
+        pairs = panel[np.triu_indices(len(indices), 1)]
+        mean = f"mean |Δ| {np.abs(pairs).mean():.1f}" if pairs.size else "no pair"
+        axes.set_title(f"{title_of(method)}\n{mean}", fontsize=10, parse_math=False)
+        axes.tick_params(length=0)
+        if len(indices) <= MAX_WRITTEN:
+            for a, b in np.argwhere(~np.eye(len(indices), dtype=bool)):
+                dark = abs(panel[a, b]) > 0.6 * largest
+                style = dict(ha="center", va="center", fontsize=7)
+                number = f"{panel[a, b]:+d}".replace("-", "−") if panel[a, b] else "0"
+                axes.text(b, a, number, color="white" if dark else "#222222", **style)
+        start = 0
+        for members in (groups or {}).values():
+            frame = Rectangle((start - 0.5, start - 0.5), len(members), len(members))
+            frame.set(fill=False, edgecolor="black", linewidth=0.8)
+            axes.add_patch(frame)
+            start += len(members)
+    places: np.ndarray
+    if few:
+        places, names = np.arange(len(indices)), [shorten(classes[i]) for i in indices]
+    elif groups:
+        sizes = np.array([len(members) for members in groups.values()])
+        places, names = np.cumsum(sizes) - sizes / 2 - 0.5, [shorten(name) for name in groups]
+    else:
+        places, names = np.empty(0), []
+    for axes in _lowest_panels(grid, len(panels)):
+        axes.set_xticks(places, names, rotation=90, fontsize=8, parse_math=False)
+    for axes in grid[:, 0]:
+        axes.set_yticks(places, names, fontsize=8, parse_math=False)
+    if not few and not groups:
+        figure.supxlabel(f"the {len(indices)} classes, the most frequent first", fontsize=10)
+    if image is not None:
+        figure.colorbar(
+            image,
+            ax=grid,
+            shrink=min(0.8, 1.2 / rows),
+            extend="both",
+            label="images with both labels,\npredicted − true",
+        )
+    return figure
+
+
+def label_count_figure(differences: Mapping[str, np.ndarray], most: int = 4) -> Figure:
+    """By how many labels each method's sets are too small or too large.
+
+    Args:
+        differences: by method predicted minus true number of labels, ints, shape (N,).
+        most: larger differences share the outermost columns.
+    """
+    methods = list(differences)
+    values = np.arange(-most, most + 1)
+    share = np.zeros((len(methods), len(values)))
+    for i, difference in enumerate(differences.values()):
+        counts = np.bincount(np.clip(difference, -most, most) + most, minlength=len(values))
+        share[i] = 100 * counts / max(len(difference), 1)
+    figure = _figure(9.0, 0.32 * len(methods) + 1.5)
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, aspect="auto")
+    for i, j in np.ndindex(*share.shape):
+        dark = share[i, j] > 0.6 * share.max()
+        text = f"{share[i, j]:.0f}" if share[i, j] >= 0.5 else "·"
+        axes.text(j, i, text, ha="center", va="center", color="white" if dark else "#222222")
+    names = [f"{value:+d}".replace("-", "−") if value else "0" for value in values]
+    names[0], names[-1] = f"≤ {names[0]}", f"≥ {names[-1]}"
+    axes.set_xticks(range(len(values)), names)
+    axes.set_yticks(range(len(methods)), [title_of(m) for m in methods], parse_math=False)
+    axes.set_xlabel("predicted − true number of labels")
+    axes.tick_params(length=0)
+    # At the right: mean (bias) and mean absolute difference.
+    right = axes.secondary_yaxis("right")
+    means = [(float(np.mean(d)), float(np.abs(d).mean())) for d in differences.values()]
+    texts = [f"{bias:+.2f}   {error:.2f}".replace("-", "−") for bias, error in means]
+    right.set_yticks(range(len(methods)), texts)
+    right.tick_params(length=0)
+    right.set_ylabel("mean, mean |difference|")
+    axes.set_title("error of the number of labels: share of the images (%)")
+    return figure
+
+
+def rigidness_figure(rigidness: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Order-rigidness of each method, beside what its sets would have in a random order.
+
+    Args:
+        rigidness: by method, for each seed the rigidness and its expectation when the same sets
+            are ordered uniformly at random, in percent.
+    """
+    figure = _figure(7.5, 0.32 * len(rigidness) + 1.7)
+    axes = figure.subplots()
+    for i, (method, (values, random)) in enumerate(rigidness.items()):
+        color = style_of(method).color
+        axes.plot([np.mean(random), np.mean(values)], [i, i], color=color, linewidth=1.2, zorder=1)
+        axes.plot(values, [i] * len(values), "o", color=color, markersize=5, gid=method)
+        axes.plot(random, [i] * len(random), "|", color="#444444", markersize=13, gid="random")
+        text = f"{np.mean(values):.1f} ({np.mean(random):.1f})"
+        axes.annotate(
+            text,
+            (1.02, i),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=9,
+            annotation_clip=False,
+        )
+    _name_rows(axes, list(rigidness))
+    axes.set_xlim(48, 101)
+    axes.set_xlabel("order-rigidness (%); 100: one fixed order")
+    axes.set_title("rigidness of the order (expected at random)", fontsize=11)
+    figure.legend(
+        handles=[
+            Line2D([], [], marker="o", color="#444444", linestyle="none", label="each seed"),
+            Line2D(
+                [],
+                [],
+                marker="|",
+                markersize=13,
+                color="#444444",
+                linestyle="none",
+                label="expected of the same sets in random order",
+            ),
+        ],
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+    )
+    return figure
+
+
+def score_comparison_figure(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Mean average precision of each method by the kind of score that ranks the images.
+
+    Args:
+        scores: by method, by kind (`max`, `first`, `beam` or another), mAP in percent of each seed.
+    """
+    kinds = list(dict.fromkeys(kind for by_kind in scores.values() for kind in by_kind))
+    markers = dict(zip(kinds, "oDs^vPX"))
+    colors = dict(zip(kinds, (NEUTRAL, WRONG, *COLORS[2:])))
+    figure = _figure(7.0, 0.34 * len(scores) + 1.7)
+    axes = figure.subplots()
+    for i, by_kind in enumerate(scores.values()):
+        means = [float(np.mean(values)) for values in by_kind.values()]
+        axes.plot([min(means), max(means)], [i, i], color="#BBBBBB", linewidth=1.2, zorder=1)
+        for kind, mean in zip(by_kind, means, strict=True):
+            axes.plot(mean, i, markers[kind], color=colors[kind], markersize=6, gid=kind)
+    _name_rows(axes, list(scores))
+    axes.set_xlabel("mAP (%), mean of the seeds")
+    axes.set_title("which score ranks best", fontsize=11)
+    axes.legend(
+        handles=[
+            Line2D(
+                [],
+                [],
+                marker=markers[kind],
+                color=colors[kind],
+                linestyle="none",
+                label=SCORES.get(kind, kind),
+            )
+            for kind in kinds
+        ],
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        frameon=False,
+        fontsize=9,
+    )
+    return figure

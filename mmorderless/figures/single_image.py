@@ -1,0 +1,280 @@
+"""Figures of one image: how its labels are aligned, attended to and ordered.
+
+Arrays and names in, ``Figure`` out. Letters: n labels of the image, S emitted labels, h·w cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Patch, Rectangle
+
+from mmorderless.figures.style import HIT, MISSED, NEUTRAL, WRONG, shorten
+
+MLA_COLOR, PLA_COLOR = NEUTRAL, WRONG
+REPEATED = "#AA3377"
+AGREES = "#CBEBDF"
+CELL = "#F2F2F2"
+# Light greys only, so that numbers and marks stay readable on every cell.
+GREYS = ListedColormap(matplotlib.colormaps["Greys"](np.linspace(0, 0.45, 256)))
+
+
+def alignment_figure(
+    cost: np.ndarray,
+    mla: np.ndarray,
+    pla: np.ndarray,
+    predicted: Sequence[str],
+    labels: Sequence[str],
+) -> Figure:
+    """The cost of every label at every step, with what MLA and PLA choose (paper, Figures 3 and 4).
+
+    A step is pinned by PLA when it emits one of the image's labels for the first time; PLA may not
+    move that label. Emitted labels that are the image's are bold.
+
+    Args:
+        cost: cross-entropy in nats of label j at step t, shape (n, n).
+        mla: position j of the label that MLA puts at each step, shape (n,).
+        pla: the same for PLA.
+        predicted: what the first n steps emit, n names.
+        labels: the image's labels, n names.
+
+    Raises:
+        ValueError: there is no label, the shapes differ, or an assignment is no permutation.
+    """
+    cost, mla, pla = np.asarray(cost, dtype=np.float64), np.asarray(mla), np.asarray(pla)
+    n = len(labels)
+    if n == 0:
+        raise ValueError("the image has no label, so there is nothing to align; choose another one")
+    if cost.shape != (n, n) or mla.shape != (n,) or pla.shape != (n,) or len(predicted) != n:
+        raise ValueError(
+            f"{n} labels need a cost of shape ({n}, {n}), two assignments of shape ({n},) and {n} "
+            f"predictions, got {cost.shape}, {mla.shape}, {pla.shape} and {len(predicted)}"
+        )
+    for name, assignment in (("MLA", mla), ("PLA", pla)):
+        if sorted(assignment.tolist()) != list(range(n)):
+            raise ValueError(
+                f"{name}'s assignment {assignment.tolist()} does not use each of the positions "
+                f"0 … {n - 1} once"
+            )
+
+    cell = float(np.clip(8 / n, 0.55, 0.8))  # inches
+    # The title and the legend need their width even for one label.
+    figure = Figure(
+        figsize=(max(cell * n + 3.6, 5.8), max(cell * n, 1.2) + 2.4),
+        dpi=100,
+        layout="constrained",
+        facecolor="white",
+    )
+    axes = figure.subplots()
+    image = axes.imshow(cost, cmap=GREYS, norm=PowerNorm(0.5, 0, max(float(cost.max()), 1.0)))
+    figure.colorbar(image, ax=axes, shrink=0.8, label="cost (nats, square-root scale)")
+    for t in range(n):
+        for j in range(n):
+            axes.text(j, t, f"{cost[t, j]:.2f}", ha="center", va="center", fontsize=8)
+        corner = (mla[t] - 0.45, t - 0.45)
+        axes.add_patch(Rectangle(corner, 0.9, 0.9, gid="mla", **_outline(MLA_COLOR, 2.0)))
+        if predicted[t] == labels[pla[t]]:
+            pla_style = dict(gid="pla pinned", **_outline(PLA_COLOR, 3.0))
+        else:
+            pla_style = dict(gid="pla", **_outline(PLA_COLOR, 1.8), linestyle=(0, (3, 2)))
+        axes.add_patch(Circle((pla[t], t), 0.38, **pla_style))
+
+    steps = np.arange(n)
+    rows = [f"{shorten(name)}   {t + 1}" for t, name in enumerate(predicted)]
+    axes.set_yticks(steps, rows, fontsize=9, parse_math=False)
+    for tick, name in zip(axes.get_yticklabels(), predicted, strict=True):
+        tick.set_fontweight("bold" if name in set(labels) else "normal")
+    turned: dict[str, Any] = dict(rotation=35, ha="right", rotation_mode="anchor") if n > 2 else {}
+    names = [shorten(name) for name in labels]
+    axes.set_xticks(steps, names, fontsize=9, parse_math=False, **turned)
+    axes.tick_params(length=0)
+    axes.set_ylabel("emitted label, decoding step")
+    axes.set_xlabel("label of the image")
+    losses = (float(cost[steps, assignment].sum()) for assignment in (pla, mla))
+    axes.set_title("summed loss: PLA {:.2f} nats, MLA {:.2f} nats".format(*losses), fontsize=11)
+    figure.legend(
+        handles=[
+            Patch(label="PLA, pinned", **_outline(PLA_COLOR, 3.0)),
+            Patch(label="PLA, assigned", **_outline(PLA_COLOR, 1.8), linestyle=(0, (3, 2))),
+            Patch(label="MLA", **_outline(MLA_COLOR, 2.0)),
+        ],
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+    )
+    return figure
+
+
+def _outline(color: str, width: float) -> dict[str, Any]:
+    return dict(fill=False, edgecolor=color, linewidth=width)
+
+
+def attention_figure(
+    image: np.ndarray,
+    attention: np.ndarray,
+    names: Sequence[str],
+    probabilities: Sequence[float],
+    true_names: Sequence[str] | None = None,
+) -> Figure:
+    """Where each emitted label looks: its attention over the photo, one panel a label.
+
+    All maps share one scale from 0 to the largest weight. The first panel is the photo itself. A
+    label that was emitted before is marked as repeated and, where the truth is known, one that is
+    not the image's as wrong.
+
+    Args:
+        image: what the cells divide evenly, uint8 RGB, shape (H, W, 3).
+        attention: weights over the cells, each map sums to 1, shape (S, h, w).
+        names: the emitted labels, S names.
+        probabilities: the probability of each emitted label, between 0 and 1.
+        true_names: the labels of the ground truth.
+
+    Raises:
+        ValueError: the image is not uint8 RGB, or maps, names and probabilities differ in number.
+    """
+    image, attention = np.asarray(image), np.asarray(attention, dtype=np.float64)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(
+            f"an image must be uint8 RGB of shape (H, W, 3), got {image.dtype} of shape "
+            f"{image.shape}; convert it first"
+        )
+    if attention.ndim != 3 or not len(attention) == len(names) == len(probabilities):
+        raise ValueError(
+            f"got attention of shape {attention.shape}, {len(names)} names and "
+            f"{len(probabilities)} probabilities; give a map (h, w) and a probability for each name"
+        )
+    height, width = image.shape[:2]
+    num_panels = len(names) + 1
+    columns = min(num_panels, 5)
+    rows = -(-num_panels // columns)
+    side = 2.3  # inches
+    panel_height = side * float(np.clip(height / width, 0.4, 1.8))
+    figure = Figure(
+        # One panel alone still needs room for its title.
+        figsize=(max(columns * side + 1.1, 4.0), rows * (panel_height + 0.6)),
+        dpi=100,
+        layout="constrained",
+        facecolor="white",
+    )
+    panels: list[Axes] = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+    for panel in panels:
+        panel.set_axis_off()
+    panels[0].imshow(image)
+    photo_title = "photo" if len(names) else "photo: no label emitted"
+    panels[0].set_title(photo_title, fontsize=10)
+
+    # Grey under the map: the photo's own colours could be read as attention.
+    grey = image @ np.array([0.299, 0.587, 0.114])
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    largest = float(attention.max(initial=0)) or 1.0
+    heat = None
+    for t, (name, probability) in enumerate(zip(names, probabilities, strict=True)):
+        panel = panels[t + 1]
+        panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
+        heat = panel.imshow(
+            attention[t],
+            extent=extent,
+            interpolation="bicubic",
+            cmap="inferno",
+            vmin=0,
+            vmax=largest,
+            alpha=0.6,
+        )
+        mark, color = _judgement(name, names[:t], true_names)
+        title = f"{shorten(name)}\n{t + 1}: {probability:.2f}{mark}"
+        panel.set_title(title, fontsize=10, color=color, parse_math=False)
+    if heat is not None:
+        uniform = 1 / attention[0].size
+        figure.colorbar(heat, ax=panels, shrink=0.8, label=f"attention (uniform: {uniform:.3f})")
+    return figure
+
+
+def _judgement(
+    name: str, before: Sequence[str], true_names: Sequence[str] | None
+) -> tuple[str, str]:
+    """Mark and colour of an emitted label."""
+    if name in before:
+        return " ↻ repeated", REPEATED
+    if true_names is None:
+        return "", "black"
+    return (" ✓", HIT) if name in true_names else (" ✗ wrong", WRONG)
+
+
+def ordering_figure(
+    orders: Mapping[str, Sequence[str]],
+    costs: Mapping[str, Sequence[float]],
+    end_cost: float,
+    predicted: Sequence[str],
+) -> Figure:
+    """The target sequence that each strategy gives an image, beside what the model emits.
+
+    A label is bold on green where it stands at the step at which the model emits it: there the
+    strategy does not punish a correct prediction for its place (paper, Figure 3).
+
+    Args:
+        orders: for each strategy the image's n labels in its order.
+        costs: for each strategy the cross-entropy in nats of its label at each step, n numbers.
+        end_cost: cross-entropy in nats of END at the step that follows, the same for all.
+        predicted: what the model emits before END, S names.
+
+    Raises:
+        ValueError: a strategy has other labels than the first one, or not a cost for each.
+    """
+    expected = sorted(next(iter(orders.values()), ()))
+    for strategy, order in orders.items():
+        if sorted(order) != expected or len(costs.get(strategy, ())) != len(order):
+            raise ValueError(
+                f"strategy {strategy!r} orders {list(order)} at {len(costs.get(strategy, ()))} "
+                f"costs; every strategy needs the labels {expected} and a cost for each"
+            )
+    num_rows = max(len(expected), len(predicted)) + 1  # END
+    column, margin, line, numbers = 2.15, 0.15, 0.3, 0.35  # inches
+    width = numbers + column * (1 + len(orders)) + 2 * margin
+    height = line * (num_rows + 4) + 2 * margin
+    figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
+    axes = figure.add_axes(
+        (margin / width, margin / height, 1 - 2 * margin / width, 1 - 2 * margin / height)
+    )
+    axes.set_axis_off()
+    axes.set_xlim(0, width - 2 * margin)
+    axes.set_ylim(num_rows + 4, 0)
+
+    def write(x: float, row: float, text: str, **style: Any) -> None:
+        style = {"fontsize": 10, "va": "center", **style}
+        axes.text(x, row + 0.5, text, parse_math=False, **style)
+
+    def box(x: float, row: int, color: str) -> None:
+        axes.add_patch(Rectangle((x, row + 0.06), column - 0.12, 0.88, facecolor=color))
+
+    for t in range(num_rows):
+        write(numbers - 0.12, t + 2, f"{t + 1}", color=MISSED, ha="right")
+    write(numbers + 0.08, 0, "the model emits", weight="bold")
+    for t, name in enumerate(predicted):
+        mark, color = _judgement(name, predicted[:t], expected)
+        box(numbers, t + 2, CELL)
+        write(numbers + 0.08, t + 2, shorten(name), color=color)
+        write(numbers + column - 0.2, t + 2, mark.split()[0], color=color, ha="right")
+    write(numbers + 0.08, len(predicted) + 2, "END", color=MISSED, style="italic")
+
+    for k, (strategy, order) in enumerate(orders.items()):
+        x = numbers + column * (k + 1)
+        write(x + 0.08, 0, strategy, weight="bold")
+        write(x + 0.08, 1, f"loss {sum(costs[strategy]):.2f} nats")
+        for t, (name, cost) in enumerate(zip(order, costs[strategy], strict=True)):
+            agrees = t < len(predicted) and predicted[t] == name
+            box(x, t + 2, AGREES if agrees else CELL)
+            write(x + 0.08, t + 2, shorten(name), weight="bold" if agrees else "normal", fontsize=9)
+            write(x + column - 0.2, t + 2, f"{cost:.2f}", color="#444444", ha="right", fontsize=9)
+        write(x + 0.08, len(order) + 2, "END", color=MISSED, style="italic")
+    note = (
+        "Losses are summed over the labels' steps; END adds "
+        f"{end_cost:.2f} nats to each. Bold on green: where the model emits it."
+    )
+    write(numbers + 0.08, num_rows + 2.8, note, color="#444444", fontsize=9)
+    return figure

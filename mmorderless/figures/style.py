@@ -1,0 +1,156 @@
+"""Colors, lines and names that all figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+
+# Beyond this many classes their names would overlap; the ticks then show class indices.
+MAX_NAMED_CLASSES = 100
+# Okabe-Ito colours, which stay apart for colour-blind readers.
+HIT, WRONG, MISSED, NEUTRAL = "#009E73", "#D55E00", "#767676", "#0072B2"
+
+
+def figure_to_rgb(figure: Figure) -> np.ndarray:
+    """Render a figure.
+
+    Returns:
+        The picture, uint8 RGB, shape (H, W, 3).
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def shorten(name: str) -> str:
+    """A class name cut to the width of a list line."""
+    return name if len(name) <= 24 else name[:23] + "…"
+
+
+def panel_side(num_classes: int) -> float:
+    """Side of a class matrix in inches."""
+    return float(np.clip(0.2 * num_classes + 1.5, 3.5, 12))
+
+
+def color_map(name: str) -> Colormap:
+    """A colour map that leaves cells without a value light grey."""
+    return matplotlib.colormaps[name].with_extremes(bad="#EBEBEB")
+
+
+def name_classes(
+    axis: Axis, classes: Sequence[str], indices: Sequence[int] | np.ndarray | None = None
+) -> None:
+    """Write the classes' names at the ticks of an axis; their indices when there are too many.
+
+    Args:
+        axis: the x or y axis of a class matrix.
+        classes: class names, in the order drawn.
+        indices: class indices in the order drawn, where that is not 0 … C − 1.
+    """
+    if len(classes) <= MAX_NAMED_CLASSES:
+        places, texts = range(len(classes)), [shorten(str(name)) for name in classes]
+        axis.set_label_text("class")
+    else:
+        places = range(0, len(classes), -(-len(classes) // MAX_NAMED_CLASSES))
+        texts = [str(i if indices is None else indices[i]) for i in places]
+        axis.set_label_text("class index")
+    axis.set_ticks(
+        list(places),
+        texts,
+        rotation=90 if isinstance(axis, XAxis) else 0,
+        fontsize=8 if len(classes) <= 40 else 7,
+        parse_math=False,
+    )
+
+
+# Okabe-Ito without yellow, which white paper swallows.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+# The paper's own strategies have solid lines.
+FAMILIES = (
+    ("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
+    ("bce", "asl", "csra", "order_free", "ocd", "order_search"),
+    ("cnn_rnn", "ria", "sr_cnn_rnn"),
+    ("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
+)
+TITLES = {
+    "pla": "PLA",
+    "mla": "MLA",
+    "frequent_first": "frequent-first",
+    "rare_first": "rare-first",
+    "bce": "BCE",
+    "asl": "ASL",
+    "csra": "CSRA",
+    "order_free": "order-free RNN",
+    "ocd": "OCD",
+    "order_search": "order search",
+    "cnn_rnn": "CNN-RNN",
+    "ria": "RIA",
+    "sr_cnn_rnn": "SR CNN-RNN",
+    "pla_no_attention": "PLA, no attention",
+    "pla_gru": "PLA, GRU",
+    "pla_transformer": "PLA, Transformer",
+    "mla_transformer": "MLA, Transformer",
+    "prior": "label prior",
+}
+SCORES = {"max": "max over steps", "first": "first emission", "beam": "beam marginal"}
+
+
+class Style(NamedTuple):
+    """How a method is drawn."""
+
+    color: str
+    line: Any
+
+
+def title_of(method: str) -> str:
+    """How figures call a method."""
+    return TITLES.get(method, method)
+
+
+def style_of(method: str) -> Style:
+    """Colour and line of a method; those that are not known are grey and dotted."""
+    for line, family in zip(LINES, FAMILIES, strict=True):
+        if method in family:
+            return Style(COLORS[family.index(method)], line)
+    return Style(MISSED, LINES[2])
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+
+
+def _lowest_panels(grid: np.ndarray, number: int) -> list[Axes]:
+    """The lowest panel of each column, with its tick labels; panels beyond a number are blanked."""
+    rows, columns = grid.shape
+    for axes in grid.flat[number:]:
+        axes.set_axis_off()
+    lowest = []
+    for column in range(columns):
+        last = rows - 1 if (rows - 1) * columns + column < number else rows - 2
+        grid[last, column].tick_params(labelbottom=True)
+        lowest.append(grid[last, column])
+    return lowest
+
+
+def _plain(axes: Axes) -> None:
+    """Take off what carries no information."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#EEEEEE", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _name_rows(axes: Axes, methods: Sequence[str]) -> None:
+    """One row a method, the first at the top."""
+    axes.set_yticks(range(len(methods)), [title_of(method) for method in methods], parse_math=False)
+    axes.set_ylim(len(methods) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    _plain(axes)

@@ -1,0 +1,91 @@
+"""Pictures of images with their predicted labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mmcv
+from torch.utils.data import DataLoader, Dataset
+
+from mmorderless.datasets.loading import LoadImage
+from mmorderless.errors import error_line
+from mmorderless.figures.label_sets import annotated_image
+from mmorderless.figures.style import figure_to_rgb
+from mmorderless.runs.progress import progress_bar
+
+# A picture is drawn with 400 pixels on its longer side: more would only be averaged away, which
+# takes matplotlib a second for a photo of 12 megapixels.
+MIN_SIDE = 400
+BATCH_SIZE = 8
+
+
+def draw_pictures(
+    results: Sequence[dict[str, Any]], folder: str | Path, num_workers: int = 0
+) -> list[str]:
+    """Write each image with its labels; the picture's path joins the result as `picture`.
+
+    Pictures take much longer than predictions (about 60 ms each), so that they are drawn by
+    several processes, after the device has done its part.
+
+    Args:
+        results: what `OrderlessInferencer` gives for files; those with an `error` are passed over.
+        folder: where to write; pictures are named as their images.
+        num_workers: processes that draw beside this one; 0 draws here.
+
+    Returns:
+        Why pictures are missing: an image cannot be read any more, a picture cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = [result for result in results if "error" not in result]
+    files = [folder / f"{name}.png" for name in distinct_stems([r["image"] for r in drawn])]
+    loader = DataLoader(
+        _Pictures(drawn, files), batch_size=BATCH_SIZE, num_workers=num_workers, collate_fn=list
+    )
+    errors: list[str | None] = []
+    with progress_bar(len(drawn)) as bar:
+        for batch in loader:
+            errors += batch
+            bar.update(len(batch))
+    for result, file, error in zip(drawn, files, errors):
+        if error is None:
+            result["picture"] = f"{folder.name}/{file.name}"
+    return [error for error in errors if error is not None]
+
+
+def distinct_stems(paths: Sequence[str]) -> list[str]:
+    """Names of files without their extension; images of the same name get a number."""
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        name = stem = Path(path).stem
+        number = 1
+        while name in taken:  # images of the same name in several folders
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+class _Pictures(Dataset):
+    """Pictures that are written when they are asked for; an item is the error, if there was one."""
+
+    def __init__(self, results: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
+        # Only what is drawn goes to the workers: scores and attention maps may be large.
+        self.drawn = [(r["image"], r["names"], r["probabilities"]) for r in results]
+        self.files = files
+        self.load = LoadImage(min_side=MIN_SIDE)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> str | None:
+        image, names, probabilities = self.drawn[index]
+        try:
+            bgr = self.load({"img_path": image})["img"]
+            picture = figure_to_rgb(annotated_image(bgr[..., ::-1], names, probabilities))
+            mmcv.imwrite(picture[..., ::-1], str(self.files[index]))
+        except (ValueError, OSError) as error:
+            return error_line(error)
+        return None

@@ -1,0 +1,231 @@
+"""Figures of single images of a test set, by a trained sequence model.
+
+Letters: n labels of the image, C classes, S emitted labels, h·w cells of the backbone's map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from mmpretrain.registry import DATASETS
+from torch import Tensor
+
+from mmorderless.datasets.class_names import class_names, compare_names, compare_number
+from mmorderless.errors import error_line
+from mmorderless.figures.single_image import alignment_figure, attention_figure, ordering_figure
+from mmorderless.inference.decoded_image import DecodedImage, decode, seen_picture, token_names
+from mmorderless.labels.fixed_orders import count_labels
+from mmorderless.models.heads.order_free_head import OrderFreeRNNHead
+from mmorderless.models.heads.orderless_head import OrderlessRNNHead
+from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
+from mmorderless.models.losses.cross_entropy import SequenceLoss
+from mmorderless.models.weights import load_all_weights, weights_of
+from mmorderless.runs.checkpoint_files import existing_checkpoint
+from mmorderless.runs.trained_model import build_model
+
+
+class ImageVisualizer:
+    """Draw how a trained model decodes images of its config's test set.
+
+    Args:
+        cfg: a config that `launch.read_config` has read.
+        checkpoint: path of the weights.
+        device: where to run; None takes an accelerator when there is one.
+
+    Attributes:
+        dataset: the config's test set.
+        classes: class names.
+
+    Raises:
+        ValueError: the config has no test set, the head emits no sequence, or weights, classes and
+            model do not fit each other.
+        FileNotFoundError: the checkpoint or the dataset is missing.
+    """
+
+    def __init__(
+        self, cfg: Config, checkpoint: str | Path, device: str | torch.device | None = None
+    ) -> None:
+        if cfg.get("test_dataloader") is None:
+            raise ValueError("the config has no test_dataloader, whose images would be drawn")
+        init_default_scope(cfg.get("default_scope", "mmpretrain"))
+        path = existing_checkpoint(str(checkpoint))
+        self.config = cfg
+        self.model: Any = build_model(cfg)
+        head = getattr(self.model, "head", None)
+        if not isinstance(head, OrderlessRNNHead | OrderFreeRNNHead):
+            raise ValueError(
+                f"the model's head, {type(head).__name__}, emits no sequence, so there is nothing "
+                "to draw; give the config of a sequence model (OrderlessRNNHead)"
+            )
+        saved = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+        load_all_weights(self.model, weights_of(saved))
+        self.dataset: Any = DATASETS.build(cfg.test_dataloader.dataset)
+        names = class_names(self.dataset)
+        trained = (saved.get("meta", {}).get("dataset_meta") or {}).get("classes")
+        compare_names(trained, names, "test set")
+        self.classes = [str(name) for name in names or trained or range(head.num_classes)]
+        compare_number(self.model, self.classes, "test set")
+        head.return_attention = head.decoder.attends
+        try:
+            self.model.to(device or get_device())
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"cannot use the device {device}: {error_line(error)}") from error
+        self.model.eval()
+        self._counts: np.ndarray | None = None
+
+    def figures(self, index: int) -> tuple[dict[str, Figure], list[str]]:
+        """Draw one image.
+
+        Args:
+            index: the image's place in the test set.
+
+        Returns:
+            The figures by name (`alignment`, `attention`, `orderings`), and for each that is left
+            out why, one line each.
+
+        Raises:
+            ValueError: there is no such image, or it cannot be read.
+        """
+        if not 0 <= index < len(self.dataset):
+            raise ValueError(
+                f"there is no image {index}: the test set has the images 0 … "
+                f"{len(self.dataset) - 1}"
+            )
+        item = self.dataset[index]
+        decoded = decode(self.model, item)
+        figures: dict[str, Figure] = {}
+        left_out = []
+        if not isinstance(self.model.head, OrderlessRNNHead):
+            kind = type(self.model.head).__name__
+            left_out.append(f"no alignment and no orderings: {kind} has no END and no order")
+        elif len(decoded.labels) == 0:
+            left_out.append("no alignment and no orderings: the image has no label")
+        else:
+            figures["alignment"] = draw_alignment(decoded, self.classes)
+            counts = None
+            try:
+                counts = self.training_counts()
+            except FileNotFoundError as error:
+                left_out.append(f"no frequent-first and no rare-first order: {error_line(error)}")
+            figures["orderings"] = draw_orderings(decoded, self.classes, counts, seed=index)
+        if decoded.attention is None:
+            left_out.append("no attention: the model gives no maps of attention")
+        else:
+            picture, reason = seen_picture(self.dataset, index, item["inputs"])
+            if picture is None:
+                left_out.append(f"no attention: {reason}")
+            else:
+                figures["attention"] = attention_figure(
+                    picture,
+                    decoded.attention,
+                    [self.classes[label] for label in decoded.sequence],
+                    decoded.probabilities,
+                    [self.classes[label] for label in decoded.labels.tolist()],
+                )
+        return figures, left_out
+
+    def training_counts(self) -> np.ndarray:
+        """Images of the training set per class, shape (C,), which two of the orders go by.
+
+        Raises:
+            ValueError: the config has no training set, or one of other classes.
+            FileNotFoundError: the training set is missing.
+        """
+        if self._counts is None:
+            if self.config.get("train_dataloader") is None:
+                raise ValueError(
+                    "the config has no train_dataloader, whose labels the frequent-first and "
+                    "rare-first orders count; add one"
+                )
+            dataset: Any = DATASETS.build(self.config.train_dataloader.dataset)
+            compare_names(class_names(dataset), self.classes, "test set")
+            label_sets = [dataset.get_data_info(i)["gt_label"] for i in range(len(dataset))]
+            self._counts = count_labels(label_sets, len(self.classes))
+        return self._counts
+
+
+def target_orders(
+    logits: Tensor, labels: Tensor, classes: Sequence[str], counts: np.ndarray | None, seed: int
+) -> dict[str, Tensor]:
+    """Order an image's labels as each strategy would.
+
+    Args:
+        logits: shape (n + 1, C + 1).
+        labels: class indices, shape (n,).
+        classes: class names, C strings.
+        counts: images of the training set per class, shape (C,); without them there are no
+            frequent-first and rare-first orders.
+        seed: of the random order.
+
+    Returns:
+        By the strategy's name the class index of each step, shape (n,).
+    """
+    drawn = FixedOrderLoss("random")
+    drawn.reseed(seed, 0, 0)
+    losses: dict[str, SequenceLoss] = {}
+    if counts is not None:
+        losses["frequent-first"] = FixedOrderLoss("frequent_first", classes, counts)
+        losses["rare-first"] = FixedOrderLoss("rare_first", classes, counts)
+    losses["dictionary"] = FixedOrderLoss("dictionary", classes)
+    losses.update({"random": drawn, "MLA": MLALoss(), "PLA": PLALoss()})
+    return {
+        name: loss.align(logits[None], [labels])[0, : len(labels)] for name, loss in losses.items()
+    }
+
+
+def step_costs(logits: Tensor) -> np.ndarray:
+    """Cross-entropy in nats of every token at every step, shape (T, C + 1)."""
+    return -logits.double().log_softmax(1).numpy()
+
+
+def draw_alignment(decoded: DecodedImage, classes: Sequence[str]) -> Figure:
+    """The cost matrix of an image with its PLA and MLA assignments.
+
+    Args:
+        decoded: of an image with at least one label.
+        classes: class names, C strings.
+    """
+    labels, logits = decoded.labels, decoded.logits[None]
+    n = len(labels)
+    # Positions among the labels, which are sorted.
+    mla, pla = (
+        torch.searchsorted(labels, loss.align(logits, [labels])[0, :n]).numpy()
+        for loss in (MLALoss(), PLALoss())
+    )
+    return alignment_figure(
+        step_costs(decoded.logits)[:n, labels.numpy()],
+        mla,
+        pla,
+        token_names(decoded.tokens[:n].tolist(), classes),
+        token_names(labels.tolist(), classes),
+    )
+
+
+def draw_orderings(
+    decoded: DecodedImage, classes: Sequence[str], counts: np.ndarray | None, seed: int
+) -> Figure:
+    """The order of an image's labels under every strategy, and what it costs.
+
+    Args:
+        decoded: of an image with at least one label.
+        classes: class names, C strings.
+        counts: see `target_orders`.
+        seed: of the random order.
+    """
+    costs = step_costs(decoded.logits)
+    orders = target_orders(decoded.logits, decoded.labels, classes, counts, seed)
+    return ordering_figure(
+        {name: token_names(order.tolist(), classes) for name, order in orders.items()},
+        {name: costs[np.arange(len(order)), order].tolist() for name, order in orders.items()},
+        float(costs[-1, -1]),
+        token_names(decoded.sequence, classes),
+    )

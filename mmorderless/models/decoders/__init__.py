@@ -1,0 +1,17 @@
+"""Decoders: from a feature map to tokens, step by step."""
+
+from mmorderless.models.decoders.attention_rnn import AttentionGRU, AttentionLSTM
+from mmorderless.models.decoders.base import LabelDecoder, Rollout
+from mmorderless.models.decoders.joint_embedding_rnn import JointEmbeddingRNN
+from mmorderless.models.decoders.semantic_rnn import SemanticRNN
+from mmorderless.models.decoders.transformer import TransformerLabelDecoder
+
+__all__ = [
+    "AttentionGRU",
+    "AttentionLSTM",
+    "JointEmbeddingRNN",
+    "LabelDecoder",
+    "Rollout",
+    "SemanticRNN",
+    "TransformerLabelDecoder",
+]

@@ -1,0 +1,102 @@
+"""CNN-RNN: labels and images in one embedding space.
+
+Wang, Yang, Mao, Huang, Huang, Xu: "CNN-RNN: A Unified Framework for Multi-label Image
+Classification", CVPR 2016.
+
+Letters: as in `decoder`; U_l, shape (E, C + 2), holds a column for every token, I is the image.
+
+    w_t        = U_l[:, token_{t−1}]                     the label that was emitted last
+    o_t, r_t   = recurrent layer(w_t, o_{t−1}, r_{t−1})  which sees labels only, from zeros
+    x_t        = h(U_o o_t + U_I I)                      where the image comes in
+    logits_t   = U_lᵀ x_t                                over the classes and END
+"""
+
+from typing import NamedTuple, Optional
+
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from mmorderless.models.decoders.base import LabelDecoder, check_sizes
+
+
+class JointState(NamedTuple):
+    """What a step hands to the next.
+
+    Args:
+        output: o, shape (B, H).
+        cell: r, shape (B, H).
+        image: U_I I, computed once per rollout, shape (B, E).
+    """
+
+    output: Tensor
+    cell: Tensor
+    image: Tensor
+
+
+@MODELS.register_module()
+class JointEmbeddingRNN(LabelDecoder):
+    """Decoder of CNN-RNN, whose label embedding is input and classifier at once.
+
+    Faithful: the equations above, with no biases; one matrix for both uses; the recurrent layer
+    starts from zeros and never sees the image; no attention. Not faithful, or not said there: I is
+    the mean of the backbone's last map, where they take VGG's fully connected layer; the recurrent
+    layer is the standard LSTM (`nn.LSTMCell`), where theirs has ReLU in place of tanh and sigmoid
+    and gates that read r; h is ReLU; dropout is applied to x_t, anew at each step.
+
+    Args:
+        num_classes: C.
+        in_channels: D.
+        hidden_size: H.
+        embed_size: E, the size of the joint space.
+        attention_size: not used, as there is no attention; heads give it to every decoder.
+        dropout: probability of dropping an entry of x_t.
+
+    Raises:
+        ValueError: a size is not positive.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        hidden_size: int = 512,
+        embed_size: int = 256,
+        attention_size: Optional[int] = None,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__(num_classes)
+        check_sizes(in_channels=in_channels, hidden_size=hidden_size, embed_size=embed_size)
+        self.dropout = dropout
+        self.embedding = nn.Embedding(self.vocabulary.num_inputs, embed_size)  # U_lᵀ
+        # With the variance of 1 that PyTorch gives, logits would be √E times larger.
+        nn.init.normal_(self.embedding.weight, std=embed_size**-0.5)
+        self.lstm = nn.LSTMCell(embed_size, hidden_size)
+        self.project_output = nn.Linear(hidden_size, embed_size, bias=False)  # U_o
+        self.project_image = nn.Linear(in_channels, embed_size, bias=False)  # U_I
+
+    def init_state(self, grid: Tensor) -> JointState:
+        """State before the first step.
+
+        Args:
+            grid: cells, shape (B, L, D).
+        """
+        image = self.project_image(grid.mean(1))  # (B, E)
+        zeros = image.new_zeros(len(grid), self.lstm.hidden_size)
+        return JointState(zeros, zeros, image)
+
+    def step(self, token: Tensor, state: JointState) -> tuple[Tensor, JointState, None]:
+        """Decode one step.
+
+        Args:
+            token: what the step before emitted (START at first), shape (B,).
+            state: state after the step before.
+
+        Returns:
+            Logits (B, C + 1), the new state, and None: there is no attention.
+        """
+        output, cell = self.lstm(self.embedding(token), (state.output, state.cell))
+        x = F.relu(self.project_output(output) + state.image)  # (B, E)
+        x = F.dropout(x, self.dropout, self.training)
+        labels = self.embedding.weight[: self.vocabulary.num_outputs]  # START is never emitted
+        return F.linear(x, labels), JointState(output, cell, state.image), None

@@ -1,0 +1,287 @@
+"""A Transformer decoder that emits labels one by one until END (Vaswani et al. 2017).
+
+Letters: as in `decoder`, and N heads, S new tokens on top of P past ones. A is the size of all
+heads together.
+
+    f       = LayerNorm(linear(cell))                        once per rollout, with keys, values
+    x       = linear(embedding(token_{t−1})) + position_t    for each token up to t, START first
+    x       = x + self-attention(LayerNorm(x))               to the tokens up to its own
+    x       = x + cross-attention(LayerNorm(x), f)           to all cells
+    x       = x + W_2 ReLU(W_1 LayerNorm(x))                 these three in every layer
+    logits  = W LayerNorm(x) + b
+
+A step computes its own token only: the keys and values of the tokens before are kept. Where all
+tokens are known beforehand (teacher forcing) the steps are computed at once.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Optional
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from mmorderless.labels.vocabulary import IGNORE
+from mmorderless.models.decoders.base import LabelDecoder, Rollout, check_sizes, select
+from mmorderless.models.decoders.dropout import drop_cells
+
+KeysValues = tuple[Tensor, Tensor]
+"""Keys and values of the heads, shape (B, N, length, A / N) each."""
+
+
+class TransformerState(NamedTuple):
+    """What a step hands to the next.
+
+    Args:
+        past: of each layer, keys and values of the P tokens so far.
+        cells: of each layer, keys and values of the L cells.
+    """
+
+    past: tuple[KeysValues, ...]
+    cells: tuple[KeysValues, ...]
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, cross-attention to the cells and a feed-forward net, each after a
+    layer norm and with a residual connection.
+
+    Args:
+        hidden_size: H.
+        attention_size: A.
+        num_heads: N.
+        feedforward_size: of the feed-forward net's hidden layer.
+        dropout: probability of dropping an entry of what a residual connection adds.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        attention_size: int,
+        num_heads: int,
+        feedforward_size: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = nn.Dropout(dropout)
+        self.self_norm = nn.LayerNorm(hidden_size)
+        self.self_input = nn.Linear(hidden_size, 3 * attention_size)  # query, key, value
+        self.self_output = nn.Linear(attention_size, hidden_size)
+        self.cross_norm = nn.LayerNorm(hidden_size)
+        self.cross_query = nn.Linear(hidden_size, attention_size)
+        self.cross_cells = nn.Linear(hidden_size, 2 * attention_size)  # key, value
+        self.cross_output = nn.Linear(attention_size, hidden_size)
+        self.feedforward_norm = nn.LayerNorm(hidden_size)
+        self.feedforward = nn.Sequential(
+            nn.Linear(hidden_size, feedforward_size),
+            nn.ReLU(),
+            nn.Linear(feedforward_size, hidden_size),
+        )
+
+    def look_at(self, cells: Tensor) -> KeysValues:
+        """Keys and values of cells (B, L, H)."""
+        key, value = self.cross_cells(cells).chunk(2, 2)
+        return self._heads(key), self._heads(value)
+
+    def forward(
+        self, x: Tensor, past: KeysValues, cells: KeysValues, weigh: bool
+    ) -> tuple[Tensor, KeysValues, Optional[Tensor]]:
+        """Take S new tokens through the layer: one, or all of them when there is no past.
+
+        Args:
+            x: the tokens, shape (B, S, H).
+            past: keys and values of the P tokens before.
+            cells: keys and values of the cells.
+            weigh: return the weights of the cross-attention.
+
+        Returns:
+            The tokens (B, S, H), keys and values of all P + S tokens, and the weights (B, S, L),
+            their mean over the heads, or None.
+        """
+        num_new, num_past = x.shape[1], past[0].shape[2]
+        assert num_new == 1 or num_past == 0, "the causal mask is for tokens without a past"
+        query, key, value = map(self._heads, self.self_input(self.self_norm(x)).chunk(3, 2))
+        if num_past > 0:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        seen = F.scaled_dot_product_attention(query, key, value, is_causal=num_new > 1)
+        x = x + self.dropout(self.self_output(_join(seen)))
+
+        query = self._heads(self.cross_query(self.cross_norm(x)))
+        weights = None
+        if weigh:
+            energy = query @ cells[0].transpose(2, 3) / query.shape[3] ** 0.5  # (B, N, S, L)
+            weights = energy.softmax(3)
+            seen = weights.to(cells[1].dtype) @ cells[1]
+            weights = weights.mean(1)
+        else:
+            seen = F.scaled_dot_product_attention(query, *cells)
+        x = x + self.dropout(self.cross_output(_join(seen)))
+
+        x = x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        return x, (key, value), weights
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """From (B, length, A) to (B, N, length, A / N)."""
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _join(heads: Tensor) -> Tensor:
+    """From (B, N, length, A / N) to (B, length, A)."""
+    return heads.transpose(1, 2).flatten(2)
+
+
+@MODELS.register_module()
+class TransformerLabelDecoder(LabelDecoder):
+    """Transformer decoder over the cells of a feature map.
+
+    The paper has the LSTM. Its authors' Transformer of 2022 (Yazici, van de Weijer, Yu: "Visual
+    Transformers with Primal Object Queries for Multi-Label Image Classification", ICPR) has object
+    queries and is no sequence model; this one is, and is not a copy of theirs. Ours are: the layers
+    above in their pre-norm form, with learned positions; token embeddings of a size of their own; a
+    layer norm on the projected cells; and `AttentionLSTM`'s dropout on the cells, one mask per
+    image and rollout, beside a Transformer's own.
+
+    Args:
+        num_classes: C.
+        in_channels: D.
+        hidden_size: H, the size of a token within the layers.
+        embed_size: E.
+        attention_size: A, the size of all heads together; a multiple of `num_heads`.
+        dropout: probability of dropping an entry of the cells.
+        num_layers: number of layers.
+        num_heads: N.
+        feedforward_size: size of the feed-forward nets' hidden layer.
+        layer_dropout: probability of dropping an entry of the embedded tokens, and of what a
+            residual connection adds.
+        max_steps: number of positions, the most steps of a rollout; END counts as one.
+
+    Raises:
+        ValueError: a size is not positive, or the heads do not share the attention evenly.
+    """
+
+    attends = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        hidden_size: int = 512,
+        embed_size: int = 256,
+        attention_size: Optional[int] = 512,
+        dropout: float = 0.5,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        feedforward_size: int = 2048,
+        layer_dropout: float = 0.1,
+        max_steps: int = 64,
+    ) -> None:
+        super().__init__(num_classes)
+        check_sizes(
+            in_channels=in_channels,
+            hidden_size=hidden_size,
+            embed_size=embed_size,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            feedforward_size=feedforward_size,
+            max_steps=max_steps,
+        )
+        if attention_size is None or attention_size < 1 or attention_size % num_heads:
+            raise ValueError(
+                f"attention_size={attention_size} cannot be shared by {num_heads} heads; set it to "
+                "a multiple of num_heads"
+            )
+        self.dropout = dropout
+        self.max_steps = max_steps
+        self.cells = nn.Sequential(nn.Linear(in_channels, hidden_size), nn.LayerNorm(hidden_size))
+        self.embedding = nn.Embedding(self.vocabulary.num_inputs, embed_size)
+        self.expand = nn.Linear(embed_size, hidden_size, bias=False)  # the position is a bias
+        self.position = nn.Embedding(max_steps, hidden_size)
+        self.token_dropout = nn.Dropout(layer_dropout)
+        self.layers = nn.ModuleList(
+            DecoderLayer(hidden_size, attention_size, num_heads, feedforward_size, layer_dropout)
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(hidden_size)
+        self.classifier = nn.Linear(hidden_size, self.vocabulary.num_outputs)
+
+    def init_state(self, grid: Tensor) -> TransformerState:
+        """State before the first step.
+
+        Args:
+            grid: cells, shape (B, L, D).
+        """
+        if self.training:
+            grid = drop_cells(grid, self.dropout)
+        cells = self.cells(grid)  # (B, L, H)
+        of_cells = tuple(layer.look_at(cells) for layer in self.layers)
+        past = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in of_cells)
+        return TransformerState(past, of_cells)
+
+    def step(
+        self, token: Tensor, state: TransformerState
+    ) -> tuple[Tensor, TransformerState, Tensor]:
+        """Decode one step.
+
+        Args:
+            token: what the step before emitted (START at first), shape (B,).
+            state: state after the step before.
+
+        Returns:
+            Logits (B, C + 1), the new state, and the weights of the last layer's cross-attention,
+            their mean over the heads, (B, L).
+
+        Raises:
+            ValueError: there is no position for the step.
+        """
+        logits, state, weights = self._decode(token[:, None], state, weigh=True)
+        return logits[:, 0], state, weights[:, 0]
+
+    def reorder(self, state: TransformerState, rows: Tensor) -> TransformerState:
+        """See `LabelDecoder.reorder`; the cells are the image's."""
+        return state._replace(past=select(state.past, rows))
+
+    def rollout(self, grid: Tensor, num_steps: int, *options: Any, **named_options: Any) -> Rollout:
+        """As `LabelDecoder.rollout`; a rollout that could run out of positions is not begun."""
+        self._check_room(num_steps)
+        return super().rollout(grid, num_steps, *options, **named_options)
+
+    # torch.compile would trace it anew for every number of steps.
+    @torch.compiler.disable
+    def rollout_counted(
+        self, grid: Tensor, lengths: Sequence[int], feed: Optional[Tensor] = None
+    ) -> Rollout:
+        """As `LabelDecoder.rollout_counted`; all steps at once when what is fed is known."""
+        if feed is None:
+            return super().rollout_counted(grid, lengths)
+        start = feed.new_full((len(feed), 1), self.vocabulary.start)
+        feed = torch.where(feed == IGNORE, self.vocabulary.end, feed)
+        inputs = torch.cat([start, feed[:, : max(lengths) - 1]], 1)  # (B, T)
+        logits, _, _ = self._decode(inputs, self.init_state(grid), weigh=False)
+        return Rollout(logits, logits.detach().argmax(2), None)
+
+    def _decode(
+        self, tokens: Tensor, state: TransformerState, weigh: bool
+    ) -> tuple[Tensor, TransformerState, Optional[Tensor]]:
+        """Logits (B, S, C + 1) of S new tokens (B, S), the state after them, and the last layer's
+        weights (B, S, L) if asked for.
+        """
+        begin = state.past[0][0].shape[2]
+        end = begin + tokens.shape[1]
+        self._check_room(end)
+        x = self.expand(self.embedding(tokens)) + self.position.weight[begin:end]  # (B, S, H)
+        x = self.token_dropout(x)
+        past, weights = [], None
+        for layer, of_tokens, of_cells in zip(self.layers, state.past, state.cells):
+            x, of_tokens, weights = layer(
+                x, of_tokens, of_cells, weigh and layer is self.layers[-1]
+            )
+            past.append(of_tokens)
+        return self.classifier(self.norm(x)), state._replace(past=tuple(past)), weights
+
+    def _check_room(self, num_steps: int) -> None:
+        if num_steps > self.max_steps:
+            raise ValueError(
+                f"cannot decode {num_steps} steps with {self.max_steps} positions; raise the "
+                f"decoder's max_steps to at least {num_steps}"
+            )

@@ -1,0 +1,58 @@
+"""From a rollout to label sets: what was emitted, in which order, how surely.
+
+Letters: B images, C classes, T steps.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmorderless.labels.vocabulary import Vocabulary
+
+
+class Emission(NamedTuple):
+    """What a batch emitted.
+
+    Args:
+        tokens: what each step emitted, shape (B, T).
+        probabilities: softmax probability of that token, shape (B, T).
+        length: steps before the first END, shape (B,).
+        is_new: which steps emit a label for the first time, shape (B, T).
+        scores: per class a score that ranks images, shape (B, C); see `read_rollout`.
+    """
+
+    tokens: Tensor
+    probabilities: Tensor
+    length: Tensor
+    is_new: Tensor
+    scores: Tensor
+
+
+def read_rollout(logits: Tensor, tokens: Tensor, score: str = "max") -> Emission:
+    """Read label sets and scores off a rollout.
+
+    Args:
+        logits: shape (B, T, C + 1).
+        tokens: what each step emitted, shape (B, T).
+        score: `max`, the largest probability that a step up to and including END's gave the class;
+            or `first`, the probability at the step that first emitted it, 0 for a class that was
+            not emitted.
+    """
+    end = Vocabulary(logits.shape[2] - 1).end
+    p = logits.float().softmax(2)  # (B, T, C + 1)
+    is_end = tokens == end
+    ends_seen = is_end.cumsum(1)
+    before_end = ends_seen == 0
+    counted = before_end | (is_end & (ends_seen == 1))  # END's own step counts
+    same = tokens[:, :, None] == tokens[:, None, :]  # (B, step, earlier step)
+    repeats = same.tril(-1).any(2)
+    is_new = before_end & ~repeats
+    probabilities = p.gather(2, tokens[:, :, None])[:, :, 0]
+    if score == "max":
+        scores = torch.where(counted[:, :, None], p[:, :, :end], 0).amax(1)
+    else:  # END's column takes what is not new
+        scores = p.new_zeros(len(p), end + 1)
+        scores.scatter_(1, torch.where(is_new, tokens, end), probabilities)
+        scores = scores[:, :end]
+    return Emission(tokens, probabilities, before_end.sum(1), is_new, scores)

@@ -1,0 +1,179 @@
+"""Sequence losses that put label sets in order: PLA, MLA and fixed orders.
+
+They serve any module that has logits (B, T, C + 1), whichever decoder made them. Letters as in
+`alignment`.
+"""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import numpy as np
+import torch
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from mmorderless.alignment.targets import (
+    check_finite,
+    min_loss_targets,
+    ordered_targets,
+    predicted_label_targets,
+)
+from mmorderless.alignment.transfer import to_device
+from mmorderless.labels.checks import LabelSets
+from mmorderless.labels.fixed_orders import check_order, class_ranks
+from mmorderless.models.decoders.base import LabelDecoder
+from mmorderless.models.losses.cross_entropy import FEEDS, SequenceLoss
+from mmorderless.models.losses.sampling import RandomDraws
+
+
+@MODELS.register_module()
+class MLALoss(SequenceLoss):
+    """Minimal loss alignment: the order of least loss (Yazici et al. 2020, Eq. 4).
+
+    Example::
+
+        >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
+        >>> MLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
+    """
+
+    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Target tokens of least summed loss, shape (B, T)."""
+        return min_loss_targets(logits, targets)
+
+
+@MODELS.register_module()
+class PLALoss(SequenceLoss):
+    """Predicted label alignment: correct predictions keep their step, the rest is assigned at
+    least loss (Yazici et al. 2020, Eq. 5).
+
+    Example::
+
+        >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
+        >>> PLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
+    """
+
+    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Target tokens around the correct predictions, shape (B, T)."""
+        return predicted_label_targets(logits, targets)
+
+
+@MODELS.register_module()
+class FixedOrderLoss(RandomDraws, SequenceLoss):
+    """Labels in an order that does not depend on the prediction.
+
+    Frequent-first (Wang et al. 2016), rare-first and dictionary (Jin & Nakayama 2016), or random,
+    drawn anew each time an image is seen. The training set's class names and image counts come
+    from `LabelOrderHook`, or from the arguments where there is no runner.
+
+    Args:
+        order: `frequent_first`, `rare_first`, `dictionary` or `random`.
+        classes: class names, C strings.
+        counts: images of the training set per class, C numbers.
+        average: see `SequenceLoss`.
+        loss_weight: factor on the loss.
+        feed: what training feeds back: `own`, the model's arg max, as the paper does for every
+            strategy; or `target`, the true label of the step before (teacher forcing).
+
+    Raises:
+        ValueError: the order or the feed is unknown, or counts and names do not match.
+    """
+
+    def __init__(
+        self,
+        order: str,
+        classes: Optional[Sequence[str]] = None,
+        counts: Optional[Sequence[int]] = None,
+        average: str = "local",
+        loss_weight: float = 1.0,
+        feed: str = "own",
+    ) -> None:
+        super().__init__(average, loss_weight)
+        check_order(order)
+        if feed not in FEEDS:
+            raise ValueError(f"unknown feed {feed!r}; choose one of {', '.join(FEEDS)}")
+        self.order = order
+        self.feed = feed
+        self.register_buffer("ranks", None, persistent=False)  # shape (C,)
+        if classes is not None:
+            self.set_training_labels(classes, counts)
+
+    @property
+    def needs_training_labels(self) -> bool:
+        """Whether the order depends on a training set that it has not been given."""
+        return self.order != "random" and self.ranks is None
+
+    def set_training_labels(
+        self, classes: Sequence[str], counts: Optional[Sequence[int]] = None
+    ) -> None:
+        """Fix the order from the training set.
+
+        Args:
+            classes: class names, C strings.
+            counts: images per class, C numbers; not needed for `dictionary` and `random`.
+        """
+        if self.order != "random":
+            array = None if counts is None else np.asarray(counts)
+            self.ranks = torch.from_numpy(class_ranks(self.order, classes, array))
+
+    @torch.compiler.disable
+    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Target tokens in the fixed order, shape (B, T)."""
+        if self.order == "random":
+            return ordered_targets(logits, targets, self._random_ranks(logits))
+        if self.needs_training_labels:
+            raise ValueError(
+                f"the order {self.order!r} needs the training set: add "
+                "custom_hooks=[dict(type='LabelOrderHook')] to the config, or give FixedOrderLoss "
+                "its classes and counts"
+            )
+        if self.ranks.device != logits.device:  # once: they stay there
+            self.ranks = to_device(self.ranks, logits.device)
+        return ordered_targets(logits, targets, self.ranks)
+
+    @torch.compiler.disable(recursive=False)
+    def learn(
+        self,
+        decoder: LabelDecoder,
+        grid: Tensor,
+        labels: Sequence[Tensor],
+        targets: LabelSets,
+        max_steps: int,
+    ) -> dict[str, Tensor]:
+        """See `SequenceLoss.learn`; with feed `target` the true labels are fed back."""
+        if self.feed == "own":
+            return super().learn(decoder, grid, labels, targets, max_steps)
+        longest = max(len(label_set) for label_set in labels)
+        # The order is known before anything is predicted; it is drawn once, if it is random.
+        num_outputs = decoder.vocabulary.num_outputs
+        tokens = self.align(grid.new_zeros(len(grid), longest + 1, num_outputs), targets)
+        lengths = [len(label_set) + 1 for label_set in labels]
+        logits = decoder.rollout_counted(grid, lengths, feed=tokens).logits
+        check_finite(logits, longest)  # which aligning to the prediction does by the way
+        return dict(loss=self.of_tokens(logits, tokens))
+
+    def _random_ranks(self, logits: Tensor) -> Tensor:
+        """Independent ranks for every image, shape (B, C), drawn on the device of the logits."""
+        shape = (logits.shape[0], logits.shape[2] - 1)
+        return torch.rand(shape, generator=self.generator_on(logits.device), device=logits.device)
+
+
+STRATEGIES = {
+    "pla": dict(type="PLALoss"),
+    "mla": dict(type="MLALoss"),
+    "frequent_first": dict(type="FixedOrderLoss", order="frequent_first"),
+    "rare_first": dict(type="FixedOrderLoss", order="rare_first"),
+    "dictionary": dict(type="FixedOrderLoss", order="dictionary"),
+    "random": dict(type="FixedOrderLoss", order="random"),
+}
+"""The paper's ordering strategies by the name that configs use."""
+
+
+def loss_of(strategy: str) -> dict:
+    """Config of a strategy's loss.
+
+    Raises:
+        ValueError: the strategy is unknown; the message lists the known ones.
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"unknown strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
+    return dict(STRATEGIES[strategy])

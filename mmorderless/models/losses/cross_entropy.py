@@ -1,0 +1,125 @@
+"""Cross-entropy over the steps of label sequences, and the base class of sequence losses."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmorderless.labels.checks import LabelSets
+from mmorderless.labels.vocabulary import IGNORE
+from mmorderless.models.decoders.base import LabelDecoder
+
+AVERAGES = ("local", "world")
+FEEDS = ("own", "target")
+
+
+def sequence_cross_entropy(logits: Tensor, tokens: Tensor, average: str = "local") -> Tensor:
+    """Cross-entropy in nats, averaged over the counted steps (Eq. 3, with its minus sign).
+
+    Args:
+        logits: shape (B, T, C + 1).
+        tokens: target of each step, IGNORE where it does not count, shape (B, T).
+        average: `local` divides by the counted steps of this batch, as mmpretrain's heads do;
+            `world` by their mean over all processes, so that N processes equal one.
+
+    Returns:
+        A scalar, float32.
+    """
+    summed = F.cross_entropy(
+        logits.flatten(0, 1).float(), tokens.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
+    return summed / mean_count((tokens != IGNORE).sum().float(), average)
+
+
+def mean_count(count: Tensor, average: str) -> Tensor:
+    """What a sum over the counted steps is divided by, see `sequence_cross_entropy`.
+
+    Args:
+        count: steps that this process counts, a float scalar; may be changed.
+        average: `local` or `world`.
+    """
+    if average == "world" and dist.is_available() and dist.is_initialized():
+        dist.all_reduce(count)
+        count = count / dist.get_world_size()
+    return count
+
+
+class SequenceLoss(nn.Module):
+    """Align, then cross-entropy; the subclasses say how to align.
+
+    Args:
+        average: `local` or `world`, see `sequence_cross_entropy`.
+        loss_weight: factor on the loss.
+
+    Raises:
+        ValueError: the average is unknown.
+    """
+
+    def __init__(self, average: str = "local", loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if average not in AVERAGES:
+            raise ValueError(f"unknown average {average!r}; choose one of {', '.join(AVERAGES)}")
+        self.average = average
+        self.loss_weight = loss_weight
+
+    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Target token of every step, shape (B, T)."""
+        raise NotImplementedError
+
+    # Not compiled: alignment works on the host, on tensors whose shapes differ in every batch.
+    @torch.compiler.disable
+    def forward(self, logits: Tensor, targets: LabelSets) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            logits: shape (B, T, C + 1); steps after max n_i + 1 are ignored.
+            targets: B one-dimensional tensors of class indices, or a multi-hot tensor (B, C).
+
+        Returns:
+            A scalar in nats per counted step.
+
+        Raises:
+            ValueError: a label is out of range or given twice, the labels and END do not fit into
+                T steps, or a logit is not finite.
+        """
+        tokens = self.align(logits, targets)
+        # A logit that is not finite, at a step that no image counts, would still turn the gradient
+        # into NaN: such steps are cut, or blanked where their number is known to the device alone.
+        if isinstance(targets, Tensor):
+            logits = logits.masked_fill((tokens == IGNORE)[:, :, None], 0)
+        else:
+            steps = max(len(labels) for labels in targets) + 1
+            logits, tokens = logits[:, :steps], tokens[:, :steps]
+        return self.of_tokens(logits, tokens)
+
+    @torch.compiler.disable
+    def of_tokens(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """Loss of a batch whose target tokens (B, T) are known."""
+        return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
+
+    # Not traced: its steps differ in every batch. What it calls may be.
+    @torch.compiler.disable(recursive=False)
+    def learn(
+        self,
+        decoder: LabelDecoder,
+        grid: Tensor,
+        labels: Sequence[Tensor],
+        targets: LabelSets,
+        max_steps: int,
+    ) -> dict[str, Tensor]:
+        """Roll a decoder out as this loss needs it, here on its own arg max, and judge it.
+
+        Args:
+            decoder: any decoder; the loss never looks at which.
+            grid: cells, shape (B, L, D).
+            labels: class indices of each image.
+            targets: the same, or their multi-hot form (B, C), which is checked to be no soft one.
+            max_steps: most steps of a rollout; END counts as one.
+
+        Returns:
+            Scalars by name; all are summed up.
+        """
+        lengths = [len(label_set) + 1 for label_set in labels]  # END is a step
+        return dict(loss=self(decoder.rollout_counted(grid, lengths).logits, targets))

@@ -1,0 +1,100 @@
+"""Optimal completion distillation for label sets: sample, then learn the best way to go on.
+
+Tsai, Lee, "Order-free Learning Alleviating Exposure Bias in Multi-label Classification", AAAI 2020,
+after Sabour, Chan, Norouzi, "Optimal Completion Distillation for Sequence Learning", ICLR 2019.
+Letters: B images, C classes, T steps.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from mmorderless.alignment.targets import check_finite
+from mmorderless.labels.checks import LabelSets
+from mmorderless.models.decoders.base import LabelDecoder
+from mmorderless.models.losses.cross_entropy import SequenceLoss, mean_count
+from mmorderless.models.losses.remaining_labels import label_mask, remaining_labels
+from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
+
+
+def completion_targets(tokens: Tensor, labels: Tensor) -> Tensor:
+    """The optimal policy after each prefix, right or wrong.
+
+    A sequence costs one per token that is no label of the image or repeats one, and one per label
+    that is missing at END. A token is optimal when a completion of least cost begins with it: after
+    any prefix these are the labels that remain, or END alone when none does. The policy is uniform
+    over them.
+
+    Args:
+        tokens: what each step emitted, shape (B, T).
+        labels: which classes are an image's labels, shape (B, C), bool.
+
+    Returns:
+        Probabilities, shape (B, T, C + 1): row t is for the tokens before step t. Rows after the
+        first END are 0.
+    """
+    remaining = remaining_labels(tokens, labels)  # (B, T, C)
+    count = remaining.sum(2, keepdim=True)
+    policy = torch.cat([remaining / count.clamp(min=1), (count == 0).float()], 2)
+    is_end = (tokens == labels.shape[1]).long()
+    ended_before = is_end.cumsum(1) > is_end
+    return policy.masked_fill(ended_before[:, :, None], 0)
+
+
+def policy_cross_entropy(logits: Tensor, policy: Tensor, average: str = "local") -> Tensor:
+    """Cross-entropy in nats to target distributions, averaged over the steps that have one.
+
+    Args:
+        logits: shape (B, T, C + 1).
+        policy: probabilities, 0 all along a step that does not count, shape (B, T, C + 1).
+        average: as in `sequence_cross_entropy`.
+
+    Returns:
+        A scalar, float32.
+    """
+    summed = -(policy * logits.float().log_softmax(2)).sum()
+    return summed / mean_count(policy.any(2).sum().float(), average)
+
+
+@MODELS.register_module()
+class OCDLoss(RandomDraws, SequenceLoss):
+    """Cross-entropy between the optimal policy and the prediction on the model's own samples.
+
+    The decoder is rolled out on tokens drawn from its own distribution, until END or the last
+    step. The ground truth is never fed back: what the model learns from are the prefixes, wrong
+    ones included, that it meets in prediction (no exposure bias). Each step up to the first END
+    counts, see `completion_targets`.
+
+    Faithful: the set policy, the sampling, the distillation loss (cross-entropy has the gradient of
+    the papers' KL divergence, at temperature 0). Left out: Tsai and Lee's second, binary-relevance
+    decoder, which is trained beside this one, and decoding by both together.
+
+    Args:
+        average: see `SequenceLoss`.
+        loss_weight: factor on the loss.
+    """
+
+    @torch.compiler.disable
+    def learn(
+        self,
+        decoder: LabelDecoder,
+        grid: Tensor,
+        labels: Sequence[Tensor],
+        targets: LabelSets,
+        max_steps: int,
+    ) -> dict[str, Tensor]:
+        """See `SequenceLoss.learn`; what is fed back is sampled."""
+        longest = max(len(label_set) for label_set in labels)
+        mask = label_mask(targets, longest, decoder.vocabulary.num_classes, grid)  # (B, C)
+        generator = self.generator_on(grid.device)
+        logits, tokens, _ = decoder.rollout(
+            grid,
+            max_steps,
+            until_end=True,
+            choose=lambda t, step_logits, images: sample_tokens(step_logits, generator),
+        )
+        check_finite(logits, logits.shape[1] - 1)
+        policy = completion_targets(tokens, mask)
+        return dict(loss=self.loss_weight * policy_cross_entropy(logits, policy, self.average))

@@ -1,0 +1,91 @@
+"""Order search: the label order is sampled from the model while it learns.
+
+Vinyals, Bengio, Kudlur, "Order Matters: Sequence to sequence for sets", ICLR 2016, section 5.2.
+Letters: B images, R rows, C classes, T steps, n_i labels of image i.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from mmorderless.alignment.targets import check_finite
+from mmorderless.labels.checks import LabelSets
+from mmorderless.labels.vocabulary import IGNORE
+from mmorderless.models.decoders.base import LabelDecoder
+from mmorderless.models.losses.cross_entropy import SequenceLoss
+from mmorderless.models.losses.remaining_labels import label_mask
+from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
+
+
+@MODELS.register_module()
+class OrderSearchLoss(RandomDraws, SequenceLoss):
+    """Cross-entropy of an order of the labels that is drawn from the model itself.
+
+    At step t the next label is drawn from the model's distribution, restricted to the image's
+    labels that remain and normalised over them; END follows the last. What was drawn is the
+    step's target and is fed back (teacher forcing on the sampled order). This is the paper's
+    ancestral sampling: one rollout instead of n_i!. Drawing step by step is not the same as
+    drawing a whole order in proportion to its probability, since each step is normalised by itself.
+
+    At first the order is drawn uniformly. The paper pretrains so for 1,000 steps, as far as
+    stated; whether its sampling is restricted to what remains by renormalisation is not said. The
+    paper's decoder (pointer networks, language models) is not that of a classifier: any decoder
+    serves here.
+
+    The training batches that this loss has seen are counted in a buffer, so that a resumed run,
+    or one that starts from another's weights, does not start over. Each process counts its own,
+    and all count the same; with gradient accumulation a step is a batch, not an update.
+
+    Args:
+        uniform_steps: training batches during which the order is uniform.
+        average: see `SequenceLoss`.
+        loss_weight: factor on the loss.
+
+    Raises:
+        ValueError: `uniform_steps` is negative.
+    """
+
+    def __init__(
+        self, uniform_steps: int = 1000, average: str = "local", loss_weight: float = 1.0
+    ) -> None:
+        super().__init__(average, loss_weight)
+        if uniform_steps < 0:
+            raise ValueError(f"uniform_steps must not be negative, got {uniform_steps}")
+        self.uniform_steps = uniform_steps
+        self.register_buffer("batches_seen", torch.zeros((), dtype=torch.long))
+
+    @torch.compiler.disable
+    def learn(
+        self,
+        decoder: LabelDecoder,
+        grid: Tensor,
+        labels: Sequence[Tensor],
+        targets: LabelSets,
+        max_steps: int,
+    ) -> dict[str, Tensor]:
+        """See `SequenceLoss.learn`; what is fed back is an order of the true labels."""
+        end = decoder.vocabulary.end
+        longest = max(len(label_set) for label_set in labels)
+        mask = label_mask(targets, longest, end, grid)  # (B, C)
+        remaining = torch.cat([mask, torch.zeros_like(mask[:, :1])], 1)  # (B, C + 1)
+        uniform = self.batches_seen < self.uniform_steps  # stays on the device
+        generator = self.generator_on(grid.device)
+
+        def choose(t: int, logits: Tensor, images: Tensor) -> Tensor:
+            allowed = remaining[images]  # a copy
+            allowed[:, end] = ~allowed.any(1)
+            scores = torch.where(uniform, 0.0, logits.float())
+            token = sample_tokens(scores.masked_fill(~allowed, -math.inf), generator)
+            remaining[images, token] = False
+            return token
+
+        rollout = decoder.rollout(grid, longest + 1, choose=choose)
+        if self.training:
+            self.batches_seen += 1
+        check_finite(rollout.logits, longest)
+        step = torch.arange(longest + 1, device=grid.device)
+        tokens = torch.where(step <= mask.sum(1, keepdim=True), rollout.tokens, IGNORE)
+        return dict(loss=self.of_tokens(rollout.logits, tokens))

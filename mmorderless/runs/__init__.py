@@ -1,0 +1,1 @@
+"""Parts of a run: config, command-line options, processes, checkpoint files, records."""

@@ -1,0 +1,44 @@
+"""Read a config file with its method, options and validation split."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmorderless.datasets.partition import apply_val_split, check_indices
+from mmorderless.errors import error_line
+from mmorderless.runs.methods import apply_method
+
+
+def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file, apply its `method`, merge `--cfg-options` and apply its `val_split`.
+
+    Options win over the method, which may be one of them.
+
+    Args:
+        path: a text or Python config of mmengine.
+        cfg_options: values by dotted key.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no such method.
+        ValueError: a key of `cfg_options` leads into something that is not a dict or list; or see
+            `apply_method` and `apply_val_split`.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no config {path}; give the path of a config file")
+    cfg = Config.fromfile(path)
+    options = dict(cfg_options or {})
+    if "method" in options:
+        cfg.method = options.pop("method")
+    apply_method(cfg)
+    if options:
+        try:
+            cfg.merge_from_dict(options)
+        except (KeyError, TypeError, IndexError, AssertionError) as error:
+            raise ValueError(
+                f"cannot merge --cfg-options {options}: {error_line(error)}"
+            ) from error
+    apply_val_split(cfg)
+    check_indices(cfg)
+    return cfg

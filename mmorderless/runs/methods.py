@@ -1,0 +1,130 @@
+"""The `method` key of a config: a system of the field, merged over the config's model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+FOLDER = Path("_base_", "methods")
+
+SHIPPED = Path(__file__).resolve().parents[2] / "configs" / FOLDER
+"""The methods of a clone of the repository; a package that was installed otherwise has none."""
+
+
+def apply_method(cfg: Config) -> None:
+    """Turn a config's model into that of its `method`, where it has one.
+
+    `method = "ria"` takes the fragment `_base_/methods/ria.py` beside the config, else the one in
+    the nearest folder above it, else the repository's. A path that ends in .py is the fragment
+    itself, seen from the config's folder or from the working directory.
+
+    A fragment is a config with two keys:
+
+    - `model` is merged over the config's model, as a child config's would be (`_delete_=True`
+      included), and so wins over what the config says; of the head's options, those that are dicts
+      (a loss, a decoder) replace the config's;
+    - `keep` lists keys such as `head.num_classes` that stay what they are in the config, where they
+      are set there, even when the fragment replaces what they belong to.
+
+    The key becomes None: a config that was written down afterwards says what was done, and is not
+    changed again.
+
+    Args:
+        cfg: a config; changed in place.
+
+    Raises:
+        ValueError: there is no such method, the fragment has other keys, or the config has no
+            model that it fits.
+        FileNotFoundError: there is no fragment at the path.
+    """
+    method = cfg.get("method")
+    if method is None:
+        return
+    file = find_method(method, cfg.filename)
+    fragment = Config.fromfile(file)
+    if "model" not in fragment or set(fragment.keys()) - {"model", "keep"}:
+        raise ValueError(
+            f"a method sets model, and keep if need be, and {file} sets "
+            f"{', '.join(fragment.keys()) or 'nothing'}; move the rest into a config"
+        )
+    change = fragment.model.get("head") or {}
+    _check_head(cfg, change, method)
+    for key, value in change.items():
+        if isinstance(value, dict):  # another loss or decoder has other options
+            cfg.model.head.pop(key, None)
+    kept = {key: _entry(cfg.model, key) for key in fragment.get("keep", [])}
+    cfg.model.merge(fragment.model)
+    for key, value in kept.items():
+        if value is not None:
+            *parts, name = key.split(".")
+            _entry(cfg.model, ".".join(parts))[name] = value
+    cfg.method = None
+
+
+def check_applied(cfg: Config) -> None:
+    """Raise a ValueError when a config's `method` was not applied, which mmengine does not do."""
+    if cfg.get("method") is not None:
+        raise ValueError(
+            f"the config's method={cfg.method!r} was not applied, so that its model is another "
+            "one; use tools/train.py, or read the config with mmorderless.read_config"
+        )
+
+
+def find_method(method: Any, config: str | None) -> Path:
+    """Return the fragment of a method.
+
+    Args:
+        method: its name, or the path of a .py file.
+        config: path of the config that asks for it.
+
+    Raises:
+        ValueError: there is no such method; the message lists the known ones.
+        FileNotFoundError: there is no such file.
+    """
+    folder = Path(config or "config.py").absolute().parent
+    if str(method).endswith(".py"):
+        for file in (folder / method, Path(method)):
+            if file.is_file():
+                return file
+        raise FileNotFoundError(
+            f"there is no method {method}, neither from {folder} nor from {Path.cwd()}; give the "
+            "path of a fragment, or the name of a method"
+        )
+    known: dict[str, Path] = {}
+    for candidates in _folders(folder):
+        known = {file.stem: file for file in sorted(candidates.glob("*.py"))} | known
+    if not isinstance(method, str) or method not in known:
+        raise ValueError(
+            f"unknown method {method!r}; choose one of {', '.join(sorted(known)) or 'none'} "
+            f"({FOLDER}/*.py beside the config, above it or in the repository), or give the path "
+            "of a .py file"
+        )
+    return known[method]
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """Folders of methods, the nearest first."""
+    yield from (parent / FOLDER for parent in (folder, *folder.parents))
+    yield SHIPPED
+
+
+def _check_head(cfg: Config, change: ConfigDict, method: str) -> None:
+    """Check that the config has the head whose options a fragment changes."""
+    if not cfg.get("model"):
+        raise ValueError(
+            f"method={method} needs a config with a model, and {cfg.filename} has none"
+        )
+    head = cfg.model.get("head") or {}
+    if change and not change.get("_delete_") and change.get("type") != head.get("type"):
+        raise ValueError(
+            f"method={method} sets options of a head of type {change.get('type')}, and that of "
+            f"{cfg.filename} is {head.get('type')}; start from one of the pla_* configs"
+        )
+
+
+def _entry(model: ConfigDict, key: str) -> Any:
+    """Value at a dotted key of a model's config, the config itself for "", None where none is."""
+    for name in key.split(".") if key else ():
+        model = model.get(name) if isinstance(model, dict) else None
+    return model

@@ -1,0 +1,441 @@
+from functools import cache
+from itertools import permutations
+from math import factorial
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmorderless.alignment import assignment, targets, transfer
+from mmorderless.alignment.assignment import align_min_loss, align_predicted
+from mmorderless.alignment.targets import (
+    _read_there,
+    min_loss_targets,
+    ordered_targets,
+    predicted_label_targets,
+)
+from mmorderless.alignment.transfer import to_device, to_host
+from mmorderless.labels.vocabulary import IGNORE
+
+STRATEGIES = {"mla": min_loss_targets, "pla": predicted_label_targets}
+
+
+@cache
+def orders_of(n):
+    """All orders of n labels, shape (n!, n)."""
+    return np.array(list(permutations(range(n))), dtype=int).reshape(factorial(n), n)
+
+
+def brute_force(logits, labels, strategy):
+    """Least summed cross-entropy over every order that the constraints allow, and the function
+    that gives an order's cross-entropy and whether it is allowed.
+    """
+    n = len(labels)
+    cost = -logits.double().log_softmax(1)[:n][:, labels].numpy().reshape(n, n)  # step, label
+    predicted = logits[:n].argmax(1).tolist()
+    first = {j: predicted.index(label) for j, label in enumerate(labels) if label in predicted}
+    orders = orders_of(n)
+    if strategy == "pla":
+        for j, t in first.items():
+            orders = orders[orders[:, t] == j]
+
+    def judge(tokens):
+        order = [labels.index(token) for token in tokens]
+        allowed = strategy == "mla" or all(order[t] == j for j, t in first.items())
+        return cost[range(n), order].sum(), allowed
+
+    return cost[np.arange(n), orders].sum(1).min(), judge
+
+
+def random_batch(generator, num_classes, batch=32, scale=2.0):
+    """Logits with frequent hits and repeats, and label sets of 0 … 7 labels."""
+    most = min(7, num_classes)
+    counts = torch.randint(0, most + 1, (batch,), generator=generator).tolist()
+    labels = [torch.randperm(num_classes, generator=generator)[:n] for n in counts]
+    steps = max(counts) + 1 + int(torch.randint(0, 4, (), generator=generator))
+    logits = scale * torch.randn(batch, steps, num_classes + 1, generator=generator)
+    return logits, labels
+
+
+@pytest.mark.parametrize("strategy", ["mla", "pla"])
+def test_equals_brute_force_on_random_cases(strategy):
+    generator = torch.Generator().manual_seed(1)
+    cases = 0
+    for trial in range(64):
+        # Few classes make hits and repeated predictions common.
+        logits, labels = random_batch(generator, num_classes=[4, 7, 8, 20][trial % 4])
+        tokens = STRATEGIES[strategy](logits, labels)
+        assert tokens.shape == logits.shape[:2]
+        for image, wanted in enumerate(labels):
+            n, end = len(wanted), logits.shape[2] - 1
+            got = tokens[image].tolist()
+            assert sorted(got[:n]) == sorted(wanted.tolist())
+            assert got[n] == end
+            assert set(got[n + 1 :]) <= {IGNORE}
+            best, judge = brute_force(logits[image], wanted.tolist(), strategy)
+            cost, allowed = judge(got[:n])
+            assert allowed
+            assert cost == pytest.approx(best, abs=1e-4)
+            cases += 1
+    assert cases >= 2000
+
+
+def test_min_loss_equals_brute_force_on_a_cost_matrix():
+    cost = torch.rand(3, 3)
+    best = min(
+        permutations(range(3)), key=lambda order: sum(cost[t, j] for t, j in enumerate(order))
+    )
+    assert align_min_loss(cost[None], torch.tensor([3]))[0].tolist() == list(best)
+
+
+def test_cost_functions_mark_steps_beyond_the_labels():
+    cost = torch.rand(3, 4, 4)
+    result = align_min_loss(cost, torch.tensor([0, 1, 3]))
+    assert result[0].tolist() == [-1] * 4
+    assert result[1].tolist() == [0, -1, -1, -1]
+    assert sorted(result[2, :3].tolist()) == [0, 1, 2]
+    assert result[2, 3] == -1
+
+
+def test_align_predicted_pins_the_first_occurrence_and_solves_the_rest():
+    cost = torch.zeros(1, 3, 3)
+    cost[0, 1, 0] = cost[0, 2, 2] = 9.0  # dear: label 0 at step 1, label 2 at step 2
+    result = align_predicted(cost, torch.tensor([3]), torch.tensor([[1, 1, -1]]))
+    assert result.tolist() == [[1, 2, 0]]
+
+
+def test_align_predicted_equals_brute_force():
+    generator = torch.Generator().manual_seed(6)
+    n = 5
+    for _ in range(50):
+        cost = torch.randn(1, n, n, generator=generator)
+        predicted = torch.randint(-1, n, (1, n), generator=generator)
+        result = align_predicted(cost, torch.tensor([n]), predicted)[0].tolist()
+        wanted = predicted[0].tolist()
+        first = {j: wanted.index(j) for j in wanted if j >= 0}
+        assert all(result[t] == j for j, t in first.items())
+        orders = [o for o in orders_of(n) if all(o[t] == j for j, t in first.items())]
+        best = min(cost[0, range(n), o].sum() for o in orders)
+        torch.testing.assert_close(cost[0, range(n), result].sum(), best)
+
+
+def test_paper_figure_4():
+    """PLA keeps `chair`, predicted at the fourth step, where MLA moves it to the third."""
+    person, bat, ball, chair = range(4)
+    p = torch.full((1, 5, 5), 1e-4)
+    p[0, 0, person] = p[0, 1, bat] = 0.9
+    p[0, 2, 4], p[0, 2, chair], p[0, 2, ball] = 0.6, 0.3, 0.005
+    p[0, 3, chair], p[0, 3, ball] = 0.5, 0.3
+    labels = [torch.tensor([person, bat, ball, chair])]
+    assert predicted_label_targets(p.log(), labels)[0].tolist() == [person, bat, ball, chair, 4]
+    assert min_loss_targets(p.log(), labels)[0].tolist() == [person, bat, chair, ball, 4]
+
+
+def test_only_the_first_n_steps_pin():
+    """A match after step n_i − 1 does not count (Eq. 5; the released code uses all steps)."""
+    logits = torch.zeros(1, 4, 6)
+    logits[0, 0, 4] = logits[0, 1, 3] = 5.0  # neither is a label
+    logits[0, 2, 0] = 50.0  # label 0, but at step 2 of a two-label image
+    logits[0, 0, 0] = 2.0
+    assert predicted_label_targets(logits, [torch.tensor([0, 1])])[0].tolist() == [0, 1, 5, IGNORE]
+
+
+def test_end_is_never_moved_and_a_predicted_end_pins_nothing():
+    logits = torch.zeros(1, 4, 5)
+    logits[..., 4] = 10.0
+    logits[0, 0, 2] = 3.0
+    for align in STRATEGIES.values():
+        assert align(logits, [torch.tensor([0, 2])])[0].tolist() == [2, 0, 4, IGNORE]
+
+
+@pytest.mark.parametrize("strategy", ["mla", "pla"])
+def test_edge_sizes(strategy):
+    align = STRATEGIES[strategy]
+    logits = torch.randn(3, 2, 4)
+    tokens = align(
+        logits, [torch.tensor([], dtype=torch.long), torch.tensor([2]), torch.tensor([0])]
+    )
+    assert tokens.tolist() == [[3, IGNORE], [2, 3], [0, 3]]
+    empty = [torch.tensor([], dtype=torch.long)] * 2
+    assert align(torch.randn(2, 1, 4), empty).tolist() == [[3], [3]]
+    assert align(torch.randn(1, 2, 2), [torch.tensor([0])]).tolist() == [[0, 1]]  # one class
+
+
+@pytest.mark.parametrize("strategy", ["mla", "pla"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_cost_is_least(strategy, dtype):
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(8):
+        logits, labels = random_batch(generator, num_classes=8, batch=8)
+        logits = logits.to(dtype)  # bfloat16 rounds many costs to exact ties
+        tokens = STRATEGIES[strategy](logits, labels)
+        for image, wanted in enumerate(labels):
+            best, judge = brute_force(logits[image], wanted.tolist(), strategy)
+            cost, allowed = judge(tokens[image, : len(wanted)].tolist())
+            assert allowed
+            assert cost == pytest.approx(best, abs=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["mla", "pla"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_order_in_which_labels_are_given_does_not_matter(strategy, tied):
+    generator = torch.Generator().manual_seed(3)
+    logits, labels = random_batch(generator, num_classes=9)
+    if tied:
+        logits = logits.round()  # many exact ties
+    shuffled = [wanted[torch.randperm(len(wanted), generator=generator)] for wanted in labels]
+    align = STRATEGIES[strategy]
+    assert torch.equal(align(logits, labels), align(logits, shuffled))
+
+
+@pytest.mark.parametrize("strategy", ["mla", "pla"])
+def test_multi_hot_batch_and_one_by_one_agree(strategy):
+    logits, labels = random_batch(torch.Generator().manual_seed(4), num_classes=9)
+    hot = torch.zeros(len(labels), 9)
+    for image, wanted in enumerate(labels):
+        hot[image, wanted] = 1
+    align = STRATEGIES[strategy]
+    together = align(logits, labels)
+    assert torch.equal(align(logits, hot), together)
+    singly = [align(logits[i : i + 1], labels[i : i + 1])[0] for i in range(len(labels))]
+    assert torch.equal(torch.stack(singly), together)
+
+
+def test_extra_steps_are_ignored_even_when_not_finite():
+    logits = torch.randn(2, 6, 5)
+    labels = [torch.tensor([1]), torch.tensor([0, 3])]
+    for align in STRATEGIES.values():
+        expected = align(logits, labels)
+        broken = logits.clone()
+        broken[:, 3:] = float("nan")
+        assert torch.equal(align(broken, labels), expected)
+
+
+def test_ordered_targets_follow_ranks():
+    logits = torch.randn(2, 4, 6)
+    labels = [torch.tensor([0, 2, 4]), torch.tensor([3])]
+    ranks = torch.tensor([4, 3, 0, 1, 2])
+    assert ordered_targets(logits, labels, ranks).tolist() == [
+        [2, 4, 0, 5],
+        [3, 5, IGNORE, IGNORE],
+    ]
+    per_image = torch.stack([ranks, ranks.flip(0)]).float()
+    assert ordered_targets(logits, labels, per_image)[0].tolist() == [2, 4, 0, 5]
+
+
+ALL = {**STRATEGIES, "ordered": lambda x, y: ordered_targets(x, y, torch.arange(x.shape[2] - 1))}
+
+
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ([[0, 1, 2]], r"cannot place 3 labels in 3 decoding steps; raise max_steps to at least 4"),
+        ([[5]], r"label set of image 0 .* outside 0 … 4"),
+        ([[-1]], r"label set of image 0 .* outside 0 … 4"),
+        ([[2, 2]], r"label set of image 0 .* names a class twice"),
+    ],
+)
+def test_wrong_labels_are_one_line_errors(align, labels, message):
+    with pytest.raises(ValueError, match=message) as error:
+        align(torch.randn(1, 3, 6), [torch.tensor(wanted) for wanted in labels])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_logits_that_are_not_finite_name_the_image(align, value):
+    logits = torch.randn(3, 4, 6)
+    logits[1, 2, 3] = value
+    labels = [torch.tensor([0, 1]), torch.tensor([2, 4]), torch.tensor([1])]
+    with pytest.raises(ValueError, match=r"logits of image 1 .* not finite \(first at step 2\)"):
+        align(logits, labels)
+
+
+def test_an_order_of_other_classes_is_an_error():
+    for num_ranked in (1, 4, 6):
+        with pytest.raises(ValueError, match=f"ranks {num_ranked} classes .* logits have 5"):
+            ordered_targets(torch.randn(1, 3, 6), [torch.tensor([0])], torch.arange(num_ranked))
+
+
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+def test_a_step_that_another_image_of_the_batch_counts_must_be_finite(align):
+    """Its gradient would be NaN, although the image itself ended before."""
+    logits = torch.randn(2, 4, 6)
+    logits[1, 2, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"logits of image 1 .* \(first at step 2\)"):
+        align(logits, [torch.tensor([0, 1]), torch.tensor([], dtype=torch.long)])
+
+
+def test_float64_logits_beyond_float32_are_not_finite():
+    logits = torch.zeros(1, 2, 4, dtype=torch.float64)
+    logits[0, 0, 1] = 1e300
+    with pytest.raises(ValueError, match="not finite"):
+        min_loss_targets(logits, [torch.tensor([0])])
+
+
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+def test_wrong_multi_hot_targets(align):
+    logits = torch.randn(1, 3, 6)
+    with pytest.raises(ValueError, match="cannot place 4 labels in 3 decoding steps"):
+        align(logits, torch.tensor([[1, 1, 1, 1, 0]]))
+    # Soft labels of a mixture name more classes than fit: that is not what is wrong.
+    for soft in ([0.3, 0.0, 0.7, 0.0, 0.0], [0.1, 0.2, 0.3, 0.2, 0.2]):
+        with pytest.raises(ValueError, match=r"soft labels .* set model\.train_cfg=None"):
+            align(logits, torch.tensor([soft]))
+    with pytest.raises(ValueError, match="the batch is empty"):
+        align(logits[:0], torch.zeros(0, 5))
+    with pytest.raises(ValueError, match="1-D tensor of class indices, got list"):
+        align(logits, [[0, 1]])
+    with pytest.raises(ValueError, match=r"must be integers, got torch\.float32"):
+        align(logits, [torch.tensor([0.0])])
+    with pytest.raises(ValueError, match=r"must be integers, got torch\.bool"):
+        align(logits, [torch.tensor([True, False])])
+    with pytest.raises(ValueError, match=r"shape \(B, 5\)"):
+        align(logits, torch.zeros(1, 6))
+    with pytest.raises(ValueError, match="2 label sets for 1 images"):
+        align(logits, [torch.tensor([0])] * 2)
+
+
+def test_cost_functions_reject_bad_input():
+    with pytest.raises(ValueError, match="image 1 of the batch is not finite"):
+        align_min_loss(torch.tensor([[[1.0]], [[float("nan")]]]), torch.tensor([1, 1]))
+    with pytest.raises(ValueError, match="num_labels must be at most 2, got 3"):
+        align_min_loss(torch.zeros(1, 2, 2), torch.tensor([3]))
+    with pytest.raises(ValueError, match="num_labels must be at most 2, got 3"):
+        align_predicted(torch.zeros(1, 2, 2), torch.tensor([3]), torch.tensor([[0, 1]]))
+    with pytest.raises(ValueError, match=r"predicted_position must have shape \(1, 2\)"):
+        align_predicted(torch.zeros(1, 2, 2), torch.tensor([2]), torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"shape \(B, N, N\)"):
+        align_min_loss(torch.zeros(1, 2, 3), torch.tensor([2]))
+    with pytest.raises(ValueError, match="the batch is empty"):
+        align_min_loss(torch.zeros(0, 2, 2), torch.zeros(0, dtype=torch.long))
+    beyond = align_predicted(torch.zeros(2, 1, 1), torch.tensor([1, 1]), torch.tensor([[3], [0]]))
+    assert beyond.tolist() == [[0], [0]]
+    # What lies outside an image's block is not looked at.
+    cost = torch.zeros(1, 2, 2)
+    cost[0, 1] = float("inf")
+    assert align_min_loss(cost, torch.tensor([1])).tolist() == [[0, -1]]
+
+
+@pytest.fixture(params=["host", "device"])
+def reader(request, monkeypatch):
+    """Logits on the host, and logits as on an accelerator: what reads those runs on any device."""
+    if request.param == "device":
+        monkeypatch.setattr(targets, "_read_here", _read_there)
+
+
+@pytest.mark.usefixtures("reader")
+def test_one_copy_each_way_and_no_needless_solve(monkeypatch):
+    copies = {"host": 0, "device": 0, "solve": 0}
+
+    def counted(name, function):
+        def call(*args):
+            copies[name] += 1
+            return function(*args)
+
+        return call
+
+    counted_to_host = counted("host", to_host)
+    for module in (targets, transfer):
+        monkeypatch.setattr(module, "to_host", counted_to_host)
+    monkeypatch.setattr(targets, "to_device", counted("device", to_device))
+    solver = assignment.linear_sum_assignment
+    monkeypatch.setattr(assignment, "linear_sum_assignment", counted("solve", solver))
+    logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
+    min_loss_targets(logits, labels)
+    assert copies == {"host": 1, "device": 1, "solve": sum(len(wanted) > 5 for wanted in labels)}
+
+    copies.update(host=0, device=0, solve=0)
+    perfect = torch.zeros(2, 4, 6)
+    for step, (a, b) in enumerate([(3, 0), (1, 4), (0, 5)]):
+        perfect[0, step, a] = perfect[1, step, b] = 9.0
+    tokens = predicted_label_targets(perfect, [torch.tensor([0, 1, 3]), torch.tensor([0, 4])])
+    assert tokens.tolist() == [[3, 1, 0, 5], [0, 4, 5, IGNORE]]
+    assert copies == {"host": 1, "device": 1, "solve": 0}  # all pinned: nothing to assign
+
+    copies.update(host=0)
+    ordered_targets(logits, labels, torch.arange(12))
+    assert copies["host"] == 1
+
+
+class Synchronisations(TorchDispatchMode):
+    """Counts the operations that make the host wait for a device."""
+
+    names = ("aten._local_scalar_dense", "aten.nonzero", "aten.equal", "aten.item")
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if str(function).startswith(self.names):
+            self.seen.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+@pytest.mark.usefixtures("reader")
+def test_no_hidden_synchronisation(align):
+    logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
+    hot = torch.zeros(len(labels), 12)
+    for image, wanted in enumerate(labels):
+        hot[image, wanted] = 1
+    for given in (labels, hot):
+        with Synchronisations() as mode:
+            align(logits, given)
+        assert mode.seen == []
+    with Synchronisations() as mode:
+        bool(logits.any())
+    assert mode.seen  # the counter sees what it is for
+
+
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+def test_both_readers_agree(align, monkeypatch):
+    generator = torch.Generator().manual_seed(8)
+    cases = []
+    for trial in range(40):
+        logits, labels = random_batch(generator, num_classes=[1, 5, 8, 30][trial % 4], batch=6)
+        if trial % 3 == 0:
+            logits = logits.round().bfloat16()
+        hot = torch.zeros(len(labels), logits.shape[2] - 1, dtype=torch.bfloat16)
+        for image, wanted in enumerate(labels):
+            hot[image, wanted] = 1
+        shuffled = [wanted.flip(0).int() for wanted in labels]
+        cases += [(logits, labels), (logits, hot), (logits, shuffled)]
+    here = [align(*case) for case in cases]
+    monkeypatch.setattr(targets, "_read_here", _read_there)
+    for case, expected in zip(cases, here):
+        assert torch.equal(align(*case), expected)
+
+
+@pytest.mark.parametrize("align", STRATEGIES.values(), ids=STRATEGIES.keys())
+@pytest.mark.parametrize("lowest", [-1e18, torch.finfo(torch.float32).min])
+def test_a_huge_logit_of_one_image_leaves_the_others_alone(align, lowest):
+    generator = torch.Generator().manual_seed(9)
+    logits = torch.randn(8, 6, 9, generator=generator)
+    labels = [torch.arange(n) for n in (2, 2, 3, 4, 5, 2, 3, 4)]
+    logits[0, 0, 0] = lowest
+    together = align(logits, labels)
+    for i in range(1, 8):
+        assert torch.equal(align(logits[i : i + 1], labels[i : i + 1])[0], together[i])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_cuda_equals_cpu(align, where):
+    logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
+    there = align(logits.cuda(), [wanted.to(where) for wanted in labels])
+    assert torch.equal(there.cpu(), align(logits, labels))
+
+
+def test_alignment_is_not_differentiated_and_does_not_touch_its_input():
+    logits = torch.randn(2, 4, 6, requires_grad=True)
+    before = logits.detach().clone()
+    tokens = predicted_label_targets(logits, [torch.tensor([0, 2]), torch.tensor([1, 4, 3])])
+    assert not tokens.requires_grad
+    assert torch.equal(logits.detach(), before)
+    assert tokens.dtype == torch.int64
+    assert np.isin(tokens.numpy(), [IGNORE, 0, 1, 2, 3, 4, 5]).all()

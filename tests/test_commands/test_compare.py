@@ -1,0 +1,187 @@
+"""The command line of tools/compare.py, without the runs."""
+
+import shutil
+
+import pytest
+
+from mmorderless.commands import compare as command
+from mmorderless.comparison import runs
+from mmorderless.comparison.evaluation.trained import CONFIG
+from mmorderless.comparison.plan import read_comparison
+from mmorderless.comparison.runs import method_config
+from mmorderless.runs.processes import alone_in
+
+DIGITS = "digits/pla_digits"
+
+
+@pytest.fixture
+def compare(tmp_path, repository, monkeypatch):
+    """Call the tool; the runs that it would do are collected."""
+    collected = []
+
+    def train_and_evaluate(runs, configs, tools, at_once, lock):
+        collected.append([str(run) for run in runs])
+        return []
+
+    monkeypatch.setattr(command, "train_and_evaluate", train_and_evaluate)
+    monkeypatch.setattr(command, "time_methods", lambda runs, lock: [])
+    monkeypatch.setattr(command, "evaluate_prior", lambda cfg: {})
+    for name in ("write_tables", "write_report"):
+        monkeypatch.setattr(command, name, lambda folder: folder)
+
+    def call(*words, config=DIGITS):
+        path = str(repository / f"configs/{config}.py")
+        argv = [path, "--work-dir", str(tmp_path / "c"), *words]
+        return command.compare(argv, tools=repository / "tools")
+
+    call.collected = collected
+    call.folder = tmp_path / "c"
+    return call
+
+
+def test_methods_and_seeds_may_be_added_to_a_folder(compare, repository):
+    assert compare("--methods", "bce", "pla", "--seeds", "0") == 0
+    assert compare("--methods", "mla", "--seeds", "1") == 0
+    assert compare.collected == [["bce seed 0", "pla seed 0"], ["mla seed 1"]]
+    record = read_comparison(compare.folder)
+    assert record["dataset"] == str(repository / "configs/digits/pla_digits.py")
+    assert record["methods"] == ["bce", "pla", "mla"]
+    assert record["seeds"] == [0, 1]
+    assert record["options"] == {
+        "epochs": None,
+        "val_split": 0.1,
+        "cfg_options": {},
+        "method_options": {},
+    }
+
+
+def test_options_of_one_method(compare, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        command, "train_and_evaluate", lambda runs, configs, *_: seen.update(configs) or []
+    )
+    own = ["--method-options", "order_search", "model.head.loss.uniform_steps=7"]
+    methods = ["--methods", "order_search", "pla", "--seeds", "0"]
+    assert compare(*methods, *own) == 0
+    assert seen["order_search"].model.head.loss.uniform_steps == 7
+    assert seen["pla"].model.head.get("loss") is None
+    recorded = read_comparison(compare.folder)["options"]["method_options"]
+    assert recorded == {"order_search": {"model.head.loss.uniform_steps": 7}}
+    with pytest.raises(ValueError, match="options of order_search"):
+        compare(*methods)
+    with pytest.raises(ValueError, match="expects one of --methods and KEY=VALUE, got bce a=1"):
+        compare(*methods, "--method-options", "bce", "a=1")
+
+
+def test_two_comparisons_do_not_share_a_folder(compare):
+    with alone_in(compare.folder):
+        with pytest.raises(ValueError, match=f"another comparison, .* works in {compare.folder};"):
+            compare("--methods", "pla")
+        assert compare("--methods", "pla", "--report-only") == 0
+    assert compare("--methods", "pla") == 0
+
+
+@pytest.mark.parametrize(
+    "words, config, difference",
+    [
+        (["--epochs", "3"], DIGITS, "train_cfg.max_epochs: 16 → 3"),
+        (["--val-split", "0.5"], DIGITS, "num_splits: 10 → 2"),
+        (["--cfg-options", "train_dataloader.batch_size=7"], DIGITS, "batch_size: 64 → 7"),
+        (["--cfg-options", "load_from=x.pth"], DIGITS, "load_from: None → x.pth"),
+        ([], "photos/pla_lite0_photos_cached", "data_preprocessor.mean"),
+    ],
+)
+def test_other_settings_are_refused_in_one_line(compare, words, config, difference):
+    compare("--methods", "pla")
+    with pytest.raises(ValueError, match="holds a comparison with other settings") as refused:
+        compare("--methods", "pla", *words, config=config)
+    assert difference in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert len(compare.collected) == 1
+
+
+def test_a_method_that_has_changed_since_its_first_run_is_refused(compare, repository, tmp_path):
+    own = tmp_path / "configs"
+    shutil.copytree(repository / "configs", own)
+    config = str(own / "digits/pla_digits.py")
+
+    def call(*words):
+        return command.compare(
+            [config, "--work-dir", str(compare.folder), "--seeds", "0", *words], tools=own
+        )
+
+    call("--methods", "ria", "pla")
+    for method in ("ria", "pla"):
+        cfg = method_config(config, method, None, 0.1, {})
+        runs.write_config(compare.folder / method / CONFIG, cfg)
+    fragment = own / "_base_/methods/ria.py"
+    fragment.write_text(fragment.read_text() + "model['head']['new'] = 0.75\n")
+    call("--methods", "ria")  # nothing was begun with the other settings
+    folder = compare.folder / "ria/seed_0"
+    folder.mkdir()
+    (folder / "last_checkpoint").write_text("epoch_1.pth")
+    call("--methods", "pla")  # of the others nothing is asked
+    with pytest.raises(ValueError) as refused:
+        call("--methods", "ria", "--seeds", "1")
+    assert str(refused.value) == (
+        f"{compare.folder / 'ria'} holds runs of ria with other settings "
+        "(model.head.new: None → 0.75); undo the change or choose another --work-dir"
+    )
+    assert len(compare.collected) == 3
+    # A version that has an option more, which is None and so changes nothing.
+    text = fragment.read_text().replace("= 0.75", "= None")
+    fragment.write_text(text)
+    call("--methods", "ria")
+
+
+def test_what_does_not_change_a_result_is_not_refused(compare):
+    compare("--methods", "pla")
+    compare("--methods", "pla", "--cfg-options", "train_dataloader.num_workers=3")
+    assert len(compare.collected) == 2
+
+
+def test_all_methods_unless_told(compare):
+    compare("--seeds", "0")
+    [runs] = compare.collected
+    assert len(runs) == 19
+    assert runs[3] == "pla seed 0"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--methods", "best"], "unknown method 'best'; choose one of asl, bce,"),
+        (["--methods", "a/b.py"], "--methods takes names"),
+        (["--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--epochs", "0"], "--epochs must be at least 1, got 0"),
+        (["--seeds", "-1"], "--seeds must not be negative"),
+        (["--val-split", "0.3"], "val_split must be 1/k"),
+        (["--cfg-options", "randomness.seed=3"], "use --methods, --seeds or --val-split"),
+    ],
+)
+def test_a_wrong_option_says_what_is_right(compare, words, message):
+    with pytest.raises(ValueError) as error:
+        compare(*words)
+    assert message in str(error.value)
+    assert not compare.folder.exists()
+
+
+def test_only_the_report(compare):
+    assert compare("--report-only") == 0
+    assert compare.collected == []
+
+
+def test_a_failed_run_is_named_at_the_end(compare, monkeypatch, capsys):
+    failed = [type("Job", (), {"name": "pla seed 0"})]
+    monkeypatch.setattr(command, "train_and_evaluate", lambda *_: failed)
+    message = "error: failed: pla seed 0; the same command tries again from there\n"
+    assert compare("--methods", "pla") == 1
+    assert capsys.readouterr().err == message
+
+    def nothing_finished(folder):
+        raise ValueError("no run is finished")
+
+    monkeypatch.setattr(command, "write_tables", nothing_finished)
+    with pytest.raises(ValueError, match="no run is finished"):
+        compare("--methods", "pla")
+    assert capsys.readouterr().err == message

@@ -1,0 +1,212 @@
+"""The evaluation against predictions that are made and counted one by one."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmpretrain.models.heads import MultiLabelLinearClsHead
+from mmpretrain.structures import DataSample
+
+from mmorderless.comparison.evaluation.evaluate import evaluate_sequences, evaluate_thresholds
+from mmorderless.comparison.evaluation.gallery import read_gallery_attention
+from mmorderless.comparison.evaluation.operating_parameter import Dial, dial_of, turned
+from mmorderless.comparison.evaluation.predictions import (
+    cut_at,
+    metrics_of,
+    predict,
+    save_attention,
+    save_predictions,
+    scored_by,
+)
+from mmorderless.comparison.report.results import label_lists
+from mmorderless.metrics.label_set_metric import LabelSetMetric
+from mmorderless.models.heads.order_free_head import OrderFreeRNNHead
+from mmorderless.models.heads.orderless_head import OrderlessRNNHead
+
+NUM_CLASSES, CHANNELS = 4, 6
+
+
+class Images(torch.utils.data.Dataset):
+    """Random maps with random labels."""
+
+    def __init__(self, seed, size=12):
+        generator = torch.Generator().manual_seed(seed)
+        self.maps = torch.randn(size, CHANNELS, 2, 3, generator=generator)
+        self.labels = torch.rand(size, NUM_CLASSES, generator=generator) < 0.4
+
+    def __len__(self):
+        return len(self.maps)
+
+    def __getitem__(self, i):
+        sample = DataSample(metainfo={"img_path": f"{i}.jpg"})
+        sample.set_gt_label(self.labels[i].nonzero()[:, 0])
+        return {"inputs": self.maps[i], "data_samples": sample}
+
+
+def loader(seed):
+    def collate(items):
+        return {
+            "inputs": torch.stack([item["inputs"] for item in items]),
+            "data_samples": [item["data_samples"] for item in items],
+        }
+
+    return torch.utils.data.DataLoader(Images(seed), 5, collate_fn=collate)
+
+
+class Model:
+    """Maps as they are, and a head."""
+
+    def __init__(self, head):
+        self.head = head.eval()
+        self.batches = 0
+
+    def data_preprocessor(self, batch, training):
+        if isinstance(batch["inputs"], list):
+            batch = {**batch, "inputs": torch.stack(batch["inputs"])}
+        return batch
+
+    def extract_feat(self, inputs):
+        self.batches += 1
+        pooled = isinstance(self.head, MultiLabelLinearClsHead)
+        return (inputs.mean((2, 3)) if pooled else inputs,)
+
+
+def sequence_head(kind=OrderlessRNNHead, **options):
+    torch.manual_seed(1)
+    sizes = dict(hidden_size=8, embed_size=4, attention_size=4)
+    return kind(NUM_CLASSES, CHANNELS, max_steps=5, **sizes, **options)
+
+
+def scored_directly(head, seed):
+    """What the head's own predictions score as it is set now; None for what is not a number."""
+    data = Images(seed)
+    with torch.no_grad():
+        samples = head.predict(Model(head).extract_feat(data.maps))
+    labels = [data[i]["data_samples"].gt_label for i in range(len(data))]
+    metric = LabelSetMetric()
+    metric.process(None, [{**s.to_dict(), "gt_label": t} for s, t in zip(samples, labels)])
+    scores = metric.compute_metrics(metric.results)
+    return {name: None if np.isnan(value) else value for name, value in scores.items()}
+
+
+@pytest.mark.parametrize("kind", [OrderlessRNNHead, OrderFreeRNNHead])
+def test_a_sequence_models_operating_point_equals_brute_force(kind):
+    head = sequence_head(kind)
+    dial = dial_of(head)
+    assert dial.name == ("end_bias" if kind is OrderlessRNNHead else "stop_bias")
+    assert dial.default == 0
+
+    model = Model(head)
+    result, records, paths = evaluate_sequences(model, loader(0), loader(1), dial, NUM_CLASSES)
+    assert dial_of(head) == dial  # as before
+    ends = {result["dial_curve"][k]["value"] for k in (0, -1)}
+    more = round((max(ends) - 3 + -2 - min(ends)) * 4)  # tried beyond the grid, four at a time
+    assert model.batches == (2 + more // 4) * 3  # features once per image
+    assert paths == [f"{i}.jpg" for i in range(12)]
+    assert result["default"] == pytest.approx(scored_directly(head, 1))
+    assert metrics_of(records, NUM_CLASSES) == result["default"]
+    for score in ("CF1", "OF1"):
+        best = None
+        for value in sorted((point["value"] for point in result["dial_curve"]), key=abs):
+            for name, attribute in turned(head, dial, value).items():
+                setattr(head, name, attribute)
+            held_out = scored_directly(head, 0)[score]
+            if best is None or held_out > best[0]:
+                best = held_out, value, scored_directly(head, 1)
+        assert result["tuned"][score]["value"] == best[1]
+        assert result["tuned"][score]["metrics"] == pytest.approx(best[2])
+        for name, attribute in turned(head, dial, 0.0).items():
+            setattr(head, name, attribute)
+
+
+def test_each_kind_of_score_has_its_map():
+    head = sequence_head()
+    result, _, _ = evaluate_sequences(
+        Model(head), loader(0), loader(1), Dial("end_bias", 0.0), NUM_CLASSES
+    )
+    assert (head.score, head.decoding.beam_width) == ("max", 1)
+    by_score = result["mAP_by_score"]
+    assert by_score["max"] == result["default"]["mAP"]
+    head.score = "first"
+    assert by_score["first"] == pytest.approx(scored_directly(head, 1)["mAP"])
+    head.score, head.decoding = "beam", dataclasses.replace(head.decoding, beam_width=4)
+    assert by_score["beam"] == pytest.approx(scored_directly(head, 1)["mAP"])
+
+
+@pytest.mark.parametrize("kind", [OrderlessRNNHead, OrderFreeRNNHead])
+def test_sets_may_be_cut_from_a_sequence_models_scores(kind):
+    head = sequence_head(kind)
+    model = Model(head)
+    result, _, _ = evaluate_sequences(model, loader(0), loader(1), dial_of(head), NUM_CLASSES)
+    kinds = ["max"] if kind is OrderFreeRNNHead else ["max", "first", "beam"]
+    assert sorted(result["threshold_by_score"]) == sorted(result["mAP_by_score"]) == sorted(kinds)
+    for name, tuned in result["threshold_by_score"].items():
+        attributes = {} if name == "max" else scored_by(head, name)
+        held_out, test = (predict(model, loader(i), {"": attributes})[0][""] for i in (0, 1))
+        expected = evaluate_thresholds(held_out, test, NUM_CLASSES, 0.5)["tuned"]
+        assert tuned == expected
+
+
+def test_a_threshold_equals_that_of_the_head_itself():
+    torch.manual_seed(1)
+    head = MultiLabelLinearClsHead(NUM_CLASSES, CHANNELS)
+    with torch.no_grad():
+        head.fc.bias += torch.tensor([-1.0, -0.5, 0.0, 0.5])
+    model = Model(head)
+    assert dial_of(head) == Dial("threshold", 0.5)
+    held_out, test = (predict(model, loader(seed), {"": {}})[0][""] for seed in (0, 1))
+    result = evaluate_thresholds(held_out, test, NUM_CLASSES, 0.5)
+
+    assert result["default"] == pytest.approx(scored_directly(head, 1))
+    at_default = scored_directly(head, 0)
+    for score, tuned in result["tuned"].items():
+        head.thr = tuned["value"]
+        assert tuned["metrics"] == pytest.approx(scored_directly(head, 1))
+        best = max(point[score] for point in result["dial_curve"])
+        assert scored_directly(head, 0)[score] == pytest.approx(best)
+        assert best >= at_default[score]
+    assert cut_at(test, 0.0).predicted.length.tolist() == [NUM_CLASSES] * 12
+
+
+def test_predictions_are_read_back_image_by_image(tmp_path):
+    model = Model(sequence_head())
+    predicted, paths = predict(model, loader(1), {"": {}})
+    file = tmp_path / "predictions.npz"
+    save_predictions(file, predicted[""], paths, "abcd", {"consonants": [1, 2, 3]})
+    data = Images(1)
+    with torch.no_grad():
+        samples = model.head.predict((data.maps,))
+    with np.load(file) as arrays:
+        for name, field in (("predicted", "pred_label"), ("sequence", "sequence")):
+            lists = [labels.tolist() for labels in label_lists(arrays, name)]
+            assert lists == [sample.get(field).tolist() for sample in samples]
+        truth = [labels.tolist() for labels in label_lists(arrays, "truth")]
+        assert truth == [row.nonzero()[:, 0].tolist() for row in data.labels]
+        scores = torch.stack([sample.pred_score for sample in samples]).numpy()
+        np.testing.assert_allclose(arrays["scores"], scores, atol=1e-3)
+        assert arrays["scores"].dtype == np.float16
+        assert arrays["img_path"].tolist() == paths
+        assert "".join(arrays["classes"]) == "abcd"
+        assert arrays["groups"].tolist() == ["", *["consonants"] * 3]
+
+
+def test_attention_of_the_gallerys_photos(tmp_path):
+    model = Model(sequence_head())
+    images = np.array([7, 2])
+    save_attention(model, loader(1), images, tmp_path)
+    maps = read_gallery_attention(tmp_path)
+    assert set(maps) == {7, 2}
+    assert not model.head.return_attention
+    with torch.no_grad():
+        for i in images:
+            [sample] = model.head.predict((Images(1).maps[[i]],))
+            assert maps[i].sequence == sample.sequence.tolist()
+            assert maps[i].maps.shape == (len(sample.sequence), 2, 3)
+
+
+def test_a_model_that_does_not_attend_has_no_attention(tmp_path):
+    head = SimpleNamespace(decoder=SimpleNamespace(attends=False))
+    save_attention(SimpleNamespace(head=head), loader(1), np.array([0]), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,79 @@
+import re
+import shutil
+from html import unescape
+
+import numpy as np
+from PIL import Image
+
+from mmorderless.comparison.evaluation.gallery import AttentionMaps
+from mmorderless.comparison.report.gallery_page import (
+    PHOTO_SIDE,
+    embed_photo,
+    gallery_parts,
+    prediction_record,
+)
+from mmorderless.comparison.report.results import read_results
+
+
+def test_photos_become_small_and_upright(tmp_path):
+    picture = Image.new("RGB", (600, 300), "red")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    picture.save(tmp_path / "photo.jpg", exif=exif)
+    photo = embed_photo(str(tmp_path / "photo.jpg"))
+    assert (photo.width, photo.height) == (PHOTO_SIDE // 2, PHOTO_SIDE)
+    assert photo.source.startswith("data:image/jpeg;base64,")
+
+
+def test_a_photo_that_cannot_be_read_is_none(tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    assert embed_photo(str(tmp_path / "broken.jpg")) is None
+    assert embed_photo(str(tmp_path / "missing.jpg")) is None
+
+
+def test_a_record_has_the_scores_of_predicted_and_missing_labels():
+    scores = np.array([0.1, 0.9, 0.5, 0.25], dtype=np.float16)
+    record = prediction_record([1, 0, 1], [0, 3], scores, None)
+    assert record["labels"] == [1, 0, 1]
+    assert record["missing"] == [3]
+    assert record["scores"] == {"1": 0.9, "0": 0.1, "3": 0.25}
+    assert "maps" not in record
+
+
+def test_a_record_has_only_the_maps_of_its_own_labels():
+    maps = np.array([[[0.5, 0.25], [0.0, 0.25]]])
+    record = prediction_record([2], [2], np.ones(4), AttentionMaps([2], maps))
+    assert record["maps"] == [2, 2, "/4AAgA=="]  # 255, 128, 0, 128
+    assert "maps" not in prediction_record([3], [2], np.ones(4), AttentionMaps([2], maps))
+
+
+def test_a_gallery_may_be_smaller(comparison_folder):
+    text, data = gallery_parts(read_results(comparison_folder), 3)
+    assert text.count('<li class="photo">') == 3
+    assert "3 of the 12 test photos" in text
+    assert len(data["truth"]) == 3
+
+
+def test_the_class_filter_counts_the_photos_of_each_class(comparison_folder):
+    html, data = gallery_parts(read_results(comparison_folder), 12)
+    options = re.findall(r'<option value="(\d+)">([^<]*) \((\d+)\)</option>', html)
+    assert len(options) == len(data["classes"])
+    for label, name, count in options:
+        assert unescape(name) == data["classes"][int(label)]
+        assert int(count) == sum(int(label) in labels for labels in data["truth"])
+
+
+def test_maps_of_a_part_of_the_photo_are_left_out(comparison_folder, tmp_path):
+    text, data = gallery_parts(read_results(comparison_folder), 12)
+    assert "to see where the model looked" in text
+    assert any("maps" in photo for photo in data["methods"][1]["predictions"])
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    pipeline = "[dict(type='LoadImage'), dict(type='CropBox'), dict(type='PackInputs')]"
+    for file in folder.glob("*/seed_*"):
+        (file / "config.py").write_text(
+            "test_dataloader = dict(dataset=dict(type='DatasetPart', "
+            f"dataset=dict(pipeline={pipeline})))"
+        )
+    text, data = gallery_parts(read_results(folder), 12)
+    assert "the network sees a part of each (CropBox), so there are no maps" in text
+    assert not any("maps" in p for method in data["methods"] for p in method["predictions"])

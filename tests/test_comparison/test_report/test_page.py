@@ -1,0 +1,253 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmorderless.comparison.report.page import file_stems, json_for_script, write_report
+from mmorderless.comparison.report.tables import ALL_TABLES
+
+
+class Page(HTMLParser):
+    """The page's attributes, texts and tables."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.data = ""
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = dict(attrs).get("id") or tag
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "data":
+            self.data += data
+        elif self._inside not in ("script", "style"):
+            self.texts.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def values(self, table: str) -> dict[str, list[float]]:
+        """Means of a table as written for sorting, by method."""
+        found: dict[str, list[float]] = {}
+        inside, method = False, ""
+        for tag, attributes in self.tags:
+            if tag == "table":
+                inside = attributes.get("id") == table
+            elif inside and tag == "tr" and "data-method" in attributes:
+                method = attributes["data-method"]
+                found[method] = []
+            elif inside and "data-value" in attributes:
+                found[method].append(float(attributes["data-value"]))
+        return found
+
+
+@pytest.fixture(scope="module")
+def text(report: Path) -> str:
+    return report.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_the_page_is_one_file_that_needs_no_other(page, text):
+    for _, attributes in page.tags:
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "#").startswith(("data:", "#"))
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert "default-src 'none'" in text
+    assert len(text) < 1_000_000
+
+
+def test_every_place_of_the_template_is_filled(text):
+    # What is left is the name of a class, which stays as it is.
+    assert set(re.findall(r"\{\{\w+\}\}", text)) == {"{{data}}"}
+
+
+def test_names_cannot_become_elements(page, text):
+    assert not [a for tag, a in page.tags if any(name.startswith("on") for name in a)]
+    assert len([tag for tag, _ in page.tags if tag == "script"]) == 2
+    assert not [tag for tag, _ in page.tags if tag == "b"]
+    assert "<script>alert" not in text
+    assert "</script><img" not in text
+
+
+def test_names_arrive_unchanged(page, comparison_folder):
+    with np.load(comparison_folder / "pla" / "seed_0" / "predictions.npz") as arrays:
+        classes = arrays["classes"].tolist()
+        names = [Path(path).name for path in arrays["img_path"]]
+    assert json.loads(page.data)["classes"] == classes
+    assert set(names) <= set(page.texts)
+    options = "".join(page.texts)
+    assert all(f"{name} (" in options for name in classes)
+
+
+def test_json_cannot_leave_its_script():
+    value = {"</script><!--": "<script>\u2028"}
+    text = json_for_script(value)
+    assert "<" not in text
+    assert json.loads(text) == value
+
+
+def test_numbers_are_those_of_the_results(page, comparison_folder):
+    """Every mean of every table, against the JSON files."""
+    runs = [json.loads(file.read_text()) for file in comparison_folder.glob("*/*/result.json")]
+    compared = 0
+    for i, table in enumerate(ALL_TABLES):
+        columns = [column.keys for column in table.columns]
+        columns = [table.dial, *columns] if table.dial else columns
+        for method, means in page.values(f"table-{i}").items():
+            if method == "label prior":
+                continue
+            of_method = [run for run in runs if run["method"] == method]
+            expected = []
+            for keys in columns:
+                values = [_at(run, keys) for run in sorted(of_method, key=lambda r: r["seed"])]
+                if None not in values:
+                    once = keys[0] == "times_ms_per_image"
+                    expected.append(values[0] if once else np.mean(values))
+            assert means == pytest.approx(expected, rel=1e-12)
+            compared += len(means)
+    assert compared > 60
+
+
+def _at(value, keys):
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def test_the_best_of_each_column_is_marked(text):
+    [table] = re.findall(r'<table id="table-1".*?</table>', text, re.S)
+    rows = re.findall(r'data-method="(\w+).*?</tr>', table, re.S)
+    cells = re.findall(r'<td( class=best)? data-value="([\d.]+)"', table)
+    values = np.array([float(value) for _, value in cells]).reshape(len(rows), -1)
+    best = np.array([bool(mark) for mark, _ in cells]).reshape(values.shape)
+    assert rows[-1] == "label"
+    assert (values[-1] > values[:-1]).any()
+    assert not best[-1].any()  # the label prior is no method
+    values, best = values[:-1], best[:-1]
+    assert (best == (values == values.max(axis=0))).all()
+
+
+def test_differences_are_paired_with_pla(text, comparison_folder):
+    f1 = {
+        method: [
+            json.loads((comparison_folder / method / f"seed_{s}" / "result.json").read_text())[
+                "default"
+            ]["CF1"]
+            for s in (0, 1)
+        ]
+        for method in ("bce", "pla")
+    }
+    difference = np.subtract(f1["bce"], f1["pla"])
+    written = f"{difference.mean():+.2f} ± {difference.std(ddof=1):.2f}".replace("-", "−")
+    assert f'<span class="difference">{written}</span>' in text
+
+
+def test_photos_have_alternatives_and_a_missing_one_is_named(page, text):
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert all(attributes.get("alt") for attributes in images)
+    assert all(attributes["width"] and attributes["height"] for attributes in images)
+    assert len([a for a in images if a["src"].startswith("data:image/jpeg")]) == 11
+    assert text.count("(not found)") == 1
+
+
+def test_the_gallery_says_what_each_method_predicts(page, comparison_folder):
+    data = json.loads(page.data)
+    assert [method["name"] for method in data["methods"]] == ["bce", "pla", "frequent_first"]
+    assert [method["ordered"] for method in data["methods"]] == [False, True, True]
+    for method in data["methods"]:
+        with np.load(comparison_folder / method["name"] / "seed_0" / "predictions.npz") as arrays:
+            name = "sequence" if method["ordered"] else "predicted"
+            ends = np.cumsum(arrays[f"{name}_length"])[:-1]
+            emitted = [labels.tolist() for labels in np.split(arrays[name], ends)]
+        assert [photo["labels"] for photo in method["predictions"]] == emitted
+        for photo, truth in zip(method["predictions"], data["truth"], strict=True):
+            assert set(photo["missing"]) == set(truth) - set(photo["labels"])
+            assert ("maps" in photo) == (method["name"] == "pla" and bool(photo["labels"]))
+
+
+def test_results_without_predictions_have_tables_only(comparison_folder, tmp_path):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    for file in folder.glob("*/*/*.npz"):
+        file.unlink()
+    shutil.rmtree(folder / "pla" / "seed_1")
+    (folder / "label_prior.json").unlink()
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert "No run has written predictions" in text
+    assert "5 of 6 runs are finished" in text
+    assert '<table id="table-1"' in text
+
+
+def edit_json(file, **changes):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_any_name_of_a_group_gives_a_file(comparison_folder, tmp_path):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    groups = ["cats/dogs", "cats/dogs", "cats dogs", "cats dogs", "../<b>", "../<b>", "one", ""]
+    for file in folder.glob("*/seed_0/predictions.npz"):
+        with np.load(file) as arrays:
+            changed = {**arrays, "groups": np.array(groups)}
+        np.savez(file, **changed)
+    page = write_report(folder)
+    stems = {file.stem for file in (page.parent / "figures").glob("cooccurrence*")}
+    start = "cooccurrence_difference"
+    ends = ("", "_cats_dogs", "_cats_dogs_2", "__b_")
+    assert stems == {f"{start}{end}" for end in ends}
+    text = page.read_text(encoding="utf-8")
+    for name in ("cats/dogs", "cats dogs", "../&lt;b&gt;"):
+        assert f"within the group {name}, first seeds." in text
+    assert "within the group one" not in text  # a class has no pairs
+
+
+def test_file_names_are_apart_and_not_too_long():
+    names = ["a/b", "a b", "A_B", "a_b_2", "日" * 300, "日" * 301, "\udc80"]
+    stems = file_stems(names)
+    assert len({stem.casefold() for stem in stems}) == len(names)
+    assert all(re.fullmatch(r"[\w-]+", stem) for stem in stems)
+    assert max(len(stem.encode()) for stem in stems) < 250
+    assert stems[0] == "a_b"
+
+
+def test_what_may_mislead_is_said(comparison_folder, tmp_path):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    assert "Weights from" not in write_report(folder, 1).read_text(encoding="utf-8")
+    settings = {"train_cfg": {"max_epochs": 16}, "load_from": "<mine>.pth"}
+    edit_json(folder / "comparison.json", settings=settings)
+    for seed in (0, 1):
+        edit_json(folder / "pla" / f"seed_{seed}" / "result.json", versions={"torch": f"2.{seed}"})
+    conditions = {"batch": 64, "threads": 2, "machine": "A & B", "backbone": "FeaturePassThrough"}
+    for method in ("pla", "bce"):
+        (folder / method / "times.json").write_text(json.dumps({"version": 1, **conditions}))
+    text = write_report(folder, 1).read_text(encoding="utf-8")
+    assert "Weights from &lt;mine&gt;.pth: if they were trained on the held-out images" in text
+    assert "The runs are of different versions: torch 2.0, 2.1." in text
+    note = "Batch 64, 2 threads, A &amp; B, cached features: the backbone is not included."
+    assert f'<p class="note">{note}</p>' in text.split('id="table-4"')[1].split("</section>")[0]
+
+
+def test_captions_say_which_seed_they_are_of(text):
+    for start in ("By how many labels", "Co-occurrence of labels:", "Precision against recall"):
+        [caption] = re.findall(f"</strong> ({start}.*?)</figcaption>", text)
+        assert "first seed" in caption
+    assert "Predictions are those of each method&#x27;s first seed." in text
+    assert "share of each label at each step, first seed." in text
+
+
+def test_methods_with_fewer_seeds_say_so(comparison_folder, tmp_path, text):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    shutil.rmtree(folder / "bce" / "seed_1")
+    assert '<th scope="row">BCE (n=1)</th>' in write_report(folder, 1).read_text(encoding="utf-8")
+    assert '<th scope="row">BCE</th>' in text

@@ -1,0 +1,120 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmorderless.comparison.report.results import (
+    caveats,
+    label_lists,
+    mean_and_deviation,
+    paired_differences,
+    read_results,
+    timing_note,
+    value_at,
+)
+
+
+def test_a_comparison_is_read_in_the_order_of_its_methods(comparison_folder):
+    comparison = read_results(comparison_folder)
+    assert list(comparison.results) == ["bce", "pla", "frequent_first"]
+    assert all(list(by_seed) == [0, 1] for by_seed in comparison.results.values())
+    assert comparison.results["pla"][1]["seed"] == 1
+    assert len(comparison.attention["pla"]) == 12
+    assert comparison.attention["bce"] == {}
+
+
+def test_predictions_have_a_list_for_each_image(comparison_folder):
+    predictions = read_results(comparison_folder).predictions
+    assert [len(label_lists(predictions["pla"], name)) for name in ("sequence", "truth")] == [
+        12
+    ] * 2
+    assert all(labels.size == 0 for labels in label_lists(predictions["bce"], "sequence"))
+
+
+def test_classes_are_grouped_where_the_dataset_has_groups(comparison_folder, tmp_path):
+    assert read_results(comparison_folder).groups == {}
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    for file in folder.glob("*/seed_0/predictions.npz"):
+        with np.load(file) as arrays:
+            names = ["", *["x", "y"] * len(arrays["classes"])][: len(arrays["classes"])]
+            changed = {**arrays, "groups": np.array(names)}
+        np.savez(file, **changed)
+    groups = read_results(folder).groups
+    assert groups["x"][:2] == [1, 3]
+    assert sorted([*groups["x"], *groups["y"]]) == list(range(1, len(names)))
+    assert list(groups) == ["x", "y", "other"]
+    assert groups["other"] == [0]  # no class is lost
+
+
+def test_runs_that_are_not_finished_are_left_out(comparison_folder, tmp_path):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    (folder / "bce" / "seed_0" / "result.json").unlink()
+    shutil.rmtree(folder / "pla")
+    results = read_results(folder).results
+    assert {method: list(by_seed) for method, by_seed in results.items()} == {
+        "bce": [1],
+        "frequent_first": [0, 1],
+    }
+
+
+def test_a_comparison_without_results_is_refused(comparison_folder, tmp_path):
+    shutil.copy(comparison_folder / "comparison.json", tmp_path)
+    with pytest.raises(ValueError, match=r"no run in .* is finished; run tools/compare.py"):
+        read_results(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_results(tmp_path / "nothing")
+
+
+def test_methods_tested_on_different_images_are_refused(comparison_folder, tmp_path):
+    folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
+    file = folder / "pla" / "seed_0" / "predictions.npz"
+    with np.load(file) as arrays:
+        changed = {**arrays, "img_path": arrays["img_path"][::-1]}
+    np.savez(file, **changed)
+    with pytest.raises(ValueError, match="bce and pla differ in the img_path"):
+        read_results(folder)
+
+
+def test_a_value_that_is_no_number_is_none():
+    result = json.loads('{"default": {"CF1": 1, "mAP": NaN, "OF1": null}, "tuned": null}')
+    assert value_at(result, ("default", "CF1")) == 1.0
+    for keys in (("default", "mAP"), ("default", "OF1"), ("default", "CP"), ("tuned", "CF1", "x")):
+        assert value_at(result, keys) is None
+
+
+def test_deviation_is_that_of_a_sample():
+    assert mean_and_deviation([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
+    assert mean_and_deviation([5.0]) == (5.0, None)
+
+
+def test_differences_are_paired_by_seed():
+    assert paired_differences({0: 3.0, 2: 5.0, 9: 1.0}, {2: 4.0, 0: 3.5}) == {0: -0.5, 2: 1.0}
+
+
+def test_times_say_how_they_were_measured():
+    cached = {"batch": 64, "threads": 1, "machine": "CPU", "backbone": "FeaturePassThrough"}
+    note = "Batch 64, 1 thread, CPU, cached features: the backbone is not included."
+    assert timing_note({"pla": cached, "bce": dict(cached)}) == note
+    assert timing_note({}) == ""
+    assert timing_note({"pla": {"batch": 64, "threads": 2}}) == "Batch 64, 2 threads."
+    whole = {"batch": 64, "threads": 1, "backbone": "ResNet"}
+    assert timing_note({"pla": cached, "bce": cached, "mla": whole, "ocd": {}}) == (
+        "These times were not measured alike and cannot be compared. pla, bce: batch 64, 1 thread, "
+        "CPU, cached features: the backbone is not included; mla: batch 64, 1 thread, with the "
+        "backbone, ResNet; ocd: unknown."
+    )
+
+
+def test_weights_from_elsewhere_and_versions_that_differ_are_said(comparison_folder):
+    comparison = read_results(comparison_folder)
+    assert caveats(comparison) == []
+    options = {"method_options": {"bce": {"load_from": "b.pth"}}}
+    results = {"pla": {s: {"versions": {"a": "1", "torch": f"2.{s}"}} for s in range(2)}}
+    changed = replace(comparison, config={"options": options}, results=results)
+    assert caveats(changed) == [
+        "Weights from b.pth (bce): if they were trained on the held-out images, the chosen "
+        "operating points are optimistic.",
+        "The runs are of different versions: torch 2.0, 2.1.",
+    ]

@@ -1,0 +1,170 @@
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmorderless.datasets.annotations import (
+    are_files,
+    check_classes,
+    check_keys,
+    check_labels,
+    choose_classes,
+    has_keys,
+    labels_of_rows,
+    read_json,
+    select_images,
+)
+from mmorderless.datasets.faults import collect_faults, report_fault
+from mmorderless.datasets.loading import is_truncated_jpeg
+
+
+def jpeg(side=64, **options) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def with_thumbnail() -> bytes:
+    exif = b"Exif\0\0" + jpeg(8)
+    content = jpeg()
+    return content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + content[2:]
+
+
+def test_labels_come_back_sorted():
+    assert check_labels([3, 0, 2], 4, "a.jpg", "a.json") == [0, 2, 3]
+    assert check_labels([], 4, "a.jpg", "a.json") == []
+
+
+@pytest.mark.parametrize(
+    "labels, rule",
+    [
+        ([0, 4], r"must be in 0 … 3 \(4 classes\), got \[0, 4\]"),
+        ([-1], "must be in 0 … 3"),
+        ([1, 2, 1], r"must be distinct, got \[1, 2, 1\]"),
+        (2, "must be a list of class indices, got 2"),
+        ([True], "must be a list of class indices"),
+        ([1.0], "must be a list of class indices"),
+        (["dog"], "must be a list of class indices"),
+        (None, "must be a list of class indices"),
+    ],
+)
+def test_wrong_labels_are_named(labels, rule):
+    with pytest.raises(ValueError, match=rule) as error:
+        check_labels(labels, 4, "a.jpg", "a.json")
+    message = str(error.value)
+    assert "a.jpg" in message
+    assert "a.json" in message
+    assert "\n" not in message
+
+
+def test_faults_are_gathered_only_where_they_are_asked_for():
+    with collect_faults() as faults:
+        assert check_labels([4, 1, 1, -1], 4, "a.jpg", "a.json") == [1]
+        assert check_labels("dog", 4, "b.jpg", "a.json") == []
+        assert not has_keys({"a": 1}, ["a", "b"], "an image", "write it")
+        assert has_keys({"a": 1}, ["a"], "an image", "write it")
+        with collect_faults() as inner:
+            report_fault("inner")
+        assert inner == ["inner"]
+    assert [fault.split(" (")[0] for fault in faults] == [
+        "labels of a.jpg must be in 0 … 3",
+        "labels of a.jpg must be distinct, got [4, 1, 1, -1] in a.json; list each label once",
+        "labels of b.jpg must be a list of class indices, got 'dog' in a.json; "
+        "write [] for none and [3] for one",
+        "an image lacks b; write it",
+    ]
+    with pytest.raises(ValueError, match="outer"):
+        report_fault("outer")
+
+
+def test_an_error_ends_the_gathering():
+    with pytest.raises(KeyError), collect_faults():
+        raise KeyError("x")
+    with pytest.raises(ValueError, match="outer"):
+        report_fault("outer")
+
+
+def test_classes_of_a_published_dataset_are_chosen_by_name():
+    assert choose_classes(["a", "b", "c"], None, "x") == ("a", "b", "c")
+    assert choose_classes(["a", "b", "c"], ["c", "a"], "x") == ("c", "a")
+    with pytest.raises(ValueError, match=r"names \['d'\], which x does not have; choose from"):
+        choose_classes(["a", "b"], ["d"], "x")
+
+
+def test_labels_of_rows_equal_the_plain_reading():
+    for shape in [(0, 3), (1, 1), (7, 4)]:
+        matrix = np.random.default_rng(0).random(shape) < 0.3
+        assert labels_of_rows(matrix) == [np.flatnonzero(row).tolist() for row in matrix]
+
+
+def test_files_are_found_by_listing_their_folders(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    paths = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "1.jpg", "a", str(tmp_path / "a/1.jpg")]
+    assert are_files(paths) == [True, False, False, False, True, True]
+
+
+def test_classes_become_a_tuple():
+    assert check_classes(["b", "a"], "x") == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    "classes, rule",
+    [
+        (None, "no class names"),
+        ([], "no class names"),
+        ("names.txt", "no class names"),
+        (["a", " "], "non-blank text, got ' '"),
+        (["a", 3], "non-blank text, got 3"),
+        (["a", "b", "a"], r"\['a'\] occur twice"),
+    ],
+)
+def test_wrong_class_names(classes, rule):
+    with pytest.raises(ValueError, match=rule):
+        check_classes(classes, "x")
+
+
+def test_missing_keys_are_listed():
+    with pytest.raises(ValueError, match="an image lacks b, c; write them"):
+        check_keys({"a": 1}, ("a", "b", "c"), "an image", "write them")
+    with pytest.raises(ValueError, match="lacks a"):
+        check_keys(["a"], ("a",), "an image", "write it")
+
+
+def test_images_without_label_are_kept_on_request():
+    records = [{"gt_label": []}, {"gt_label": [1]}]
+    assert select_images(records, True, "x") == records
+    assert select_images(records, False, "x") == records[1:]
+
+
+def test_no_image_left():
+    with pytest.raises(ValueError, match=r"x lists 0 images.*it must list images"):
+        select_images([], True, "x")
+    with pytest.raises(ValueError, match=r"lists 1 images.*keep_unlabelled=True"):
+        select_images([{"gt_label": []}], False, "x")
+
+
+def test_json_that_cannot_be_read(tmp_path):
+    path = str(tmp_path / "a.json")
+    with pytest.raises(FileNotFoundError, match=r"a\.json does not exist; set data_root"):
+        read_json(path)
+    for text, rule in (('{"images": [', "not valid JSON"), ("[1]", "got list"), ("", "not valid")):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(ValueError, match=rule):
+            read_json(path)
+
+
+@pytest.mark.parametrize("content", [jpeg(), jpeg(progressive=True), with_thumbnail()])
+def test_jpeg_is_truncated_wherever_it_is_cut(content):
+    assert not is_truncated_jpeg(content)
+    assert not is_truncated_jpeg(content + b"appended \xff\xda data")
+    for end in (len(content) - 2, len(content) - 40, len(content) // 2):
+        assert is_truncated_jpeg(content[:end])
+
+
+def test_other_formats_are_not_judged():
+    assert not is_truncated_jpeg(b"")
+    assert not is_truncated_jpeg(b"\x89PNG")

@@ -1,0 +1,164 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmpretrain.datasets import MultiTaskDataset
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+from mmorderless.datasets.json_labels import JsonMultiLabel
+from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
+
+CLASSES = ["zebra", "ant", "cow"]
+SETS = [[0, 2], [2], [], [2, 1], [0]]
+
+
+def dataset_of(tmp_path, sets=SETS, name="train.json"):
+    items = [{"img_path": f"{i}.jpg", "gt_label": labels} for i, labels in enumerate(sets)]
+    annotation = {"metainfo": {"classes": CLASSES}, "data_list": items}
+    (tmp_path / name).write_text(json.dumps(annotation))
+    return JsonMultiLabel(ann_file=str(tmp_path / name))
+
+
+def runner_of(dataset, strategy, seed=0, rank=0, epoch=0, iteration=0, loss=None):
+    head = MODELS.build(
+        dict(
+            type="OrderlessRNNHead",
+            num_classes=3,
+            in_channels=4,
+            max_steps=4,
+            hidden_size=4,
+            attention_size=4,
+            strategy=strategy,
+            loss=loss,
+        )
+    )
+    loader = SimpleNamespace(dataset=dataset)
+    return SimpleNamespace(
+        model=torch.nn.Sequential(head),
+        train_dataloader=loader,
+        seed=seed,
+        rank=rank,
+        epoch=epoch,
+        iter=iteration,
+    )
+
+
+def order_of(runner):
+    """The order in which the loss puts all three labels."""
+    loss = runner.model[0].loss_module
+    return loss.align(torch.zeros(1, 4, 4), [torch.tensor([0, 1, 2])])[0, :3].tolist()
+
+
+@pytest.mark.parametrize(
+    "strategy, names",
+    [
+        ("frequent_first", ["cow", "zebra", "ant"]),
+        ("rare_first", ["ant", "zebra", "cow"]),
+        ("dictionary", ["ant", "cow", "zebra"]),
+    ],
+)
+def test_order_comes_from_the_training_set_in_use(tmp_path, strategy, names):
+    runner = runner_of(dataset_of(tmp_path), strategy)
+    LabelOrderHook().before_train(runner)
+    assert [CLASSES[c] for c in order_of(runner)] == names
+
+
+def test_frequencies_change_with_the_training_set(tmp_path):
+    runner = runner_of(dataset_of(tmp_path, [[1], [1, 0], [1]]), "frequent_first")
+    LabelOrderHook().before_train(runner)
+    assert [CLASSES[c] for c in order_of(runner)] == ["ant", "zebra", "cow"]
+
+
+def test_dataset_wrappers_are_counted_as_they_are_trained_on(tmp_path):
+    first = dataset_of(tmp_path, [[0], [2], [0]])
+    second = dataset_of(tmp_path, [[1], [1], [0, 1]], "more.json")
+    for dataset in (ConcatDataset([first, second]), RepeatDataset(second, times=3)):
+        runner = runner_of(dataset, "frequent_first")
+        LabelOrderHook().before_train(runner)
+        assert [CLASSES[c] for c in order_of(runner)] == ["ant", "zebra", "cow"]
+
+
+def test_random_order_depends_on_seed_rank_and_progress(tmp_path):
+    dataset, drawn = dataset_of(tmp_path), set()
+    # A loop that counts iterations stays in epoch 0: a resumed run must not repeat its orders.
+    progress = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 4)]
+    for key in progress:
+        runner = runner_of(dataset, "random", *key)
+        LabelOrderHook().before_train(runner)
+        orders = []
+        for _ in range(2):  # the same epoch again gives the same orders: a resumed run agrees
+            LabelOrderHook().before_train_epoch(runner)
+            orders.append(tuple(tuple(order_of(runner)) for _ in range(20)))
+        assert orders[0] == orders[1]
+        drawn.add(orders[0])
+    assert len(drawn) == len(progress)
+
+
+@pytest.mark.parametrize("name", ["OrderSearchLoss", "OCDLoss"])
+def test_losses_that_draw_are_reseeded_too(name):
+    """Two epochs, processes or runs draw differently; the same epoch again draws the same."""
+    feats = (torch.ones(8, 4, 2, 2),)
+    truth = [DataSample().set_gt_label(torch.tensor([0, 1, 2])) for _ in range(8)]
+    drawn = set()
+    for key in [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 4)]:
+        torch.manual_seed(0)  # the weights
+        runner = runner_of(None, None, *key, loss=dict(type=name))
+        runner.model.eval()  # no dropout: what is left of randomness is the loss's own
+        draws = []
+        for _ in range(2):
+            LabelOrderHook().before_train_epoch(runner)
+            draws.append(
+                tuple(float(runner.model[0].loss(feats, truth)["loss"].detach()) for _ in range(3))
+            )
+        assert draws[0] == draws[1]
+        assert len(set(draws[0])) > 1
+        drawn.add(draws[0])
+    assert len(drawn) == 5
+
+
+def test_models_without_an_order_need_no_class_names():
+    for strategy in ("pla", "random"):
+        runner = runner_of(SimpleNamespace(metainfo={}), strategy)
+        LabelOrderHook().before_train(runner)
+        LabelOrderHook().before_train_epoch(runner)
+
+
+def test_given_counts_are_kept(tmp_path):
+    runner = runner_of(dataset_of(tmp_path), "rare_first")
+    runner.model[0].loss_module.set_training_labels(CLASSES, [1, 2, 3])
+    LabelOrderHook().before_train(runner)
+    assert order_of(runner) == [0, 1, 2]
+
+
+def multi_task_dataset(tmp_path):
+    task_labels = {"objects": [0, 1], "scenes": [1]}
+    annotation = {
+        "metainfo": {"tasks": ["objects", "scenes"]},
+        "data_list": [{"img_path": "0.jpg", "gt_label": task_labels}],
+    }
+    (tmp_path / "tasks.json").write_text(json.dumps(annotation))
+    return MultiTaskDataset(ann_file="tasks.json", data_root=str(tmp_path))
+
+
+def test_a_dataset_of_several_tasks_needs_counts_in_the_config(tmp_path):
+    dataset = multi_task_dataset(tmp_path)
+    with pytest.raises(ValueError, match=r"MultiTaskDataset cannot be counted .*; give each Fixed"):
+        LabelOrderHook().before_train(runner_of(dataset, "rare_first"))
+    runner = runner_of(dataset, "rare_first")
+    runner.model[0].loss_module.set_training_labels(CLASSES, [1, 2, 3])  # as the message says
+    LabelOrderHook().before_train(runner)
+    LabelOrderHook().before_train(runner_of(dataset, "random"))
+
+
+def test_errors(tmp_path):
+    dataset = dataset_of(tmp_path)
+    dataset._metainfo.pop("classes")
+    with pytest.raises(ValueError, match="has no class names to order labels by"):
+        LabelOrderHook().before_train(runner_of(dataset, "rare_first"))
+    single = dataset_of(tmp_path)
+    single.get_data_info = lambda index: {"gt_label": 1}  # as a single-label dataset gives it
+    with pytest.raises(ValueError, match="does not give one list of labels per image"):
+        LabelOrderHook().before_train(runner_of(single, "rare_first"))

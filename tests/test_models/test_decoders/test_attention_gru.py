@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from mmorderless.models.decoders.attention_rnn import AttentionGRU
+from mmorderless.models.decoders.dropout import draw_mask
+
+B, L, D, C = 3, 6, 10, 5
+
+
+def make(attention=True, dropout=0.0):
+    torch.manual_seed(1)
+    return AttentionGRU(C, D, 8, 4, 7 if attention else None, dropout)
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_equals_the_equations_written_out(attention):
+    """Reset gate r, update gate z and candidate n, in the order of nn.GRUCell's weights."""
+    decoder = make(attention)
+    grid = torch.randn(B, L, D)
+    h, token = decoder.init_hidden(grid.mean(1)), torch.full((B,), C + 1)
+    gru = decoder.gru
+    for logits in decoder.rollout(grid, 4).logits.unbind(1):
+        x = decoder.embedding(token)
+        if attention:
+            energy = decoder.energy(torch.relu(decoder.key(grid) + decoder.query(h)[:, None]))
+            context = torch.sigmoid(decoder.gate(h)) * (energy.softmax(1) * grid).sum(1)
+            x = torch.cat([x, context], 1)
+        of_x = (x @ gru.weight_ih.t() + gru.bias_ih).chunk(3, 1)
+        of_h = (h @ gru.weight_hh.t() + gru.bias_hh).chunk(3, 1)
+        r, z = torch.sigmoid(of_x[0] + of_h[0]), torch.sigmoid(of_x[1] + of_h[1])
+        n = torch.tanh(of_x[2] + r * of_h[2])
+        h = (1 - z) * n + z * h
+        expected = decoder.classifier(h)
+        torch.testing.assert_close(logits, expected)
+        token = expected.argmax(1)
+
+
+def test_keys_are_computed_once_per_rollout():
+    decoder = make()
+    calls = []
+    decoder.key.register_forward_hook(lambda *_: calls.append(1))
+    decoder.rollout(torch.randn(B, L, D), 6)
+    assert len(calls) == 1
+
+
+def test_dropout_draws_one_mask_of_the_attended_cells_per_rollout():
+    decoder = make(dropout=0.5)
+    grid = torch.randn(B, L, D)
+    torch.manual_seed(0)
+    dropped = 2 * draw_mask(grid, 0.5) * grid
+    torch.manual_seed(0)
+    state = decoder.init_state(grid)
+    torch.testing.assert_close(state.grid, dropped)
+    torch.testing.assert_close(state.keys, decoder.key(dropped))
+    torch.testing.assert_close(state.hidden, decoder.init_hidden(grid.mean(1)))  # nothing dropped
+
+
+def test_attention_size_is_positive_or_none():
+    with pytest.raises(ValueError, match="attention_size must be at least 1, got 0"):
+        AttentionGRU(C, D, attention_size=0)
+    assert not AttentionGRU(C, D, attention_size=None).attends

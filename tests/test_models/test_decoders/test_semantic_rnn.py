@@ -1,0 +1,73 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmorderless.models.decoders.semantic_rnn import SemanticRNN
+
+B, L, D, C = 4, 3, 9, 5
+
+
+def make(**options):
+    torch.manual_seed(1)
+    return SemanticRNN(C, D, hidden_size=8, embed_size=4, **options)
+
+
+def invisible(decoder):
+    """What can be added to every cell without a change of any class probability, (D,)."""
+    weight = decoder.classify.weight.detach()  # (C, D), C < D
+    return torch.linalg.svd(weight).Vh[-1] * 10
+
+
+def test_images_of_equal_class_probabilities_get_equal_sequences():
+    decoder = make().eval()
+    grid = torch.randn(B, L, D)
+    twin = grid + invisible(decoder)
+    assert not torch.allclose(grid, twin)
+    torch.testing.assert_close(
+        decoder.rollout(grid, 5).logits, decoder.rollout(twin, 5).logits, atol=1e-4, rtol=1e-4
+    )
+    other = grid + decoder.classify.weight[0].detach() * 10  # class 0 becomes more probable
+    assert not torch.allclose(decoder.rollout(grid, 5).logits, decoder.rollout(other, 5).logits)
+
+
+def test_the_gradient_of_the_sequence_reaches_the_image_through_the_probabilities_alone():
+    decoder = make()
+    grid = torch.randn(B, L, D, requires_grad=True)
+    decoder.rollout_counted(grid, [3] * B).logits.square().sum().backward()
+    assert (grid.grad.abs().sum((1, 2)) > 0).all()
+    torch.testing.assert_close(grid.grad @ invisible(decoder), torch.zeros(B, L), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+def test_auxiliary_loss_is_the_mean_binary_cross_entropy(weight):
+    decoder = make(semantic_weight=weight)
+    grid = torch.randn(B, L, D)
+    labels = [
+        torch.tensor([0, 4]),
+        torch.tensor([], dtype=torch.long),
+        torch.tensor([2]),
+        torch.arange(C),
+    ]
+    truth = torch.tensor([[1, 0, 0, 0, 1], [0] * C, [0, 0, 1, 0, 0], [1] * C]).float()
+    p = decoder.classify(grid.mean(1)).sigmoid()
+    losses = decoder.auxiliary_loss(grid, labels)
+    assert list(losses) == ["loss_semantic"]
+    torch.testing.assert_close(losses["loss_semantic"], weight * F.binary_cross_entropy(p, truth))
+
+
+def test_auxiliary_loss_of_images_without_labels():
+    decoder = make()
+    grid = torch.randn(2, L, D)
+    empty = [torch.tensor([], dtype=torch.long)] * 2
+    p = decoder.classify(grid.mean(1)).sigmoid()
+    torch.testing.assert_close(
+        decoder.auxiliary_loss(grid, empty)["loss_semantic"], -(1 - p).log().mean()
+    )
+
+
+def test_auxiliary_loss_leaves_the_sequence_alone():
+    decoder = make()
+    losses = decoder.auxiliary_loss(torch.randn(1, L, D), [torch.tensor([1])])
+    losses["loss_semantic"].backward()
+    trained = [name for name, p in decoder.named_parameters() if p.grad is not None]
+    assert trained == ["classify.weight", "classify.bias"]

@@ -1,0 +1,275 @@
+import pytest
+import torch
+from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample, MultiTaskDataSample
+
+from mmorderless.models.heads.orderless_head import OrderlessRNNHead
+from mmorderless.models.losses.aligned import STRATEGIES, FixedOrderLoss
+
+C, D = 6, 8
+HEAD = dict(num_classes=C, in_channels=D, max_steps=5, hidden_size=16, embed_size=4)
+
+
+def make(**options):
+    torch.manual_seed(0)
+    return MODELS.build(dict(type="OrderlessRNNHead", **{**HEAD, "attention_size": 5, **options}))
+
+
+def samples(*label_sets):
+    return [DataSample().set_gt_label(torch.tensor(x, dtype=torch.long)) for x in label_sets]
+
+
+FEATS = (torch.randn(3, D, 2, 3),)
+TRUTH = ([0, 3, 4], [], [5])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_learns_a_tiny_batch(strategy):
+    head = make(strategy=strategy, dropout=0.0)
+    if isinstance(head.loss_module, FixedOrderLoss):
+        head.loss_module.set_training_labels(list("fedcba"), [6, 5, 4, 3, 2, 1])
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    losses = []
+    for _ in range(60):
+        loss = head.loss(FEATS, samples(*TRUTH))
+        assert set(loss) == {"loss"}
+        optimizer.zero_grad()
+        loss["loss"].backward()
+        optimizer.step()
+        losses.append(loss["loss"].item())
+    # Unused parameters would need find_unused_parameters in DDP.
+    assert all(p.grad is not None for p in head.parameters())
+    if strategy != "random":  # a random order cannot be learnt by heart
+        predicted = head.eval().predict(FEATS)
+        assert [sorted(s.pred_label.tolist()) for s in predicted] == list(TRUTH)
+    assert losses[-1] < losses[0]
+
+
+def test_prediction_fields():
+    head = make(return_attention=True).eval()
+    with torch.no_grad():
+        head.decoder.classifier.bias[C] = -1.0
+        predicted = head.predict(FEATS)
+        logits = head(FEATS)
+    for i, sample in enumerate(predicted):
+        raw = logits[i].argmax(1).tolist()
+        raw = raw[: raw.index(C)] if C in raw else raw
+        assert sample.sequence.tolist() == raw
+        assert sample.pred_label.tolist() == list(dict.fromkeys(raw))
+        assert sample.pred_label.dtype == torch.int64
+        assert sample.pred_score.shape == (C,)
+        p = logits[i].softmax(1)
+        expected = [p[t, token] for t, token in enumerate(raw)]
+        torch.testing.assert_close(sample.sequence_score, torch.tensor(expected))
+        assert sample.attention.shape == (len(raw), 2, 3)
+        torch.testing.assert_close(sample.attention.sum((1, 2)), torch.ones(len(raw)))
+        for field in (sample.pred_score, sample.sequence, sample.sequence_score, sample.attention):
+            # A view would drag the whole batch along when it is pickled.
+            assert field.untyped_storage().nbytes() == field.numel() * field.element_size()
+
+
+def test_predict_accepts_none_and_keeps_given_samples():
+    head = make().eval()
+    given = samples([1], [2], [3])
+    predicted = head.predict(FEATS, [given[0], None, given[2]])
+    assert predicted[0] is given[0]
+    assert predicted[0].gt_label.tolist() == [1]
+    assert "gt_label" not in predicted[1]
+    for sample, alone in zip(predicted, head.predict(FEATS)):
+        assert torch.equal(sample.pred_label, alone.pred_label)
+
+
+def test_an_empty_set_is_predicted_as_an_empty_long_tensor():
+    head = make().eval()
+    with torch.no_grad():
+        head.decoder.classifier.bias[C] = 100.0
+    for sample in head.predict(FEATS):
+        assert sample.pred_label.shape == (0,)
+        assert sample.pred_label.dtype == torch.int64
+        assert sample.sequence.shape == (0,)
+
+
+def test_training_decodes_the_longest_set_and_end():
+    head = make()
+    seen = []
+    head.loss_module.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
+    head.loss(FEATS, samples(*TRUTH))
+    head.loss(FEATS, samples([], [], []))
+    assert seen == [(3, 4, C + 1), (3, 1, C + 1)]
+
+
+def test_stages_of_an_image_classifier():
+    model = ImageClassifier(
+        backbone=dict(type="ResNet", depth=18, base_channels=4, stem_channels=4),
+        neck=None,
+        head=dict(type="OrderlessRNNHead", **{**HEAD, "in_channels": 32, "attention_size": 5}),
+    )
+    images = torch.randn(2, 3, 64, 64)
+    assert model.extract_feat(images, stage="pre_logits").shape == (2, 4, 32)
+    model.eval()
+    assert model(images).shape[::2] == (2, C + 1)
+    assert model(images, samples([1], []), mode="loss")["loss"].requires_grad
+    assert len(model(images, mode="predict")) == 2
+
+
+def test_inside_a_multi_task_head():
+    head = MODELS.build(
+        dict(
+            type="MultiTaskHead",
+            task_heads=dict(
+                objects=dict(type="OrderlessRNNHead", **{**HEAD, "attention_size": 5}),
+                scenes=dict(
+                    type="OrderlessRNNHead",
+                    **{**HEAD, "num_classes": 2, "max_steps": 3, "attention_size": 5},
+                ),
+            ),
+        )
+    )
+    batch = []
+    for i in range(3):
+        sample = MultiTaskDataSample()
+        sample.set_field(samples(TRUTH[i])[0], "objects")
+        if i != 1:  # a task may be missing
+            sample.set_field(samples([i % 2])[0], "scenes")
+        batch.append(sample)
+    losses = head.loss(FEATS, batch)
+    assert losses["objects_loss"].isfinite()
+    assert losses["scenes_mask_size"] == 2
+    assert set(head(FEATS)) == {"objects", "scenes"}
+    predicted = head.eval().predict(FEATS, batch)
+    assert predicted[0].objects.pred_score.shape == (C,)
+    assert predicted[1].scenes.pred_score.shape == (2,)
+    assert len(head.predict(FEATS)) == 3
+
+
+def test_a_loss_config_replaces_the_strategy():
+    head = make(loss=dict(type="MLALoss", average="world", loss_weight=2.0))
+    assert (head.loss_module.average, head.loss_module.loss_weight) == ("world", 2.0)
+    with pytest.raises(ValueError, match="not both"):
+        make(strategy="pla", loss=dict(type="MLALoss"))
+
+
+def test_errors_of_a_user():
+    with pytest.raises(ValueError, match="unknown strategy 'plaa'; choose one of pla, mla"):
+        make(strategy="plaa")
+    with pytest.raises(ValueError, match="max_steps must be at least 2"):
+        make(max_steps=1)
+    head = make()
+    with pytest.raises(ValueError, match="cannot place 5 labels in 5 decoding steps; raise max_s"):
+        head.loss(FEATS, samples([0, 1, 2, 3, 4], [], []))
+    with pytest.raises(ValueError, match=r"label set of image 2 .* outside 0 … 5"):
+        head.loss(FEATS, samples([0], [], [6]))
+    with pytest.raises(ValueError, match="image 1 of the batch has no gt_label"):
+        head.loss(FEATS, [samples([0])[0], DataSample(), DataSample()])
+    soft = samples([0], [1], [2])
+    for sample in soft:
+        sample.set_gt_score(torch.tensor([0.4, 0.6, 0, 0, 0, 0]))
+    with pytest.raises(ValueError, match=r"soft labels .* set model\.train_cfg=None"):
+        head.loss(FEATS, soft)
+    with pytest.raises(ValueError, match="unknown strategy ''"):
+        make(strategy="")
+    with pytest.raises(ValueError, match=r"got tuple; keep the backbone's map"):
+        head.loss((), samples(*TRUTH))
+    broken = FEATS[0].clone()
+    broken[1] = float("nan")
+    with pytest.raises(ValueError, match="logits of image 1 of the batch are not finite"):
+        head.loss((broken,), samples(*TRUTH))
+
+
+def test_one_hot_labels_of_the_data_preprocessor_change_nothing():
+    """Mmpretrain's `to_onehot` adds gt_score to gt_label."""
+    head = make(dropout=0.0)
+    plain, with_score = samples(*TRUTH), samples(*TRUTH)
+    for sample, labels in zip(with_score, TRUTH):
+        score = torch.zeros(C)
+        score[labels] = 1
+        sample.set_gt_score(score)
+    torch.testing.assert_close(head.loss(FEATS, plain), head.loss(FEATS, with_score))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_trains_and_predicts(dtype):
+    head = make(dropout=0.0)
+    expected = head.loss(FEATS, samples(*TRUTH))["loss"]
+    with torch.autocast("cpu", dtype):
+        loss = head.loss(FEATS, samples(*TRUTH))["loss"]
+        predicted = head.eval().predict(FEATS)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, atol=0.05, rtol=0.05)
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+    assert predicted[0].pred_score.dtype == torch.float32
+
+
+@pytest.mark.parametrize("strategy", ["frequent_first", "dictionary", "random"])
+def test_teacher_forcing_feeds_the_true_label_of_the_step_before(strategy, monkeypatch):
+    head = make(strategy=strategy, feed="target", dropout=0.0)
+    head.loss_module.set_training_labels(list("fedcba"), [6, 5, 4, 3, 2, 1])
+    fed = []
+    rollout = head.decoder.rollout_counted
+
+    def watched(grid, lengths, feed=None):
+        fed.append(feed)
+        return rollout(grid, lengths, feed)
+
+    monkeypatch.setattr(head.decoder, "rollout_counted", watched)
+    seen = []
+    of_tokens = head.loss_module.of_tokens
+    monkeypatch.setattr(
+        head.loss_module, "of_tokens", lambda x, tokens: seen.append(tokens) or of_tokens(x, tokens)
+    )
+    loss = head.loss(FEATS, samples(*TRUTH))["loss"]
+    tokens = seen[0]
+    assert torch.equal(fed[0], tokens)
+    plain = head.decoder.rollout(head.pre_logits(FEATS), tokens.shape[1], feed=tokens).logits
+    torch.testing.assert_close(loss, of_tokens(plain, tokens))
+    assert sorted(tokens[0, :3].tolist()) == TRUTH[0]
+    loss.backward()
+    assert all(p.grad is not None for p in head.parameters())
+    monkeypatch.undo()  # prediction still feeds back what was emitted
+    predicted = head.eval().predict(FEATS)
+    own = make(strategy=strategy, dropout=0.0).eval().predict(FEATS)
+    assert all(torch.equal(a.sequence, b.sequence) for a, b in zip(predicted, own))
+
+
+def test_scores_that_disagree_with_the_labels_are_an_error():
+    batch = samples([1], [2])
+    for sample, named in zip(batch, ([1, 2], [2])):
+        score = torch.zeros(C)
+        score[named] = 1
+        sample.set_gt_score(score)
+    with pytest.raises(ValueError, match=r"gt_score of image 0 .* names 2 classes, its gt_label 1"):
+        make().loss((FEATS[0][:2],), batch)
+
+
+@pytest.mark.parametrize("feed", ["own", "target"])
+def test_features_that_are_not_finite_name_the_image(feed):
+    head = make(strategy="dictionary", feed=feed)
+    head.loss_module.set_training_labels(list("fedcba"))
+    feats = FEATS[-1].clone()
+    feats[1, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="logits of image 1 of the batch are not finite"):
+        head.loss((feats,), samples(*TRUTH))
+
+
+def test_teacher_forcing_needs_a_fixed_order():
+    for strategy in ("pla", "mla"):
+        with pytest.raises(ValueError, match="feed='target' needs a fixed order"):
+            make(strategy=strategy, feed="target")
+    with pytest.raises(ValueError, match="unknown feed 'teacher'; choose one of own, target"):
+        make(feed="teacher")
+
+
+def test_validation_never_raises_for_sets_that_do_not_fit():
+    head = make().eval()
+    truth = samples([0, 1, 2, 3, 4, 5], [], [])
+    assert len(head.predict(FEATS, truth)) == 3
+
+
+def test_the_vocabulary_has_one_place():
+    head = OrderlessRNNHead(**HEAD)
+    assert head.decoder.embedding.num_embeddings == C + 2
+    assert head.decoder.classifier.out_features == C + 1
+    # mmpretrain's ClassNumCheckHook compares every module's num_classes with the dataset's.
+    assert {m.num_classes for m in head.modules() if hasattr(m, "num_classes")} == {C}

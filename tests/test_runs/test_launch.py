@@ -1,0 +1,271 @@
+"""The options of tools/train.py and tools/test.py, as they change a config; the CPU's processes."""
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import distributed
+
+from mmorderless.commands.test import metrics_json
+from mmorderless.runs import launch
+from mmorderless.runs.distributed import start_cpu_processes
+from mmorderless.runs.options import evaluation_parser, training_parser
+
+CONFIG = """
+default_scope = 'mmpretrain'
+model = dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18))
+loader = dict(batch_size=2, num_workers=2, dataset=dict(type='CustomDataset'))
+train_dataloader = val_dataloader = test_dataloader = loader
+train_cfg = dict(by_epoch=True, max_epochs=1)
+val_cfg = test_cfg = dict()
+val_evaluator = test_evaluator = dict(type='LabelSetMetric')
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+load_from = 'start.pth'
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.py").write_text(CONFIG)
+    return "tiny.py"
+
+
+@pytest.fixture(autouse=True)
+def _cpu(monkeypatch):
+    monkeypatch.setattr(launch, "get_device", lambda: "cpu")
+
+
+def training(*options: str):
+    return launch.training_config(training_parser().parse_args(options))
+
+
+def evaluation(*options: str):
+    return launch.evaluation_config(evaluation_parser().parse_args(options))
+
+
+def hook_types(cfg) -> list[str]:
+    return [hook["type"] for hook in cfg.custom_hooks]
+
+
+def test_missing_config_names_the_path():
+    with pytest.raises(FileNotFoundError, match=r"there is no config nowhere\.py; give"):
+        training("nowhere.py")
+
+
+def test_work_dir_is_the_option_or_the_config_or_its_name(config):
+    assert training(config).work_dir == "work_dirs/tiny"
+    assert training(config, "--cfg-options", "work_dir=a").work_dir == "a"
+    assert training(config, "--cfg-options", "work_dir=a", "--work-dir", "b").work_dir == "b"
+
+
+def test_cfg_options_are_merged(config):
+    cfg = training(config, "--cfg-options", "model.backbone.depth=50", "train_cfg.max_epochs=3")
+    assert (cfg.model.backbone.depth, cfg.train_cfg.max_epochs) == (50, 3)
+
+
+def test_cfg_options_that_lead_nowhere_are_a_value_error(config):
+    with pytest.raises(ValueError, match=r"--cfg-options .*default_scope\.a"):
+        training(config, "--cfg-options", "default_scope.a=1")
+
+
+def test_no_validate(config):
+    cfg = training(config, "--no-validate")
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+
+
+def test_auto_scale_lr(config):
+    with pytest.raises(ValueError, match="auto_scale_lr=dict"):
+        training(config, "--auto-scale-lr")
+    base = ("--cfg-options", "auto_scale_lr.base_batch_size=32")
+    assert training(config, "--auto-scale-lr", *base).auto_scale_lr.enable is True
+
+
+def test_amp_needs_an_accelerator(config, monkeypatch):
+    torch.save({}, "a.pth")
+    for run in (lambda: training(config, "--amp"), lambda: evaluation(config, "a.pth", "--amp")):
+        with pytest.raises(ValueError, match="--amp needs an accelerator"):
+            run()
+    monkeypatch.setattr(launch, "get_device", lambda: "cuda")
+    wrapper = training(config, "--amp").optim_wrapper
+    assert (wrapper.type, wrapper.loss_scale) == ("AmpOptimWrapper", "dynamic")
+    assert evaluation(config, "a.pth", "--amp").test_cfg.fp16 is True
+
+
+def test_dataloaders_fit_the_machine(config, monkeypatch):
+    loader = training(config).train_dataloader
+    assert (loader.pin_memory, loader.persistent_workers) == (False, True)
+    without_workers = ("--cfg-options", "train_dataloader.num_workers=0")
+    assert training(config, *without_workers).train_dataloader.persistent_workers is False
+    monkeypatch.setattr(launch, "get_device", lambda: "cuda")
+    assert training(config).train_dataloader.pin_memory is True
+    loader = training(config, "--no-pin-memory", "--no-persistent-workers").val_dataloader
+    assert (loader.pin_memory, loader.persistent_workers) == (False, False)
+
+
+def test_resume_auto_without_a_checkpoint_starts_from_the_configs_weights(config, capsys):
+    cfg = training(config, "--resume")
+    assert (cfg.resume, cfg.load_from) == (False, "start.pth")
+    assert "no checkpoint in work_dirs/tiny yet" in capsys.readouterr().out
+
+
+def test_resume_auto_takes_the_last_checkpoint(config, tmp_path):
+    (tmp_path / "w").mkdir()
+    torch.save({}, tmp_path / "w/epoch_2.pth")
+    (tmp_path / "w/last_checkpoint").write_text(str(tmp_path / "w/epoch_2.pth"))
+    cfg = training(config, "--work-dir", "w", "--resume")
+    assert (cfg.resume, cfg.load_from) == (True, "w/epoch_2.pth")
+    # A copy goes on from its own, although the pointer's own path is there, too.
+    shutil.copytree("w", "copy")
+    cfg = training(config, "--work-dir", "copy", "--resume")
+    assert cfg.load_from == "copy/epoch_2.pth"
+    (tmp_path / "copy/epoch_2.pth").unlink()  # it may be kept elsewhere (CheckpointHook's out_dir)
+    cfg = training(config, "--work-dir", "copy", "--resume")
+    assert cfg.load_from == str(tmp_path / "w/epoch_2.pth")
+    # The folder has moved: the pointer's own path is gone, the file of that name is not.
+    (tmp_path / "w").rename(tmp_path / "moved")
+    cfg = training(config, "--work-dir", "moved", "--resume", "auto")
+    assert cfg.load_from == "moved/epoch_2.pth"
+    (tmp_path / "moved/epoch_2.pth").unlink()
+    with pytest.raises(FileNotFoundError, match="which is gone"):
+        training(config, "--work-dir", "moved", "--resume")
+
+
+def test_resume_auto_passes_over_a_checkpoint_whose_writing_broke_off(config, tmp_path, capsys):
+    folder = tmp_path / "work_dirs" / "tiny"
+    folder.mkdir(parents=True)
+    for name in ("epoch_9", "epoch_10", "epoch_11", "best_set_OF1_epoch_12"):
+        torch.save({"weight": torch.zeros(1000)}, folder / f"{name}.pth")
+    torn = folder / "epoch_11.pth"
+    torn.write_bytes(torn.read_bytes()[:2000])
+    (folder / "last_checkpoint").write_text(str(torn))
+    cfg = training(config, "--resume")
+    assert cfg.resume
+    assert Path(cfg.load_from).name == "epoch_10.pth"
+    assert "epoch_11.pth is damaged" in capsys.readouterr().out
+    for path in folder.glob("*.pth"):  # none is whole: the error names the one that was last
+        path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"epoch_11\.pth .* is damaged"):
+        training(config, "--resume")
+
+
+def test_resume_from_a_named_checkpoint(config, tmp_path):
+    torch.save({}, tmp_path / "a.pth")
+    cfg = training(config, "--resume", "a.pth")
+    assert (cfg.resume, cfg.load_from) == (True, "a.pth")
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint b\.pth"):
+        training(config, "--resume", "b.pth")
+
+
+def test_evaluation_loads_the_checkpoint_and_never_resumes(config, tmp_path):
+    torch.save({}, tmp_path / "a.pth")
+    cfg = evaluation(config, "a.pth", "--cfg-options", "resume=True")
+    assert (cfg.resume, cfg.load_from) == (False, "a.pth")
+    assert {"type": "CheckpointMatchHook", "complete": True} in cfg.custom_hooks
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint b\.pth"):
+        evaluation(config, "b.pth")
+    with pytest.raises(ValueError, match=r"must end in \.pkl, got a\.json"):
+        evaluation(config, "a.pth", "--dump", "a.json")
+    with pytest.raises(ValueError, match="no test_dataloader"):
+        evaluation(config, "a.pth", "--cfg-options", "test_dataloader=None")
+
+
+def test_a_checkpoint_that_breaks_off_is_an_error(config, tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1000)}}, "a.pth")
+    content = (tmp_path / "a.pth").read_bytes()
+    (tmp_path / "a.pth").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"checkpoint a\.pth \(\d+ bytes\) is damaged"):
+        evaluation(config, "a.pth")
+    torch.save({"state_dict": {}}, "old.pth", _use_new_zipfile_serialization=False)
+    assert evaluation(config, "old.pth").load_from == "old.pth"
+    assert evaluation(config, "https://host/a.pth").load_from == "https://host/a.pth"
+
+
+def test_every_run_checks_its_checkpoint_and_class_names_once(config):
+    assert hook_types(training(config)) == ["ClassNamesMatchHook", "CheckpointMatchHook"]
+    with open(config, "a") as file:
+        file.write("custom_hooks = [dict(type='CheckpointMatchHook'), dict(type='EMAHook')]")
+    own = ["CheckpointMatchHook", "EMAHook", "ClassNamesMatchHook"]
+    assert hook_types(training(config)) == own
+    torch.save({}, "a.pth")
+    match, *_ = evaluation(config, "a.pth").custom_hooks
+    assert match == dict(type="CheckpointMatchHook", complete=True)
+
+
+def test_processes_on_cpus_wrap_the_model_without_devices(config, monkeypatch):
+    options = (config, "--launcher", "pytorch", "--cfg-options", "find_unused_parameters=True")
+    cfg = training(*options)
+    assert cfg.model_wrapper_cfg == dict(
+        type="MMDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=True,
+        device_ids=None,
+    )
+    assert "BufferAgreementHook" in hook_types(cfg)
+    cfg = training(*options, "model_wrapper_cfg.broadcast_buffers=True")
+    assert cfg.model_wrapper_cfg.broadcast_buffers is True
+    assert cfg.model_wrapper_cfg.device_ids is None
+    monkeypatch.setattr(launch, "get_device", lambda: "cuda")
+    assert "model_wrapper_cfg" not in training(*options)
+
+
+def test_a_launcher_without_its_environment_is_an_error(monkeypatch):
+    for launcher, variable in [("pytorch", "RANK"), ("slurm", "SLURM_PROCID")]:
+        monkeypatch.delenv(variable, raising=False)
+        with pytest.raises(ValueError, match=f"needs the environment variable {variable}; start"):
+            start_cpu_processes(launcher)
+
+
+@pytest.mark.parametrize(
+    "launcher, environment",
+    [
+        ("slurm", dict(SLURM_PROCID="0", SLURM_NTASKS="1", SLURM_NODELIST="localhost")),
+        ("mpi", dict(OMPI_COMM_WORLD_RANK="0", OMPI_COMM_WORLD_SIZE="1", MASTER_ADDR="localhost")),
+        ("pytorch", dict(RANK="0", WORLD_SIZE="1", MASTER_ADDR="localhost")),
+    ],
+)
+def test_each_launcher_joins_a_gloo_group(launcher, environment, monkeypatch):
+    for variable in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(variable, "")  # so that what is set below is undone afterwards
+        monkeypatch.delenv(variable)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    for variable, value in {**environment, "MASTER_PORT": str(port)}.items():
+        monkeypatch.setenv(variable, value)
+    start_cpu_processes(launcher)
+    try:
+        assert (distributed.get_backend(), distributed.get_world_size()) == ("gloo", 1)
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_without_a_launcher_no_process_group_is_made():
+    start_cpu_processes("none")
+    assert not distributed.is_initialized()
+
+
+def test_metrics_json_has_null_for_what_is_not_a_number():
+    metrics = {"a": np.float32(0.5), "b": float("nan"), "c": torch.tensor([1, 2]), "d": 3}
+    assert json.loads(metrics_json(metrics)) == {"a": 0.5, "b": None, "c": [1, 2], "d": 3}
+
+
+def test_a_file_that_is_no_checkpoint_is_an_error(config, tmp_path):
+    for content in (b"version https://git-lfs.example/spec/v1\n", b"<html>", b""):
+        (tmp_path / "a.pth").write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.pth \(\d+ bytes\) is no checkpoint"):
+            evaluation(config, "a.pth")
+
+
+def test_cfg_options_keep_blanks_of_a_path_and_still_read_lists(config, capsys):
+    options = ["load_from=/a b/x y.pth", "key=[1, 2]", "other=(3,4)", "flag=True", "rate=1e-3"]
+    cfg = training(config, "--cfg-options", *options)
+    assert cfg.load_from == "/a b/x y.pth"
+    assert (cfg.key, cfg.other, cfg.flag, cfg.rate) == ([1, 2], (3, 4), True, 1e-3)
+    with pytest.raises(SystemExit):
+        training(config, "--cfg-options", "foo")
+    assert "--cfg-options expects KEY=VALUE, got 'foo'" in capsys.readouterr().err

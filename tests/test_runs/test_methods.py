@@ -1,0 +1,275 @@
+"""A config's `method`: where it is looked up, what it changes; every shipped one builds."""
+
+import ast
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
+from mmorderless.models.losses.aligned import STRATEGIES, FixedOrderLoss
+from mmorderless.runs import methods
+from mmorderless.runs.config import read_config
+from mmorderless.runs.launch import training_config
+from mmorderless.runs.options import training_parser
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHIPPED = {path.stem: path for path in sorted((CONFIGS / "_base_/methods").glob("*.py"))}
+WITHOUT_SEQUENCE = {"bce", "asl", "csra"}
+
+CONFIG = """
+model = dict(type='ImageClassifier', backbone=dict(type='StridedCNN'), neck=None,
+             head=dict(type='OrderlessRNNHead', num_classes=3, in_channels=8, max_steps=4,
+                       strategy='pla', dropout=0.1))
+train_dataloader = dict(dataset=dict(type='DigitScenes'))
+"""
+RARE = "model = dict(head=dict(type='OrderlessRNNHead', strategy='rare_first', feed='target'))"
+REPLACED = """
+model = dict(neck=dict(type='Pool'), head=dict(_delete_=True, type='Other', dropout=0.5))
+keep = ['neck', 'head.num_classes', 'head.drop_class_token', 'head.dropout']
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write a file below the working directory, which has the config project/a/config.py."""
+
+    def write(path, text):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    monkeypatch.chdir(tmp_path)
+    write("project/a/config.py", CONFIG)
+    return write
+
+
+def read(path="project/a/config.py", **options):
+    return read_config(path, options)
+
+
+@pytest.mark.parametrize("before", ["cnn_rnn", "ria", "ocd", "pla_transformer", "order_search"])
+def test_a_method_does_not_inherit_from_the_one_before(before, write, tmp_path):
+    """A config that was written down after one method is turned into another."""
+    given = {"model.head.loss.uniform_steps": 7} if before == "order_search" else {}
+    read(method=before, **given).dump("project/a/before.py")
+    for method in set(SHIPPED) - WITHOUT_SEQUENCE - {"order_free"}:
+        ours = read("project/a/before.py", method=method).model.head
+        expected = read(method=method).model.head
+        if before == "ria":  # that there is no attention is a size, as the config's others
+            ours.attention_size = expected.get("attention_size")
+        assert {k: v for k, v in ours.items() if v is not None} == {
+            k: v for k, v in expected.items() if v is not None
+        }
+
+
+def test_a_method_that_was_not_applied_is_refused(write):
+    unread = Config.fromfile("project/a/config.py")
+    methods.check_applied(unread)
+    unread.method = "ria"
+    with pytest.raises(ValueError, match=r"method='ria' was not applied.*read_config"):
+        methods.check_applied(unread)
+    with pytest.raises(ValueError, match="was not applied"):
+        LabelOrderHook().before_run(SimpleNamespace(cfg=unread))
+
+
+# Looking up -------------------------------------------------------------------------------------
+
+
+def test_the_nearest_folder_above_the_config_wins(write):
+    strategies = []
+    for folder in ("project", "project/a"):  # the shipped one is there from the beginning
+        strategies.append(read(method="mla").model.head.strategy)
+        write(f"{folder}/_base_/methods/mla.py", RARE.replace("rare_first", folder))
+    strategies.append(read(method="mla").model.head.strategy)
+    assert strategies == ["mla", "project", "project/a"]
+
+
+def test_a_path_is_seen_from_the_config_or_from_the_working_directory(write):
+    write("project/a/own/rare.py", RARE)
+    for path in (
+        "own/rare.py",
+        "project/a/own/rare.py",
+        str(Path("project/a/own/rare.py").absolute()),
+    ):
+        assert read(method=path).model.head.strategy == "rare_first"
+    with pytest.raises(FileNotFoundError, match=r"no method rare\.py, neither from \S+/project/a"):
+        read(method="rare.py")
+
+
+def test_an_unknown_method_lists_the_known_ones(write, monkeypatch):
+    write("project/_base_/methods/own.py", RARE)
+    for unknown in ("rai", 3, ["ria"]):
+        with pytest.raises(
+            ValueError, match=r"unknown method .* choose one of asl, .* own, .* ria"
+        ):
+            read(method=unknown)
+    monkeypatch.setattr(methods, "SHIPPED", Path("nowhere"))  # a package without its configs
+    with pytest.raises(ValueError, match=r"unknown method 'ria'; choose one of own \(") as error:
+        read(method="ria")
+    assert "\n" not in str(error.value)
+
+
+# Merging ----------------------------------------------------------------------------------------
+
+
+def test_a_config_without_a_method_is_left_alone(write):
+    assert read().to_dict() == Config.fromfile("project/a/config.py").to_dict()
+    assert read(method=None).model == read().model
+
+
+def test_a_fragment_is_merged_over_the_model(write):
+    before, cfg = read(), read(method="ria")
+    changed = dict(strategy="rare_first", feed="target", attention_size=None)
+    changed |= dict(loss=None, decoder=None, decoding=None)
+    assert cfg.model.head == {**before.model.head, **changed}
+    assert cfg.model.backbone == before.model.backbone
+    assert cfg.train_dataloader == before.train_dataloader
+
+
+def test_a_config_that_names_its_method_equals_the_option(write):
+    write("project/a/named.py", CONFIG + "method = 'ria'")
+    assert read("project/a/named.py").model == read(method="ria").model
+    assert read("project/a/named.py", method="mla").model == read(method="mla").model
+    assert read("project/a/named.py", method=None).model == read().model
+
+
+def test_a_replaced_head_keeps_what_the_fragment_says(write):
+    write("_base_/methods/other.py", REPLACED)
+    model = read(method="other").model
+    # The config says nothing of a class token, nor of a neck: there the fragment decides.
+    assert model.head == dict(type="Other", num_classes=3, dropout=0.1)
+    assert model.neck == dict(type="Pool")
+    write("project/a/neck.py", CONFIG.replace("neck=None", "neck=dict(type='Own', p=2)"))
+    assert read("project/a/neck.py", method="other").model.neck == dict(type="Own", p=2)
+
+
+def test_options_win_over_the_method(write):
+    cfg = read(**{"model.head.strategy": "frequent_first", "method": "ria"})
+    assert (cfg.model.head.strategy, cfg.model.head.feed) == ("frequent_first", "target")
+
+
+@pytest.mark.parametrize("method", SHIPPED)
+def test_a_config_that_was_written_down_is_not_changed_again(method, write, tmp_path):
+    cfg = read(**{"method": method, "model.backbone.channels": [4, 8]})
+    assert cfg.method is None
+    cfg.dump(tmp_path / "dumped.py")
+    assert read("dumped.py").to_dict() == cfg.to_dict()
+    assert "_delete_" not in (tmp_path / "dumped.py").read_text()
+
+
+def test_a_run_takes_the_method(write):
+    arguments = ["project/a/config.py", "--cfg-options", "method=sr_cnn_rnn"]
+    cfg = training_config(training_parser().parse_args(arguments))
+    assert cfg.model.head.decoder == dict(type="SemanticRNN")
+    assert cfg.method is None
+
+
+# What does not fit ------------------------------------------------------------------------------
+
+
+def test_a_fragment_sets_the_model_alone(write):
+    for text, named in [(RARE + "\ntrain_cfg = dict()", "model, train_cfg"), ("", "nothing")]:
+        write("_base_/methods/more.py", text)
+        with pytest.raises(ValueError, match=rf"a method sets model.*more\.py sets {named}; move"):
+            read(method="more")
+
+
+def test_options_of_another_head_are_refused(write):
+    write("project/a/bce.py", CONFIG.replace("OrderlessRNNHead", "MultiLabelLinearClsHead"))
+    with pytest.raises(ValueError, match=r"method=mla .* OrderlessRNNHead, .* MultiLabelLinear"):
+        read("project/a/bce.py", method="mla")
+    write("project/a/data.py", "train_dataloader = dict()")
+    with pytest.raises(ValueError, match=r"method=mla needs a config with a model, and .*data\.py"):
+        read("project/a/data.py", method="mla")
+
+
+# The shipped methods ----------------------------------------------------------------------------
+
+
+def test_these_methods_are_shipped():
+    variants = {"pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"}
+    older = {"cnn_rnn", "ria", "sr_cnn_rnn", "order_free", "order_search", "ocd"}
+    assert set(SHIPPED) == set(STRATEGIES) | variants | older | WITHOUT_SEQUENCE
+
+
+@pytest.mark.parametrize("method", SHIPPED)
+def test_a_method_tells_where_it_comes_from_and_what_is_faithful(method):
+    text = SHIPPED[method].read_text(encoding="utf-8")
+    docstring = " ".join(ast.get_docstring(ast.parse(text)).split())
+    assert re.search(r"(CVPR|ICPR|ICCV|ICLR|AAAI|NIPS|EMNLP) 20[12]\d", docstring)
+    assert "aithful" in docstring
+
+
+@pytest.mark.parametrize("method", STRATEGIES)
+def test_a_method_of_the_paper_changes_the_strategy_alone(method):
+    config = CONFIGS / "digits/pla_digits.py"
+    by_method = read_config(config, dict(method=method)).to_dict()
+    by_strategy = read_config(config, {"model.head.strategy": method}).to_dict()
+    defaults = dict(feed="own", loss=None, decoder=None, decoding=None)
+    by_strategy["model"]["head"] = {**defaults, **by_strategy["model"]["head"]}
+    assert by_method == {**by_strategy, "method": None}
+
+
+def test_bce_by_the_option_is_the_bce_config_with_another_pooling():
+    by_method = read_config(CONFIGS / "digits/pla_digits.py", dict(method="bce"))
+    by_config = read_config(CONFIGS / "digits/bce_digits.py")
+    assert by_method.model.neck == dict(type="GlobalAveragePooling")
+    assert by_method.model | dict(neck=by_config.model.neck) == by_config.model
+    assert by_method.train_dataloader == by_config.train_dataloader
+
+
+NARROW = "hidden_size=8, embed_size=4, attention_size=8, dropout=0.0"
+# Config, what makes it small, and the size of the inputs.
+BASES = {
+    "digits/pla_digits": (
+        f"backbone=dict(channels=(4, 8)), head=dict(in_channels=8, {NARROW})",
+        (3, 32, 32),
+    ),
+    "photos/pla_lite0_photos_cached": (f"head=dict({NARROW})", (1280, 2, 2)),
+    "pla_resnet101_coco": (
+        "backbone=dict(depth=18, base_channels=8, stem_channels=8, init_cfg=None), "
+        f"head=dict(in_channels=64, {NARROW})",
+        (3, 64, 64),
+    ),
+}
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("method", SHIPPED)
+def test_every_method_trains_and_predicts_on_every_kind_of_config(method, base, tmp_path):
+    sizes, shape = BASES[base]
+    child = (
+        tmp_path / "small.py"
+    )  # outside the repository, where its methods are found all the same
+    child.write_text(f"_base_ = [{str(CONFIGS / f'{base}.py')!r}]\nmodel = dict({sizes})\n")
+    cfg = read_config(child, dict(method=method))
+    num_classes = Config.fromfile(CONFIGS / f"{base}.py").model.head.num_classes
+    model = MODELS.build(cfg.model)
+    for module in model.modules():
+        if isinstance(module, FixedOrderLoss):
+            names = [f"class {c}" for c in range(num_classes)]
+            module.set_training_labels(names, list(range(num_classes)))
+    label_sets = [[0, 3], [], [num_classes - 1]]
+    samples = [DataSample().set_gt_label(torch.tensor(y, dtype=torch.long)) for y in label_sets]
+    inputs = torch.randn(3, *shape)
+
+    losses = model(inputs, samples, mode="loss")
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    # Unused parameters would need find_unused_parameters in DDP.
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    model.eval()
+    with torch.no_grad():
+        predicted = model(inputs, mode="predict")
+    for sample in predicted:
+        assert sample.pred_score.shape == (num_classes,)
+        labels = sample.pred_label.tolist()
+        assert len(set(labels)) == len(labels)
+        assert set(labels) <= set(range(num_classes))
+        assert ("sequence" in sample) == (method not in WITHOUT_SEQUENCE)

@@ -1,0 +1,33 @@
+"""Models of the repository's configs with random weights."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
+
+from mmorderless.runs.config import read_config
+
+from .settings import Settings
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def config_of(settings: Settings) -> tuple[Config, int]:
+    """The config that whole models are measured with, and the side of its images in pixels.
+
+    Raises:
+        FileNotFoundError: the package was installed without the repository's configs.
+    """
+    name, side = ("digits/pla_digits", 48) if settings.quick else ("pla_resnet101_coco", 288)
+    cfg = read_config(str(CONFIGS / f"{name}.py"))
+    cfg.model.backbone.init_cfg = None
+    return cfg, side
+
+
+def build_model(cfg: Config, settings: Settings) -> Any:
+    """Build a config's model where the settings say."""
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build({**cfg.model, "data_preprocessor": cfg.data_preprocessor})
+    return model.to(settings.device)

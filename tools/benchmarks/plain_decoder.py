@@ -1,0 +1,50 @@
+"""The decoder as one would write it first: always all steps, nothing shared between them.
+
+At each step a fresh dropout mask over all cells (as the authors' code has it), the keys anew,
+`nn.LSTMCell`, and autograd for the gradient. Letters as in `models.decoder`.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmorderless.models.decoders.attention_rnn import AttentionLSTM
+
+
+class PlainDecoder:
+    """Decode with another decoder's weights.
+
+    Args:
+        decoder: whose weights, dropout and mode (training or not) are used.
+    """
+
+    def __init__(self, decoder: AttentionLSTM) -> None:
+        self.decoder = decoder
+
+    def rollout(self, grid: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
+        """Decode all steps, feeding back the arg max.
+
+        Args:
+            grid: cells, shape (B, L, D).
+            num_steps: T.
+
+        Returns:
+            Logits (B, T, C + 1) and their arg max (B, T).
+        """
+        own = self.decoder
+        pooled = grid.mean(1)
+        hidden, cell = own.init_hidden(pooled), own.init_cell(pooled)
+        token = torch.full((len(grid),), own.vocabulary.start, device=grid.device)
+        logits, tokens = [], []
+        for _ in range(num_steps):
+            cells = F.dropout(grid, own.dropout, own.training)  # (B, L, D)
+            keys = own.key(cells)  # (B, L, A)
+            energy = own.energy(F.relu(keys + own.query(hidden)[:, None]))[:, :, 0]  # (B, L)
+            attention = energy.softmax(1)
+            context = torch.bmm(attention[:, None].to(cells.dtype), cells)[:, 0]  # (B, D)
+            context = own.gate(hidden).sigmoid() * context
+            hidden, cell = own.lstm(torch.cat([own.embedding(token), context], 1), (hidden, cell))
+            logits.append(own.classifier(hidden))
+            token = logits[-1].argmax(1)
+            tokens.append(token)
+        return torch.stack(logits, 1), torch.stack(tokens, 1)
