@@ -75,19 +75,3 @@ missing = [n for r, names in wanted.items() for n in names if n not in getattr(r
 assert not missing, missing
 """
     subprocess.run([sys.executable, "-c", code], cwd=repository, check=True)
-
-
-def test_public_names():
-    import mmorderless
-
-    assert set(mmorderless.__all__) == {
-        "OrderlessInferencer",
-        "__version__",
-        "analysis",
-        "datasets",
-        "hooks",
-        "inference",
-        "metrics",
-        "models",
-        "schedules",
-    }
