@@ -277,6 +277,18 @@ def no_formatting(monkeypatch):
         monkeypatch.setattr(name, lambda text, **_: (text, True), raising=False)
 
 
+@pytest.mark.slow_except(
+    "bce_digits-None",
+    "pla_digits-None",
+    "my_photos-None",
+    "pla_resnet101_coco-None",
+    "pla_swin_tiny_coco-None",
+    "pla_vgg16_nuswide-None",
+    "bce_lite0_photos_cached-None",
+    "pla_digits-csra",
+    "pla_digits-mla_transformer",
+    "pla_digits-ria",
+)
 @pytest.mark.usefixtures("no_formatting")
 @pytest.mark.parametrize(
     "config, method", RUNS, ids=lambda value: value.stem if isinstance(value, Path) else value
@@ -305,6 +317,7 @@ def test_config_trains_validates_and_predicts(config, method, folder_of, tmp_pat
     assert (result["sequence"] is None) == has_no_sequence
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_formatting")
 def test_the_last_stage_trains_the_decoder_alone(repository, folder_of, tmp_path):
     """Three stages in a row; batch norm's statistics belong to the encoder."""
@@ -328,6 +341,7 @@ def test_the_short_path_is_the_config_in_coco(repository):
         assert read_config(short, options).to_dict() == read_config(full, options).to_dict()
 
 
+@pytest.mark.slow
 def test_real_coco_photos_take_training_steps(repository, shared_data, tmp_path):
     """ResNet-101 and the decoder as configured, on real COCO files (a smaller picture)."""
     config = repository / "configs/coco/pla_resnet101_coco.py"

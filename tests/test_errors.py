@@ -131,6 +131,7 @@ def test_ctrl_c_has_its_own_exit_code(capsys):
     assert run(main, capsys) == (130, "error: interrupted\n")
 
 
+@pytest.mark.slow_except("True-1")
 @pytest.mark.parametrize("fails, code", [(False, 0), (True, 1)])
 def test_a_process_of_a_distributed_run_leaves_in_order(tmp_path, fails, code):
     """What was printed and registered at exit is done, although Python does not wind up."""

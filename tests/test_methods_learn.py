@@ -78,6 +78,7 @@ def learn(method, scenes, folder):
     return evaluator.evaluate(NUM_SCENES)
 
 
+@pytest.mark.slow_except("bce", "pla", "mla", "order_free")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_system_learns_scenes_by_heart(method, scenes, tmp_path):
     metrics = learn(method, scenes, tmp_path)

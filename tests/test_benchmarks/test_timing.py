@@ -53,6 +53,7 @@ def test_peak_memory_is_that_of_the_call_not_of_its_preparation(tmp_path, monkey
     assert megabytes == pytest.approx(100, abs=20)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STATUS.is_file(), reason="only Linux tells a process's memory")
 def test_a_failure_of_the_fresh_process_is_told():
     with pytest.raises(OSError, match="memory of math:nothing failed: AttributeError"):

@@ -112,6 +112,7 @@ def test_wrong_options(root):
         mirflickr(str(root), numbers="none.txt")
 
 
+@pytest.mark.slow
 def test_real_annotation_equals_the_json_made_of_it(shared_data):
     root = shared_data / "mirflickr25k_128"
     for split, numbers in (("train", (1, 15000)), ("val", (15001, 25000))):

@@ -117,6 +117,7 @@ def test_files_that_cannot_be_read(write, tmp_path):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_real_labels_of_all_images(shared_data):
     path = shared_data / "annotations/pa100k/annotation.mat"
     attributes, parts = read_annotation(str(path))
@@ -149,6 +150,7 @@ print(sum(map(len, sets)), peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_all_real_rows_take_little_memory(shared_data, repository):
     """In a process of its own, whose peak no other test has raised."""

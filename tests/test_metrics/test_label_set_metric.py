@@ -258,6 +258,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_padded_images_are_not_counted_twice(tmp_path, run_two_processes, monkeypatch):
     samples = make_samples(5)
     torch.save([sample.to_dict() for sample in samples], tmp_path / "samples.pt")

@@ -297,6 +297,7 @@ def test_real_coco(repository, shared_data, capsys):
     assert "classes without an image: hair drier" in output
 
 
+@pytest.mark.slow
 def test_real_pa100k(repository, shared_data, capsys):
     every = {"data_root": shared_data / "pa100k_sub"}
     code, output = real(repository, capsys, "pa100k", every=every)
@@ -319,6 +320,7 @@ def test_real_pa100k(repository, shared_data, capsys):
     assert "data/001600.jpg is in train too" in listed[2]
 
 
+@pytest.mark.slow
 def test_real_mirflickr(repository, shared_data, capsys):
     root = shared_data / "mirflickr25k_128"
     code, output = real(repository, capsys, "photos", every={"data_root": root})

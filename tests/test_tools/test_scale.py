@@ -146,6 +146,7 @@ def test_amp_is_fp16_with_a_loss_scaler_unless_the_dtype_says_bf16(
     assert wrapper.cast_dtype == dtype
 
 
+@pytest.mark.slow
 def test_processes_agree_on_buffers_before_checkpoints_and_validations(project, run_two_processes):
     """In a loop that counts iterations, where mmengine averages them before validations only."""
     (project.folder / "by_iterations.py").write_text(BY_ITERATIONS)

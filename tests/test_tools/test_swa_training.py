@@ -42,6 +42,7 @@ class Keep(Hook):
 UPDATES, FULL_BATCHES = 9, 2
 
 
+@pytest.mark.slow
 def test_two_processes_have_one_average_that_is_tested_as_it_was_validated(project):
     (project.folder / "swa.py").write_text(CONFIG)
     (project.folder / "keep.py").write_text(KEEP)

@@ -221,6 +221,7 @@ def test_file_names_are_apart_and_not_too_long():
     assert stems[0] == "a_b"
 
 
+@pytest.mark.slow
 def test_what_may_mislead_is_said(comparison_folder, tmp_path):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     assert "Weights from" not in write_report(folder, 1).read_text(encoding="utf-8")

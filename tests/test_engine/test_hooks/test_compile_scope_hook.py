@@ -99,6 +99,7 @@ def train(folder, head, compile, scope=True, **optim_wrapper):
     return kept.losses, runner.model.state_dict()
 
 
+@pytest.mark.slow_except("pla")
 @pytest.mark.parametrize(
     "head, wrapper, functions",
     [
@@ -122,6 +123,7 @@ def test_compiled_training_equals_the_other(tmp_path, head, wrapper, functions):
         torch.testing.assert_close(compiled_weights[name], weight, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_would_happen_without_the_hook(tmp_path):
     """Shows that the test above can fail."""
     with (

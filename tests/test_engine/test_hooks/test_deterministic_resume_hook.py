@@ -185,6 +185,7 @@ def read(checkpoint):
 BY_ITERATION = {"default_hooks.checkpoint": dict(type="CheckpointHook", by_epoch=False, interval=1)}
 
 
+@pytest.mark.slow_except("2-3")
 @pytest.mark.parametrize("workers, accumulate", [(0, 1), (2, 1), (0, 3), (2, 3)])
 def test_resumed_run_equals_uninterrupted_run(photos, whole_runs, tmp_path, workers, accumulate):
     whole, folder = whole_runs(workers, accumulate)
@@ -195,6 +196,7 @@ def test_resumed_run_equals_uninterrupted_run(photos, whole_runs, tmp_path, work
     assert differences(whole, state_of(train(cfg))) == []
 
 
+@pytest.mark.slow_except("sampled")
 @pytest.mark.parametrize(
     "loss",
     [
@@ -212,6 +214,7 @@ def test_losses_that_draw_resume_their_draws(photos, whole_runs, tmp_path, loss)
     assert differences(whole, state_of(train(cfg))) == []
 
 
+@pytest.mark.slow_except("3")
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_workers_do_not_change_the_run(whole_runs, accumulate):
     alone = whole_runs(0, accumulate)[0]
@@ -234,6 +237,7 @@ def test_seed_decides_the_run(whole_runs):
     assert differences(whole_runs(0, 1)[0], whole_runs(0, 1, **other)[0])
 
 
+@pytest.mark.slow_except("2-7")
 @pytest.mark.parametrize("workers, iteration", [(0, 1), (0, 5), (2, 7)])
 def test_checkpoint_in_mid_epoch_resumes_at_the_next_batch(
     photos, whole_runs, tmp_path, monkeypatch, workers, iteration

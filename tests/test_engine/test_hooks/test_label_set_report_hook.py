@@ -180,6 +180,7 @@ def test_files_that_are_no_pictures_are_skipped_and_logged(tmp_path, pictures, m
     assert f"first '{pictures}/0.png'" in lines[0]
 
 
+@pytest.mark.slow_except("train_cfg0-names0")
 @pytest.mark.parametrize(
     "train_cfg,names",
     [
@@ -264,6 +265,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_exact_report(tmp_path, pictures, run_two_processes):
     torch.save([make_sample(i, pictures) for i in range(len(TRUTH))], tmp_path / "samples.pt")
     run_two_processes(TWO_PROCESSES)

@@ -215,6 +215,7 @@ def assert_is_average(state, mean):
         torch.testing.assert_close(state[name].double(), value, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.slow_except("2-0-numbers1")
 @pytest.mark.parametrize(
     "accumulate, begin, numbers",
     [(1, 0, [4, 8, 12]), (2, 0, [4, 8]), (3, 0, [4]), (1, 8, [8, 12]), (1, 9, [12])],
@@ -283,6 +284,7 @@ def test_a_training_without_a_snapshot_says_so_and_has_raw_weights(tmp_path):
     assert_equal(clone(dict(runner.model.named_parameters())), last)
 
 
+@pytest.mark.slow_except("3-3-HalfFrozenCNN")
 @pytest.mark.parametrize("backbone", ["StridedCNN", "HalfFrozenCNN"])
 @pytest.mark.parametrize("bn_batches, batches", [(3, 3), (100, 5)])
 def test_batch_norm_of_the_average_is_that_of_update_bn(tmp_path, backbone, bn_batches, batches):
@@ -393,6 +395,7 @@ def test_a_checkpoint_written_while_the_average_is_in_the_model(tmp_path):
 RANDOM = dict(hooks=[dict(type="DeterministicResumeHook")], augment=True, dropout=0.5)
 
 
+@pytest.mark.slow_except("2-settings4")
 @pytest.mark.parametrize(
     "stop, settings",
     [
@@ -417,6 +420,7 @@ def test_resumed_in_mid_cycle_equals_the_uninterrupted_run(tmp_path, stop, setti
         assert_equal(load(tmp_path / "resumed")[key], load(tmp_path / "whole")[key])
 
 
+@pytest.mark.slow
 def test_batch_norm_statistics_do_not_depend_on_the_number_of_workers(tmp_path):
     for workers in (0, 2):
         make_runner(tmp_path / str(workers), **RANDOM, workers=workers).train()

@@ -193,6 +193,7 @@ def assert_same(whole, resumed):
 SCORES = [50, 40, 40, 40, 60, 60]  # cut after epoch 4, best at epoch 5
 
 
+@pytest.mark.slow_except("4")
 @pytest.mark.parametrize("epoch", [2, 4, 5, 6])
 def test_resumed_run_has_the_schedule_and_the_best_checkpoint_of_the_uninterrupted(run, epoch):
     whole = run("whole", SCORES)
@@ -210,6 +211,7 @@ def test_resumed_run_has_the_schedule_and_the_best_checkpoint_of_the_uninterrupt
     assert resumed.validated == made_up_for + list(range(epoch + 1, 7))
 
 
+@pytest.mark.slow_except("5")
 @pytest.mark.parametrize("epoch", [1, 4, 5])
 def test_run_that_was_interrupted_in_its_validation(run, epoch):
     """Of these, the first and the fifth would have had the best score."""
@@ -250,6 +252,7 @@ def test_finished_run_gets_the_best_checkpoint_that_it_lacks(run):
     assert (resumed.best_score, resumed.best) == (60, ["best_set_OF1_epoch_2.pth"])
 
 
+@pytest.mark.slow
 def test_only_what_was_due_is_made_up_for(run):
     sparse = {"train_cfg.val_interval": 2, "train_cfg.val_begin": 2}
     run("w", SCORES, epochs=5, **sparse)

@@ -137,6 +137,7 @@ def test_autocast_is_close_to_float32(name):
             torch.testing.assert_close(found.logits.float(), wanted, atol=0.1, rtol=0.1)
 
 
+@pytest.mark.slow_except("pla-lstm", "mla-joint embedding")
 @every_decoder
 @pytest.mark.parametrize("loss", [PLALoss(), MLALoss()], ids=["pla", "mla"])
 def test_learns_label_sets_by_heart_and_stops_where_they_end(name, loss, monkeypatch):

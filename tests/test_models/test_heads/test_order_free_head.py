@@ -47,6 +47,7 @@ def train(head, steps=150):
     return head
 
 
+@pytest.mark.slow_except("learned")
 @pytest.mark.parametrize("stop", [0.5, "learned"])
 def test_learns_a_tiny_batch_without_any_order(stop):
     head = train(make(stop=stop))
