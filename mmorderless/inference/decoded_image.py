@@ -1,4 +1,4 @@
-"""A decoded image with all that its figures show."""
+"""Decode single images of a test set for figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmorderless.datasets.loading import LoadImage
 from mmorderless.errors import error_line
 from mmorderless.inference.pictures import MIN_SIDE
 
-# Transforms after which the cells still divide the whole picture evenly.
+# Transforms after which the cells of the feature map still divide the whole image evenly.
 WHOLE_FRAME = ("Resize", "PackInputs")
 
 
@@ -29,12 +29,12 @@ class DecodedImage:
 
     Attributes:
         labels: the image's n labels, ascending, int64, shape (n,).
-        logits: of the rollout on the model's own arg max, float32, shape (n + 1, C + 1).
-        tokens: what each of these steps emits, shape (n + 1,).
-        sequence: the labels of the prediction, repeats included, S class indices.
-        probabilities: of each of them at its step.
-        attention: weights over the cells at each of these steps, shape (S, h, w); None where the
-            model has no such maps.
+        logits: logits of the rollout on the model's own arg max, float32, shape (n + 1, C + 1).
+        tokens: the token emitted at each step of that rollout, shape (n + 1,).
+        sequence: the predicted labels as emitted, repeats included, S class indices.
+        probabilities: probability of each of these labels at its step.
+        attention: weights over the cells when each of these labels is emitted, shape (S, h, w);
+            None when the model has no such maps.
     """
 
     labels: Tensor
@@ -47,10 +47,10 @@ class DecodedImage:
 
 @torch.no_grad()
 def decode(model: Any, item: dict[str, Any]) -> DecodedImage:
-    """Decode one image: its prediction, and n + 1 steps on its own arg max.
+    """Predict one image, and roll the decoder out for n + 1 steps on its own arg max.
 
-    These are the steps that PLA, MLA and fixed orders look at in training; teacher forcing, order
-    search and OCD train on other prefixes.
+    PLA, MLA and fixed orders train on these steps; teacher forcing, order search and OCD train on
+    other prefixes.
 
     Args:
         model: a classifier with a sequence head, in evaluation mode.
@@ -74,44 +74,48 @@ def decode(model: Any, item: dict[str, Any]) -> DecodedImage:
 
 
 def token_names(tokens: Sequence[int], classes: Sequence[str]) -> list[str]:
-    """Names of class tokens and of END."""
+    """Return the names of class tokens and END."""
     names = [*classes, "END"]
     return [names[token] for token in tokens]
 
 
-def seen_picture(dataset: Any, index: int, inputs: Tensor) -> tuple[np.ndarray | None, str]:
-    """The picture that the cells of the map divide evenly.
+def background_picture(dataset: Any, index: int, inputs: Tensor) -> tuple[np.ndarray | None, str]:
+    """Return the picture that the cells of the feature map divide evenly.
 
-    That is the photo in the file, or the box that was cut out of it; where the pipeline moves the
-    picture in other ways (a centre crop), it is the network's own input. The maps of a feature
-    cache have no pipeline: they are of the photo that `img_path` names.
+    It is the photo, or the box that `CropBox` cuts out of it. If the pipeline has other geometric
+    transforms (a center crop), it is the network's input. Cached features have no pipeline; their
+    picture is the photo at `img_path`.
 
     Args:
         dataset: the test set.
-        index: the image's place in it.
-        inputs: what the pipeline gave for it.
+        index: the image's index in it.
+        inputs: the image after the pipeline.
 
     Returns:
-        uint8 RGB, shape (H, W, 3), its longer side at most a few hundred pixels; or None and why.
+        The picture (uint8 RGB, shape (H, W, 3), its longer side at most `MIN_SIDE` pixels) and an
+        empty string; or None and the reason.
     """
     info = dataset.get_data_info(index)
-    while hasattr(dataset, "dataset"):  # a part of another one
+    while hasattr(dataset, "dataset"):  # a subset
         dataset = dataset.dataset
     transforms = dataset.pipeline.transforms
-    cut = [step for step in transforms if isinstance(step, LoadImageFromFile | CropBox)]
-    moved = [
+    reading = [step for step in transforms if isinstance(step, LoadImageFromFile | CropBox)]
+    geometric = [
         type(step).__name__
         for step in transforms
-        if step not in cut
+        if step not in reading
         and (type(step).__name__ not in WHOLE_FRAME or getattr(step, "keep_ratio", False))
     ]
-    if moved:
+    if geometric:
         if inputs.dtype != torch.uint8 or inputs.shape[0] != 3:
-            return None, f"the photo cannot be told from the input after {', '.join(moved)}"
+            return (
+                None,
+                f"the photo cannot be recovered from the input after {', '.join(geometric)}",
+            )
         return np.ascontiguousarray(inputs.numpy()[::-1].transpose(1, 2, 0)), ""
     try:
         results = {**info}
-        for step in cut or [LoadImage(min_side=MIN_SIDE)]:
+        for step in reading or [LoadImage(min_side=MIN_SIDE)]:
             results = step(results)
     except (ValueError, OSError) as error:
         return None, error_line(error)
@@ -127,27 +131,27 @@ def find_images(dataset: Any, paths: Sequence[str]) -> list[int]:
 
     Args:
         dataset: one whose images have an `img_path`.
-        paths: of files, as the dataset names them or by the end of that (`0001.jpg`).
+        paths: files as the dataset names them, or the ends of these names (`0001.jpg`).
 
     Returns:
-        Their places; several for a file that the dataset uses several times (boxes of one photo).
+        Their indices; several for a file that the dataset uses several times (boxes of a photo).
 
     Raises:
-        ValueError: the dataset has no such file, or several of that name.
+        ValueError: the dataset has no such file, or several with this name.
     """
     known = [str(dataset.get_data_info(i)["img_path"]) for i in range(len(dataset))]
     absolute = [os.path.abspath(path) for path in known]
     found = []
     for path in paths:
         wanted = os.path.abspath(path)
-        places = [i for i, file in enumerate(absolute) if file == wanted]
-        if not places:
+        indices = [i for i, file in enumerate(absolute) if file == wanted]
+        if not indices:
             end = os.sep + os.path.normpath(path)
-            places = [i for i, file in enumerate(absolute) if file.endswith(end)]
-        files = sorted({known[i] for i in places})
+            indices = [i for i, file in enumerate(absolute) if file.endswith(end)]
+        files = sorted({known[i] for i in indices})
         if not files:
-            raise ValueError(f"{path} is no image of the test set, which has {known[0]}, say")
+            raise ValueError(f"{path} is not in the test set; name a file such as {known[0]}")
         if len(files) > 1:
-            raise ValueError(f"{path} may be {', '.join(files[:3])}; give more of the path")
-        found += places
+            raise ValueError(f"{path} matches {', '.join(files[:3])}; give more of the path")
+        found += indices
     return found

@@ -1,4 +1,4 @@
-"""From what a user names (a file, a folder, an array, a list of these) to single images."""
+"""List and prepare the images that a user names: files, folders, arrays or lists of these."""
 
 import os
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def list_images(images: Images) -> list[str | np.ndarray]:
 
     Returns:
         Paths (those of a folder sorted, beginning with the folder as given) and arrays. A path that
-        does not exist is kept: reading it is what fails.
+        does not exist is kept; reading it raises.
 
     Raises:
         ValueError: a folder holds no image, an array has another shape, or there is nothing at all.
@@ -66,20 +66,21 @@ def _files_of(folder: str | Path) -> list[str]:
     )
     if not files:
         raise ValueError(
-            f"the folder {folder} holds no image ({', '.join(IMAGE_EXTENSIONS)}); give another"
+            f"the folder {folder} holds no image ({', '.join(IMAGE_EXTENSIONS)}); "
+            "give another folder"
         )
     return files
 
 
 class LoadNamedImage(LoadImage):
-    """`LoadImage` for an image that the user named, not an annotation file."""
+    """`LoadImage` with remedies for an image that the user named, not an annotation file."""
 
     missing_remedy = "check the path"
     damaged_remedy = "copy or download it again"
 
 
-class _PreparedImages(Dataset):
-    """Images as the model's test pipeline leaves them; one that cannot be read is its error."""
+class PreparedImages(Dataset):
+    """Images prepared by the model's test pipeline; an unreadable image gives its error instead."""
 
     def __init__(self, images: list[str | np.ndarray], load: LoadImage, prepare: Compose) -> None:
         self.images = images
@@ -101,10 +102,10 @@ class _PreparedImages(Dataset):
         return self.prepare(loaded)
 
 
-def _pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
-    """Return what loads an image and what prepares it for the model, from the test pipeline.
+def inference_pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
+    """Split a config's test pipeline into loading an image and preparing it for the model.
 
-    Without `CropBox`, as no box comes with the image.
+    `CropBox` is left out, since no box comes with the image.
 
     Raises:
         ValueError: the test pipeline does not begin with loading an image from a file.
@@ -116,7 +117,7 @@ def _pipeline(cfg: Config) -> tuple[LoadImage, Compose]:
             f"the test pipeline of the config (dataset {dataset.get('type')}) does not begin with "
             "an image file; use the config that reads images, not the one of cached features"
         )
-    # In place of its own loader, the one that names a damaged file.
+    # The config's own loader may decode a truncated file without an error.
     load = LoadNamedImage(
         transforms[0].color_type,
         transforms[0].imdecode_backend,

@@ -1,4 +1,4 @@
-"""Label sets of images, by a trained model."""
+"""Predict the label sets of images with a trained model."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -10,21 +10,22 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.device import get_device
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 from mmpretrain.structures import DataSample
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmorderless.errors import error_line
-from mmorderless.inference.images import Images, _pipeline, _PreparedImages, list_images
-from mmorderless.models.weights import load_all_weights, weights_of
-from mmorderless.runs.checkpoint_files import existing_checkpoint
+from mmorderless.inference.images import Images, PreparedImages, inference_pipeline, list_images
+from mmorderless.inference.predictions import results_of
 from mmorderless.runs.config import read_config
 from mmorderless.runs.methods import apply_method, check_applied
 from mmorderless.runs.progress import progress_bar
-from mmorderless.runs.trained_model import build_model
+from mmorderless.runs.trained_model import (
+    build_model,
+    load_weights,
+    prepare_for_inference,
+    trained_classes,
+)
 
 
 class OrderlessInferencer:
@@ -44,8 +45,8 @@ class OrderlessInferencer:
     - `scores`: of each class, the head's `pred_score`, which ranks images;
     - `attention`: with `return_attention`, an array (steps, h, w) that sums to 1 over the cells.
 
-    Images are prepared by the pipeline of the config's `test_dataloader`, without its `CropBox`: a
-    picture has no box, so give the crops.
+    Images are prepared by the pipeline of the config's `test_dataloader` without its `CropBox`,
+    since no box comes with an image; for a model trained on boxes, give the crops.
 
     Args:
         model: path of a config, a config, or a built model whose config is in `model._config` (as
@@ -53,8 +54,8 @@ class OrderlessInferencer:
         weights: checkpoint; a built model may have its weights already.
         device: where to run; None takes an accelerator when there is one.
         classes: class names; None takes those that the checkpoint was trained with.
-        batch_size: images a forward pass.
-        num_workers: processes that load images beside this one.
+        batch_size: images per forward pass.
+        num_workers: number of processes that load images; 0 loads them in this one.
 
     Raises:
         ValueError: there are no weights, no class names or no usable pipeline; the weights do not
@@ -86,30 +87,24 @@ class OrderlessInferencer:
             if cfg.get("method") is not None:
                 cfg = copy.deepcopy(cfg)
                 apply_method(cfg)
-        init_default_scope(cfg.get("default_scope", "mmpretrain"))
+            model = build_model(cfg)
         self.config = cfg
-        self.model: Any = model if isinstance(model, nn.Module) else build_model(cfg)
-        dataset_meta = getattr(self.model, "_dataset_meta", None) or {}
+        self.model: Any = model
+        init_default_scope(cfg.get("default_scope", "mmpretrain"))
+        names = (getattr(model, "_dataset_meta", None) or {}).get("classes")
         if weights is not None:
-            path = existing_checkpoint(str(weights))
-            checkpoint = CheckpointLoader.load_checkpoint(path, map_location="cpu")
-            load_all_weights(self.model, weights_of(checkpoint))
-            dataset_meta = checkpoint.get("meta", {}).get("dataset_meta") or dataset_meta
-        names = classes if classes is not None else dataset_meta.get("classes")
+            names = trained_classes(load_weights(model, weights)) or names
+        names = classes if classes is not None else names
         if names is None:
             raise ValueError(
                 "the checkpoint does not name its classes (meta.dataset_meta.classes, which "
                 "tools/train.py writes); give them as classes=[...]"
             )
         self.classes: list[str] = list(names)
-        try:
-            self.model.to(device or get_device())
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"cannot use the device {device}: {error_line(error)}") from error
-        self.model.eval()
+        prepare_for_inference(model, device)
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self._load, self._prepare = _pipeline(cfg)
+        self._load, self._prepare = inference_pipeline(cfg)
 
     def __call__(
         self,
@@ -123,7 +118,7 @@ class OrderlessInferencer:
         Args:
             images: a path of an image; a folder, searched with its subfolders; an array (H, W, 3),
                 BGR as mmcv loads it; or a list of these.
-            return_attention: whether results hold the attention maps.
+            return_attention: whether to add the attention maps to the results.
             progress: whether to show a progress bar.
             skip_unreadable: whether an image that cannot be read gives a result with only `image`
                 and `error` instead of ending the call.
@@ -132,8 +127,8 @@ class OrderlessInferencer:
             A dict per image, in the order given (see the class).
 
         Raises:
-            ValueError: an image cannot be read; or attention is asked of a model without it.
-            FileNotFoundError: an image is not there.
+            ValueError: an image cannot be read, or the model has no attention to return.
+            FileNotFoundError: an image is missing.
         """
         return list(self.predict(images, return_attention, progress, skip_unreadable))
 
@@ -144,10 +139,10 @@ class OrderlessInferencer:
         progress: bool = True,
         skip_unreadable: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the results of `__call__` one by one, as soon as a batch is done."""
+        """Yield the results of `__call__` one by one, batch after batch."""
         listed = list_images(images)
         loader = DataLoader(
-            _PreparedImages(listed, self._load, self._prepare),
+            PreparedImages(listed, self._load, self._prepare),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             collate_fn=list,
@@ -161,7 +156,7 @@ class OrderlessInferencer:
                         if isinstance(read, Exception):
                             raise read
                 good = [read for read in batch if not isinstance(read, Exception)]
-                results = iter(self._results(self._forward(good), return_attention))
+                results = iter(results_of(self._forward(good), self.classes, return_attention))
                 for read in batch:
                     image = listed[done]
                     name = done if isinstance(image, np.ndarray) else image
@@ -183,67 +178,16 @@ class OrderlessInferencer:
             return [self.model.test_step(pseudo_collate([prepared]))[0] for prepared in batch]
         return self.model.test_step(pseudo_collate(batch))
 
-    def _results(self, samples: list[DataSample], with_attention: bool) -> list[dict[str, Any]]:
-        """Turn a batch's predictions into results, with one copy to the host a field."""
-        if not samples:
-            return []
-        scores = torch.stack([sample.pred_score for sample in samples]).cpu()  # (B, C)
-        if not scores.isfinite().all():
-            raise ValueError(
-                "the model's scores are not finite; its weights hold NaN or infinity: use another "
-                "checkpoint"
-            )
-        if scores.shape[1] != len(self.classes):
-            raise ValueError(
-                f"the model has {scores.shape[1]} classes but {len(self.classes)} class names are "
-                "known; give as many as the model was trained with"
-            )
-        labels = _lists([sample.pred_label for sample in samples])
-        results: list[dict[str, Any]] = [
-            {
-                "labels": own_labels,
-                "names": [self.classes[label] for label in own_labels],
-                "probabilities": [own_scores[label] for label in own_labels],
-                "sequence": None,
-                "sequence_probabilities": None,
-                "scores": own_scores,
-            }
-            for own_labels, own_scores in zip(labels, scores.tolist())
-        ]
-        if all("sequence" in sample for sample in samples):
-            sequences = _lists([sample.sequence for sample in samples])
-            probabilities = _lists([sample.sequence_score for sample in samples])
-            for result, sequence, emitted in zip(results, sequences, probabilities):
-                result["sequence"], result["sequence_probabilities"] = sequence, emitted
-                result["probabilities"] = [
-                    emitted[sequence.index(label)] for label in result["labels"]
-                ]
-        if with_attention:
-            for result, sample in zip(results, samples):
-                if "attention" not in sample:
-                    raise ValueError(
-                        "the model gives no attention maps; ask for them only with a sequence head "
-                        "whose decoder attends"
-                    )
-                result["attention"] = sample.attention.cpu().numpy()
-        return results
-
-
-def _lists(tensors: Sequence[torch.Tensor]) -> list[list]:
-    """Turn 1-D tensors, of any lengths, into lists with one copy to the host."""
-    lengths = [len(tensor) for tensor in tensors]
-    return [part.tolist() for part in torch.cat(list(tensors)).cpu().split(lengths)]
-
 
 @contextmanager
-def _attention_maps(model: nn.Module, wanted: bool) -> Iterator[None]:
-    """Switch a head's attention output on or off, where it has one, for the length of a block."""
+def _attention_maps(model: nn.Module, enabled: bool) -> Iterator[None]:
+    """Set whether a head that can return attention does so within a `with` block."""
     head: Any = getattr(model, "head", None)
     before = getattr(head, "return_attention", None)
     if before is None:
         yield
         return
-    head.return_attention = wanted
+    head.return_attention = enabled
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Figures of single images of a test set, by a trained sequence model.
+"""Draw how a trained sequence model decodes single images of its test set.
 
 Letters: n labels of the image, C classes, S emitted labels, h·w cells of the backbone's map.
 """
@@ -13,32 +13,32 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from mmengine.device import get_device
-from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 from mmpretrain.registry import DATASETS
 from torch import Tensor
 
 from mmorderless.datasets.class_names import class_names, compare_names, compare_number
 from mmorderless.errors import error_line
 from mmorderless.figures.single_image import alignment_figure, attention_figure, ordering_figure
-from mmorderless.inference.decoded_image import DecodedImage, decode, seen_picture, token_names
+from mmorderless.inference.decoded_image import (
+    DecodedImage,
+    background_picture,
+    decode,
+    token_names,
+)
 from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.models.heads.order_free_head import OrderFreeRNNHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
 from mmorderless.models.losses.cross_entropy import SequenceLoss
-from mmorderless.models.weights import load_all_weights, weights_of
-from mmorderless.runs.checkpoint_files import existing_checkpoint
-from mmorderless.runs.trained_model import build_model
+from mmorderless.runs.trained_model import load_trained_model, trained_classes
 
 
 class ImageVisualizer:
     """Draw how a trained model decodes images of its config's test set.
 
     Args:
-        cfg: a config that `launch.read_config` has read.
-        checkpoint: path of the weights.
+        cfg: a config that `read_config` has read.
+        checkpoint: path of the checkpoint.
         device: where to run; None takes an accelerator when there is one.
 
     Attributes:
@@ -55,42 +55,34 @@ class ImageVisualizer:
         self, cfg: Config, checkpoint: str | Path, device: str | torch.device | None = None
     ) -> None:
         if cfg.get("test_dataloader") is None:
-            raise ValueError("the config has no test_dataloader, whose images would be drawn")
-        init_default_scope(cfg.get("default_scope", "mmpretrain"))
-        path = existing_checkpoint(str(checkpoint))
+            raise ValueError("the config has no test_dataloader, whose images are drawn; add one")
         self.config = cfg
-        self.model: Any = build_model(cfg)
-        head = getattr(self.model, "head", None)
+        model, saved = load_trained_model(cfg, checkpoint, device)
+        self.model: Any = model
+        head = getattr(model, "head", None)
         if not isinstance(head, OrderlessRNNHead | OrderFreeRNNHead):
             raise ValueError(
                 f"the model's head, {type(head).__name__}, emits no sequence, so there is nothing "
                 "to draw; give the config of a sequence model (OrderlessRNNHead)"
             )
-        saved = CheckpointLoader.load_checkpoint(path, map_location="cpu")
-        load_all_weights(self.model, weights_of(saved))
         self.dataset: Any = DATASETS.build(cfg.test_dataloader.dataset)
         names = class_names(self.dataset)
-        trained = (saved.get("meta", {}).get("dataset_meta") or {}).get("classes")
+        trained = trained_classes(saved)
         compare_names(trained, names, "test set")
         self.classes = [str(name) for name in names or trained or range(head.num_classes)]
         compare_number(self.model, self.classes, "test set")
         head.return_attention = head.decoder.attends
-        try:
-            self.model.to(device or get_device())
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"cannot use the device {device}: {error_line(error)}") from error
-        self.model.eval()
         self._counts: np.ndarray | None = None
 
     def figures(self, index: int) -> tuple[dict[str, Figure], list[str]]:
         """Draw one image.
 
         Args:
-            index: the image's place in the test set.
+            index: the image's index in the test set.
 
         Returns:
-            The figures by name (`alignment`, `attention`, `orderings`), and for each that is left
-            out why, one line each.
+            The figures by name (`alignment`, `attention`, `orderings`), and a line for each figure
+            that is left out, with the reason.
 
         Raises:
             ValueError: there is no such image, or it cannot be read.
@@ -120,7 +112,7 @@ class ImageVisualizer:
         if decoded.attention is None:
             left_out.append("no attention: the model gives no maps of attention")
         else:
-            picture, reason = seen_picture(self.dataset, index, item["inputs"])
+            picture, reason = background_picture(self.dataset, index, item["inputs"])
             if picture is None:
                 left_out.append(f"no attention: {reason}")
             else:
@@ -134,7 +126,7 @@ class ImageVisualizer:
         return figures, left_out
 
     def training_counts(self) -> np.ndarray:
-        """Images of the training set per class, shape (C,), which two of the orders go by.
+        """Count the training images of each class, which two of the orders sort by; shape (C,).
 
         Raises:
             ValueError: the config has no training set, or one of other classes.
@@ -162,36 +154,36 @@ def target_orders(
         logits: shape (n + 1, C + 1).
         labels: class indices, shape (n,).
         classes: class names, C strings.
-        counts: images of the training set per class, shape (C,); without them there are no
-            frequent-first and rare-first orders.
-        seed: of the random order.
+        counts: training images per class, shape (C,); None leaves out the frequent-first and
+            rare-first orders.
+        seed: seed of the random order.
 
     Returns:
-        By the strategy's name the class index of each step, shape (n,).
+        The class index of each step, shape (n,), by strategy.
     """
-    drawn = FixedOrderLoss("random")
-    drawn.reseed(seed, 0, 0)
+    random_order = FixedOrderLoss("random")
+    random_order.reseed(seed, 0, 0)
     losses: dict[str, SequenceLoss] = {}
     if counts is not None:
         losses["frequent-first"] = FixedOrderLoss("frequent_first", classes, counts)
         losses["rare-first"] = FixedOrderLoss("rare_first", classes, counts)
     losses["dictionary"] = FixedOrderLoss("dictionary", classes)
-    losses.update({"random": drawn, "MLA": MLALoss(), "PLA": PLALoss()})
+    losses.update({"random": random_order, "MLA": MLALoss(), "PLA": PLALoss()})
     return {
         name: loss.align(logits[None], [labels])[0, : len(labels)] for name, loss in losses.items()
     }
 
 
 def step_costs(logits: Tensor) -> np.ndarray:
-    """Cross-entropy in nats of every token at every step, shape (T, C + 1)."""
+    """Return the cross-entropy in nats of every token at every step, shape (T, C + 1)."""
     return -logits.double().log_softmax(1).numpy()
 
 
 def draw_alignment(decoded: DecodedImage, classes: Sequence[str]) -> Figure:
-    """The cost matrix of an image with its PLA and MLA assignments.
+    """Draw the cost matrix of an image with its PLA and MLA assignments.
 
     Args:
-        decoded: of an image with at least one label.
+        decoded: an image with at least one label.
         classes: class names, C strings.
     """
     labels, logits = decoded.labels, decoded.logits[None]
@@ -213,13 +205,13 @@ def draw_alignment(decoded: DecodedImage, classes: Sequence[str]) -> Figure:
 def draw_orderings(
     decoded: DecodedImage, classes: Sequence[str], counts: np.ndarray | None, seed: int
 ) -> Figure:
-    """The order of an image's labels under every strategy, and what it costs.
+    """Draw the order of an image's labels under every strategy, with its costs.
 
     Args:
-        decoded: of an image with at least one label.
+        decoded: an image with at least one label.
         classes: class names, C strings.
         counts: see `target_orders`.
-        seed: of the random order.
+        seed: seed of the random order.
     """
     costs = step_costs(decoded.logits)
     orders = target_orders(decoded.logits, decoded.labels, classes, counts, seed)

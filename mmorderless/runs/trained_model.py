@@ -1,13 +1,88 @@
-"""Build a config's model with the weights of a checkpoint."""
+"""Build a config's model and load a checkpoint's weights into it."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
 from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from mmorderless.errors import error_line
+from mmorderless.models.weights import load_all_weights, weights_of
+from mmorderless.runs.checkpoint_files import existing_checkpoint
+
 
 def build_model(cfg: Config) -> nn.Module:
-    """Build a config's model as the Runner does."""
+    """Build a config's model as the Runner does, with random weights."""
+    init_default_scope(cfg.get("default_scope", "mmpretrain"))
     model_cfg = dict(cfg.model)
     if model_cfg.get("data_preprocessor") is None:
         model_cfg["data_preprocessor"] = cfg.get("data_preprocessor")
     return MODELS.build(model_cfg)
+
+
+def load_weights(model: nn.Module, checkpoint: str | Path) -> dict[str, Any]:
+    """Load a checkpoint's weights into a model and return all that the checkpoint holds.
+
+    Args:
+        model: the bare model; changed in place.
+        checkpoint: path or address of the checkpoint.
+
+    Raises:
+        FileNotFoundError: the checkpoint is missing.
+        ValueError: the checkpoint is damaged, or a weight is missing or has another shape.
+    """
+    path = existing_checkpoint(str(checkpoint))
+    saved = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+    load_all_weights(model, weights_of(saved))
+    return saved
+
+
+def prepare_for_inference(model: nn.Module, device: str | torch.device | None = None) -> None:
+    """Move a model to a device and put it into evaluation mode.
+
+    Args:
+        model: changed in place.
+        device: where to run; None takes an accelerator when there is one.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    try:
+        model.to(device or get_device())
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"cannot use the device {device}: {error_line(error)}") from error
+    model.eval()
+
+
+def load_trained_model(
+    cfg: Config, checkpoint: str | Path, device: str | torch.device | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Build a config's model with a checkpoint's weights, ready for inference.
+
+    Args:
+        cfg: a config that `read_config` has read.
+        checkpoint: path or address of the checkpoint.
+        device: where to run; None takes an accelerator when there is one.
+
+    Returns:
+        The model in evaluation mode, and all that the checkpoint holds.
+
+    Raises:
+        FileNotFoundError: the checkpoint is missing.
+        ValueError: the checkpoint is damaged or does not fit the model, or there is no such device.
+    """
+    model = build_model(cfg)
+    saved = load_weights(model, checkpoint)
+    prepare_for_inference(model, device)
+    return model, saved
+
+
+def trained_classes(checkpoint: Mapping[str, Any]) -> Sequence[str] | None:
+    """Return the class names that a checkpoint was trained with, None when it names none."""
+    return (checkpoint.get("meta", {}).get("dataset_meta") or {}).get("classes")

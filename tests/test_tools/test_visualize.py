@@ -14,7 +14,7 @@ from mmpretrain.registry import DATASETS, MODELS
 
 from mmorderless.datasets.cached_features import write_split
 from mmorderless.inference import visualizer as visualize
-from mmorderless.inference.decoded_image import decode, find_images, seen_picture
+from mmorderless.inference.decoded_image import background_picture, decode, find_images
 from mmorderless.inference.visualizer import ImageVisualizer
 from mmorderless.labels.fixed_orders import class_ranks
 from mmorderless.models.losses.aligned import MLALoss, PLALoss
@@ -213,7 +213,7 @@ def test_attention_lies_over_the_box_or_what_the_network_sees(folder):
         dataset = DATASETS.build({**tool.config.test_dataloader.dataset, "pipeline": pipeline})
         info = {"img_path": "val/1.png", "box": [4, 10, 24, 30], "gt_label": []}
         dataset.get_data_info = lambda index, info=info: dict(info)
-        picture, reason = seen_picture(dataset, 1, dataset[1]["inputs"])
+        picture, reason = background_picture(dataset, 1, dataset[1]["inputs"])
         assert reason == ""
         assert (picture == expected).all()
 
@@ -222,9 +222,9 @@ def test_cached_features_show_the_photo_that_they_are_of(folder):
     images = [{"img_path": "val/1.png", "gt_label": [0]}, {"img_path": "gone.png", "gt_label": []}]
     write_split(Path("cache"), "val", "key", images, CLASSES, [np.zeros((2, 64, 1, 1))])
     dataset = DATASETS.build(dict(type="CachedFeatures", cache="cache", split="val"))
-    picture, _ = seen_picture(dataset, 0, dataset[0]["inputs"])
+    picture, _ = background_picture(dataset, 0, dataset[0]["inputs"])
     assert (picture == cv2.imread("val/1.png")[..., ::-1]).all()
-    picture, reason = seen_picture(dataset, 1, dataset[1]["inputs"])
+    picture, reason = background_picture(dataset, 1, dataset[1]["inputs"])
     assert picture is None
     assert "gone.png does not exist" in reason
 
@@ -254,7 +254,7 @@ def test_an_image_that_is_not_there_is_refused(folder):
     with pytest.raises(ValueError, match=r"no image 7: the test set has the images 0 … 6"):
         tool.figures(7)
     assert find_images(tool.dataset, ["val/3.png", "1.png", "val/0.png"]) == [3, 1, 0]
-    with pytest.raises(ValueError, match=r"none.png is no image .* which has .*0.png"):
+    with pytest.raises(ValueError, match=r"none.png is not in the test set; .*0.png"):
         find_images(tool.dataset, ["none.png"])
 
 
@@ -271,4 +271,4 @@ def test_a_file_name_that_several_images_have_is_refused():
     assert find_images(Known(), ["2.jpg", "b/1.jpg"]) == [2, 3, 1]
     with pytest.raises(ValueError) as error:
         find_images(Known(), ["1.jpg"])
-    assert str(error.value) == "1.jpg may be a/1.jpg, b/1.jpg; give more of the path"
+    assert str(error.value) == "1.jpg matches a/1.jpg, b/1.jpg; give more of the path"

@@ -5,14 +5,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.device import get_device
-from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 
-from mmorderless.models.weights import load_all_weights, weights_of
-from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
+from mmorderless.runs.checkpoint_files import last_checkpoint
 from mmorderless.runs.config import read_config
-from mmorderless.runs.trained_model import build_model
+from mmorderless.runs.trained_model import load_trained_model
 
 CONFIG = "config.py"
 
@@ -32,7 +28,6 @@ class TrainedRun:
 
     def __init__(self, folder: Path) -> None:
         self.config: Config = read_config(str(folder / CONFIG))
-        init_default_scope(self.config.get("default_scope", "mmpretrain"))
         found = last_checkpoint(folder)
         if found is None:
             raise FileNotFoundError(f"{folder} holds no checkpoint; train the run to its end first")
@@ -41,11 +36,9 @@ class TrainedRun:
                 f"the checkpoint {found} is outside {folder} and may be another run's; copy it "
                 "into this folder"
             )
-        self.file = Path(existing_checkpoint(found))
-        self.checkpoint = CheckpointLoader.load_checkpoint(str(self.file), map_location="cpu")
-        self.model: Any = build_model(self.config)
-        load_all_weights(self.model, weights_of(self.checkpoint))
-        self.model.to(get_device()).eval()
+        self.file = Path(found)
+        model, self.checkpoint = load_trained_model(self.config, self.file)
+        self.model: Any = model
         self.head: Any = self.model.head
 
     def shrink(self) -> None:
