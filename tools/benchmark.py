@@ -1,4 +1,4 @@
-"""Measure speed and memory beside a plain reference: python tools/benchmark.py [PART ...].
+"""Measure speed and memory next to plain baselines: python tools/benchmark.py [PART ...].
 
 Prints a table per part (alignment, decoder, train_step, predict, metrics, data, growth), medians ±
 interquartile range; --out writes all samples, the machine and the versions as JSON.

@@ -1,5 +1,5 @@
-"""What tools/benchmark.py measures: each part runs this package beside a plain reference.
+"""Speed and memory of this package, next to plain baselines: what tools/benchmark.py measures.
 
-The references (`plain_*.py`) are what a researcher would write first: clear, correct, and checked
-to give the same results before anything is timed. `import mmorderless` does not import this.
+The baselines (`plain_*.py`) are what a researcher would write first: clear, correct, and checked to
+give the same results before anything is timed.
 """

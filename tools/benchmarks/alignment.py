@@ -1,7 +1,7 @@
-"""Alignment: label sets and logits to target tokens, and the bare SciPy solves for scale.
+"""Alignment: logits and label sets to target tokens, next to SciPy's solver alone for scale.
 
-Logits are random, so that few predictions are right and PLA has almost as much to solve as MLA:
-an untrained model's case, the slowest one.
+Logits are random, so few predictions are correct and PLA has almost as much to solve as MLA: the
+case of an untrained model, and the slowest.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,18 +17,18 @@ from mmorderless.labels.vocabulary import IGNORE
 from .batches import random_labels
 from .label_counts import label_counts
 from .plain_alignment import plain_targets
-from .report import Row, Target
+from .report import Row
 from .settings import DTYPES, Settings
 from .timing import alternate
 
 BATCH, NUM_CLASSES = 64, 80
-LEAST_GAIN = 25
-MOST_COST = 4
+MIN_SPEED_UP = 12
+MIN_SPEED_UP_OVER_SOLVER = 1 / 4
 STRATEGIES: dict[str, tuple[Callable[[Tensor, Sequence[Tensor]], Tensor], bool]] = {
     "MLA": (min_loss_targets, False),
     "PLA": (predicted_label_targets, True),
 }
-"""Ours, and whether the reference pins predicted labels."""
+"""Function of this package, and whether the baseline pins predicted labels."""
 
 
 def run(settings: Settings) -> list[Row]:
@@ -38,43 +38,29 @@ def run(settings: Settings) -> list[Row]:
     shape = {"B": batch, "C": NUM_CLASSES, "T": logits.shape[1]}
     matrices = cost_matrices(logits, labels)
     rows = []
-    for name, (ours, pins) in STRATEGIES.items():
-        check_same_cost(logits, ours(logits, labels), plain_targets(logits, labels, pins))
+    for name, (align, pins) in STRATEGIES.items():
+        check_same_cost(logits, align(logits, labels), plain_targets(logits, labels, pins))
         samples = alternate(
             {
-                "ours": lambda ours=ours: ours(logits, labels),  # type: ignore[misc]
+                "ours": lambda align=align: align(logits, labels),  # type: ignore[misc]
                 "plain": lambda pins=pins: plain_targets(logits, labels, pins),  # type: ignore
-                "bare": lambda: [linear_sum_assignment(matrix) for matrix in matrices],
+                "solver": lambda: [linear_sum_assignment(matrix) for matrix in matrices],
             },
-            settings.device,
             settings.repeats,
         )
         us = {key: [1000 * sample / batch for sample in values] for key, values in samples.items()}
-        rows += [
-            Row(
-                f"{name} alignment against the plain reference",
-                shape,
-                "µs/image",
-                us["ours"],
-                us["plain"],
-                Target(LEAST_GAIN, "gain"),
-            ),
-            Row(
-                f"{name} alignment against the bare SciPy solves",
-                shape,
-                "µs/image",
-                us["ours"],
-                us["bare"],
-                Target(MOST_COST, "cost"),
-            ),
-        ]
+        for baseline, what, least in (
+            ("plain", f"{name} alignment", MIN_SPEED_UP),
+            ("solver", f"{name} alignment, against SciPy's solver alone", MIN_SPEED_UP_OVER_SOLVER),
+        ):
+            rows.append(Row(what, shape, "µs/image", us["ours"], us[baseline], at_least=least))
     return rows
 
 
 def make_batch(
     settings: Settings, counts: Sequence[int], num_classes: int
 ) -> tuple[Tensor, list[Tensor]]:
-    """Random logits (B, T, C + 1) and label sets; both where the settings say.
+    """Draw logits (B, T, C + 1) and label sets.
 
     Args:
         settings: device and type.
@@ -88,7 +74,7 @@ def make_batch(
 
 
 def cost_matrices(logits: Tensor, labels: Sequence[Tensor]) -> list[np.ndarray]:
-    """Cost of each image's labels at its first n_i steps, float64, (n_i, n_i) each."""
+    """Return the cost of each image's labels at its first n_i steps, float64, (n_i, n_i) each."""
     costs = -logits.double().log_softmax(2).cpu()
     return [
         np.ascontiguousarray(costs[i, : len(label_set), label_set.cpu()].numpy())
@@ -96,16 +82,16 @@ def cost_matrices(logits: Tensor, labels: Sequence[Tensor]) -> list[np.ndarray]:
     ]
 
 
-def check_same_cost(logits: Tensor, ours: Tensor, reference: Tensor) -> None:
+def check_same_cost(logits: Tensor, ours: Tensor, baseline: Tensor) -> None:
     """Check that two alignments have the same summed cost for every image.
 
     Args:
         logits: shape (B, T, C + 1).
         ours: tokens, shape (B, T).
-        reference: tokens, shape (B, T).
+        baseline: tokens, shape (B, T).
 
     Raises:
-        AssertionError: they have not.
+        AssertionError: the costs of an image differ.
     """
     costs = -logits.double().log_softmax(2)
 
@@ -114,4 +100,4 @@ def check_same_cost(logits: Tensor, ours: Tensor, reference: Tensor) -> None:
         taken = costs.gather(2, tokens.clamp(min=0)[:, :, None])[:, :, 0]
         return (taken * counted).sum(1)
 
-    torch.testing.assert_close(summed(ours), summed(reference), rtol=0, atol=1e-5)
+    torch.testing.assert_close(summed(ours), summed(baseline), rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Random inputs of the parts, the same for ours and for the reference."""
+"""Random inputs, the same for ours and for the baseline."""
 
 import math
 from collections.abc import Sequence
@@ -10,26 +10,29 @@ from mmorderless.labels.vocabulary import IGNORE
 from mmorderless.models.decoders.attention_rnn import AttentionLSTM
 
 COUNT = 1 / 16
-"""What the counting unit gains at a step; exact in bfloat16, as are its multiples."""
-SURE = 20.0
-"""Where a sigmoid is 1 within float32's precision."""
+"""Increment of the counting unit per step; it and its multiples are exact in bfloat16."""
+SATURATED = 20.0
+"""Logit at which a sigmoid is 1 in float32."""
 
 
 def random_labels(
     counts: Sequence[int], num_classes: int, device: torch.device | str = "cpu"
 ) -> list[Tensor]:
-    """Label sets of images, each sorted and drawn at random.
+    """Draw label sets at random.
 
     Args:
         counts: n_i.
         num_classes: C.
-        device: where the sets are.
+        device: of the label sets.
+
+    Returns:
+        Ascending class indices of each image.
     """
     return [torch.randperm(num_classes)[:n].sort()[0].to(device) for n in counts]
 
 
 def fixed_tokens(labels: Sequence[Tensor], end: int) -> Tensor:
-    """Target tokens (B, T): each image's labels as they are, END, then IGNORE."""
+    """Return target tokens (B, T): each image's labels in the given order, END, then IGNORE."""
     tokens = torch.full((len(labels), max(map(len, labels)) + 1), IGNORE)
     for i, label_set in enumerate(labels):
         tokens[i, : len(label_set)] = label_set
@@ -38,13 +41,12 @@ def fixed_tokens(labels: Sequence[Tensor], end: int) -> Tensor:
 
 
 @torch.no_grad()
-def make_it_count(decoder: AttentionLSTM, features: Tensor, counts: Sequence[int]) -> None:
-    """Let weights and features decide when END comes: after n_i labels.
+def force_end_after(decoder: AttentionLSTM, features: Tensor, counts: Sequence[int]) -> None:
+    """Set weights and features so that image i emits END after n_i labels.
 
-    Of random weights nobody knows when they emit END. Here the first channel of an image's
-    features, the same in all cells, is −(n_i + ½) / 16; it becomes the initial cell of the LSTM's
-    first unit, which gains 1/16 at each step and whose sign END's logit follows. So any decoder
-    with these weights ends each image at its step, and none is slowed down by it.
+    With random weights the step of END is arbitrary. Here the first channel of an image's features,
+    equal in all cells, is −(n_i + ½) / 16; it becomes the initial cell of the LSTM's first unit,
+    which gains 1/16 per step, and END's logit follows its sign. The cost of a step stays the same.
 
     Args:
         decoder: changed in place.
@@ -59,11 +61,11 @@ def make_it_count(decoder: AttentionLSTM, features: Tensor, counts: Sequence[int
 
 
 @torch.no_grad()
-def end_after(decoder: AttentionLSTM, count: int) -> None:
-    """Let every image end after the same number of labels, whatever its features.
+def force_end_of_all_after(decoder: AttentionLSTM, count: int) -> None:
+    """Set weights so that every image emits END after the same number of labels.
 
     Args:
-        decoder: changed in place, as by `make_it_count`.
+        decoder: changed in place.
         count: number of labels.
     """
     decoder.init_cell.weight[0] = 0
@@ -72,10 +74,11 @@ def end_after(decoder: AttentionLSTM, count: int) -> None:
 
 
 def _count_in_first_unit(decoder: AttentionLSTM) -> None:
-    """Make the LSTM's first unit gain 1/16 at each step and END's logit follow its sign."""
+    """Make the LSTM's first unit gain 1/16 per step and END's logit follow its sign."""
     size, end = decoder.lstm.hidden_size, decoder.vocabulary.end
     candidate = math.atanh(COUNT)  # the cell takes its tanh
-    for gate, value in enumerate((SURE, SURE, candidate, SURE)):  # input, forget, …, output
+    gates = (SATURATED, SATURATED, candidate, SATURATED)  # input, forget, candidate, output
+    for gate, value in enumerate(gates):
         row = gate * size
         decoder.lstm.weight_ih[row] = 0
         decoder.lstm.weight_hh[row] = 0

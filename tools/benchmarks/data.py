@@ -1,8 +1,8 @@
-"""The training pipeline of COCO on photos of COCO's size, in one process: what a worker delivers.
+"""The training pipeline of COCO on photos of COCO's size, in one process: the rate of one worker.
 
-The reference decodes every photo in full with OpenCV, resizes, flips and packs it. Apart from the
-pipeline, `LoadImage(min_side=S)`, which decodes no larger than needed, is measured with a resize to
-S×S: of a photo of 640×480 it can decode half the size for S = 224, not for S = 288.
+The baseline decodes every photo in full with OpenCV, resizes, flips and packs it. In addition,
+`LoadImage(min_side=S)`, which decodes no larger than needed, is measured with a resize to S×S: it
+can decode a photo of 640×480 at half the size for S = 224, not for S = 288.
 """
 
 import tempfile
@@ -28,11 +28,10 @@ from .timing import alternate
 SIDE = 288
 DECODED_FOR = (288, 224)
 NUM_PHOTOS = 64
-CPU = torch.device("cpu")
 
 
 def run(settings: Settings) -> list[Row]:
-    """Measure the pipeline as a whole and by its steps."""
+    """Measure the pipeline as a whole and each of its steps."""
     init_default_scope("mmpretrain")
     cfg = read_config(str(CONFIGS / "_base_/datasets/coco.py"))
     names = [step.type.rpartition("/")[2] for step in cfg.train_pipeline]
@@ -49,7 +48,6 @@ def run(settings: Settings) -> list[Row]:
                     "ours": lambda: [prepare(steps, path) for path in paths],
                     "plain": lambda: [pack(flip(read_plainly(path, SIDE))) for path in paths],
                 },
-                CPU,
                 settings.repeats,
             )
             decoding = {side: decode(side, paths, settings) for side in DECODED_FOR}
@@ -77,7 +75,7 @@ def run(settings: Settings) -> list[Row]:
 
 
 def prepare(steps: Sequence[Any], path: str) -> dict:
-    """What the pipeline makes of a photo."""
+    """Pass a photo through the pipeline."""
     results: dict = {"img_path": path, "gt_label": [0]}
     for step in steps:
         results = step(results)
@@ -85,7 +83,7 @@ def prepare(steps: Sequence[Any], path: str) -> dict:
 
 
 def decode(side: int, paths: Sequence[str], settings: Settings) -> tuple[list[float], list[float]]:
-    """Milliseconds an image to decode and resize: ours, and the reference."""
+    """Time decoding and resizing, in milliseconds per image: ours, and the baseline."""
     steps = [
         TRANSFORMS.build(dict(type="LoadImage", min_side=side)),
         TRANSFORMS.build(dict(type="Resize", scale=(side, side))),
@@ -95,7 +93,6 @@ def decode(side: int, paths: Sequence[str], settings: Settings) -> tuple[list[fl
             "ours": lambda: [prepare(steps, path) for path in paths],
             "plain": lambda: [read_plainly(path, side) for path in paths],
         },
-        CPU,
         settings.repeats,
     )
     ours, plain = ([sample / len(paths) for sample in times] for times in samples.values())
@@ -103,23 +100,23 @@ def decode(side: int, paths: Sequence[str], settings: Settings) -> tuple[list[fl
 
 
 def read_plainly(path: str, side: int) -> np.ndarray:
-    """A photo decoded in full, then resized: uint8, shape (side, side, 3)."""
+    """Decode a photo in full, then resize it: uint8, shape (side, side, 3)."""
     image = cv2.imread(path, cv2.IMREAD_COLOR)
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def flip(image: np.ndarray) -> np.ndarray:
-    """The image or, half of the time, its mirror image."""
+    """Return the image or, with probability ½, its mirror image."""
     return cv2.flip(image, 1) if torch.rand(()) < 0.5 else image
 
 
 def pack(image: np.ndarray) -> torch.Tensor:
-    """The image as a tensor, shape (3, side, side)."""
+    """Return the image as a tensor, shape (3, side, side)."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def time_steps(steps: Sequence[Any], paths: Sequence[str]) -> list[float]:
-    """Milliseconds an image that each step takes, averaged over the photos."""
+    """Time each step, in milliseconds per image, averaged over the photos."""
     seconds = np.zeros(len(steps))
     for path in paths:
         results: dict = {"img_path": path, "gt_label": [0]}

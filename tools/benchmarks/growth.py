@@ -1,7 +1,7 @@
-"""How the parts grow with images of a batch, labels of an image, classes and steps.
+"""Growth of the parts' cost with images of a batch, labels of an image, classes and steps.
 
-One of these changes, the others stay at B = 32, the table's label counts and C = 80. There is no
-reference here.
+One of these changes; the others stay at B = 32, the table's label counts and C = 80. There is no
+baseline here.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ LABELS = (1, 2, 3, 5, 10, 18, 50, 100)
 CLASSES = (80, 1_000, 10_000)
 STEPS = (5, 10, 20, 50, 100)
 ENOUGH_CLASSES = 200
-"""C where images have more labels than there are classes otherwise."""
+"""C of the rows whose images have more labels than 80 classes allow."""
 SCORED_IMAGES = 2_000
 
 
@@ -36,27 +36,27 @@ def run(settings: Settings) -> list[Row]:
     sizes = replace(sizes, batch=settings.batch or sizes.batch)
     settings = replace(settings, repeats=min(settings.repeats, 3))
     rows = []
-    for batch in _ends(BATCHES, settings):
+    for batch in _points(BATCHES, settings):
         rows += _grow(replace(sizes, batch=batch), label_counts(batch), "B", settings)
-    for n in _ends(LABELS, settings):
+    for n in _points(LABELS, settings):
         classes = ENOUGH_CLASSES if n > sizes.classes / 2 else sizes.classes
         counts = [n] * sizes.batch
         rows += _grow(replace(sizes, classes=classes), counts, "labels", settings)
     table = label_counts(sizes.batch)
-    for classes in _ends(CLASSES, settings):
+    for classes in _points(CLASSES, settings):
         rows += _grow(replace(sizes, classes=classes), table, "C", settings)
         rows.append(_score(classes, settings))
-    for steps in _ends(STEPS, settings):
-        # One image has all the steps, the others what the table says, as far as it fits.
+    for steps in _points(STEPS, settings):
+        # One image needs all steps; the others have the table's label counts, as far as they fit.
         counts = [steps - 1, *(min(n, steps - 1) for n in table[1:])]
         enough = replace(sizes, classes=max(sizes.classes, ENOUGH_CLASSES))
         rows += _grow(enough, counts, "T", settings)
     parts = list(dict.fromkeys(row.what for row in rows))
-    return sorted(rows, key=lambda row: parts.index(row.what))  # a part's growth down a column
+    return sorted(rows, key=lambda row: parts.index(row.what))  # each part's rows together
 
 
-def _ends(values: Sequence[int], settings: Settings) -> Sequence[int]:
-    """All values, or the smallest and one of the middle when it must be quick."""
+def _points(values: Sequence[int], settings: Settings) -> Sequence[int]:
+    """Return all values, or two of them in a quick run."""
     return (values[0], values[2]) if settings.quick else values
 
 
@@ -85,7 +85,6 @@ def _grow(sizes: Sizes, counts: Sequence[int], axis: str, settings: Settings) ->
                 read_rollout(rollout.logits, rollout.tokens), None, None
             ),
         },
-        settings.device,
         settings.repeats,
     )
     mean = sum(counts) / len(counts)
@@ -103,13 +102,12 @@ def _grow(sizes: Sizes, counts: Sequence[int], axis: str, settings: Settings) ->
 
 
 def _score(num_classes: int, settings: Settings) -> Row:
-    """Measure the metric with so many classes."""
+    """Measure the metric."""
     number = 100 if settings.quick else SCORED_IMAGES
     samples = random_predictions(number, num_classes)
     metric = processed(samples, num_classes)
     times = alternate(
         {"score": lambda: metric.compute_metrics(metric.results)},
-        torch.device("cpu"),
         settings.repeats,
     )
     each = [1000 * sample / number for sample in times["score"]]

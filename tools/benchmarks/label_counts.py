@@ -1,10 +1,10 @@
-"""How many labels the benchmark's images have: one fixed table, shaped like COCO's.
+"""Label counts of the benchmark's images: one fixed table, distributed as in COCO.
 
-COCO's training images have 2.9 labels on average and at most 18, and the numbers fall roughly
+COCO's training images have 2.9 labels on average and at most 18, and their number falls roughly
 geometrically. The table holds 1,024 quantiles, k / 1,023, of the geometric distribution on 1 … 18
-with mean 2.9, in an order drawn with seed 0 in which every 32 images in a row have one of each
-32nd of the quantiles: small batches are like COCO, too. A batch of B images takes the first B; the
-image with 18 labels comes first, so that T = 19 in all of them.
+with mean 2.9. Their order is drawn with seed 0; every 32 consecutive images have one of each 32nd
+of the quantiles, so that small batches resemble COCO, too. A batch of B images takes the first B;
+the image with 18 labels comes first, so that T = 19 in every batch.
 """
 
 from functools import cache
@@ -20,7 +20,7 @@ SEED = 0
 
 @cache
 def _table() -> np.ndarray:
-    """All counts, shape (1,024,)."""
+    """Return all counts, shape (1,024,)."""
     counts = np.arange(1, MOST + 1)
     low, high = 0.0, 1.0  # the mean grows with the ratio of the geometric distribution
     for _ in range(60):
@@ -42,7 +42,7 @@ def _table() -> np.ndarray:
 
 
 def label_counts(batch: int) -> list[int]:
-    """Numbers of labels n_i of a batch's images.
+    """Return the label counts n_i of a batch's images.
 
     Args:
         batch: number of images B.

@@ -16,25 +16,23 @@ from typing import Any
 
 import torch
 
-from mmorderless.runs.machine import synchronise
-
 STATUS = Path("/proc/self/status")
 ROOT = Path(__file__).parents[2]
 
 
 def peak_memory(builder: str, device: torch.device, **arguments: Any) -> list[float]:
-    """Memory that a call needs at its peak, on top of what was there before it.
+    """Measure the memory that a call adds at its peak.
 
-    On a CPU this is the resident memory of a fresh process at its peak less that before the call,
-    on CUDA the allocated memory.
+    On a CPU this is the resident memory of a fresh process at its peak minus that before the call;
+    on CUDA it is the allocated memory.
 
     Args:
         builder: `module:function` of a function that prepares and returns the call.
         device: where the call runs.
-        **arguments: of that function, besides `device`, plain values.
+        **arguments: of that function, besides `device`; plain values.
 
     Returns:
-        One sample, in MB (10⁶ bytes); none where the system does not tell.
+        One sample, in MB (10⁶ bytes); none if the system does not report memory.
     """
     if device.type == "cpu" and not STATUS.is_file():
         return []
@@ -59,27 +57,27 @@ def peak_memory(builder: str, device: torch.device, **arguments: Any) -> list[fl
 
 
 def _resident(field: str) -> int:
-    """Resident memory of this process in bytes: now (VmRSS) or at its peak (VmHWM)."""
+    """Return this process's resident memory in bytes: now (VmRSS) or at its peak (VmHWM)."""
     match = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
     assert match is not None, f"{STATUS} has no {field}"
     return 1024 * int(match[1])
 
 
 def _measure(job: Mapping[str, Any]) -> float:
-    """Do what `peak_memory` asks of the fresh process; returns MB."""
+    """Measure a job of `peak_memory` in this process, in MB."""
     torch.set_num_threads(job["threads"])
     device = torch.device(job["device"])
     module, _, function = job["builder"].partition(":")
     call = getattr(import_module(module), function)(device=device, **job["arguments"])
     if device.type == "cuda":
-        synchronise(device)
+        torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         call()
-        synchronise(device)
+        torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
     before = _resident("VmRSS")
-    with suppress(OSError):  # Linux forgets the peak of the preparation, where one may ask for it
+    with suppress(OSError):  # resets the peak that the preparation left
         Path("/proc/self/clear_refs").write_text("5")
     call()
     return (_resident("VmHWM") - before) / 1e6

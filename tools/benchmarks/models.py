@@ -15,10 +15,10 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def config_of(settings: Settings) -> tuple[Config, int]:
-    """The config that whole models are measured with, and the side of its images in pixels.
+    """Return the config of the models to measure, and the side of its images in pixels.
 
     Raises:
-        FileNotFoundError: the package was installed without the repository's configs.
+        FileNotFoundError: the repository's configs are missing.
     """
     name, side = ("digits/pla_digits", 48) if settings.quick else ("pla_resnet101_coco", 288)
     cfg = read_config(str(CONFIGS / f"{name}.py"))
@@ -27,7 +27,7 @@ def config_of(settings: Settings) -> tuple[Config, int]:
 
 
 def build_model(cfg: Config, settings: Settings) -> Any:
-    """Build a config's model where the settings say."""
+    """Build a config's model on the device of the settings."""
     init_default_scope(cfg.default_scope)
     model = MODELS.build({**cfg.model, "data_preprocessor": cfg.data_preprocessor})
     return model.to(settings.device)

@@ -7,15 +7,15 @@ import numpy as np
 
 WIDTH, HEIGHT, QUALITY = 640, 480, 90
 OCTAVES = ((6, 60.0), (40, 30.0), (160, 16.0), (640, 10.0))
-"""Noise of so many cells across, and its standard deviation in grey levels."""
+"""Cells of the noise from left to right, and its standard deviation in gray levels."""
 
 
 def write_photos(folder: Path, number: int) -> list[str]:
     """Draw random pictures and write them.
 
     Args:
-        folder: where to write; it exists.
-        number: how many.
+        folder: existing folder to write to.
+        number: of pictures.
 
     Returns:
         The paths.
@@ -30,7 +30,7 @@ def write_photos(folder: Path, number: int) -> list[str]:
 
 
 def _draw(generator: np.random.Generator) -> np.ndarray:
-    """A picture, uint8, shape (480, 640, 3)."""
+    """Draw a picture, uint8, shape (480, 640, 3)."""
     picture = np.full((HEIGHT, WIDTH, 3), 120.0, np.float32)
     for cells, deviation in OCTAVES:
         rows = max(2, cells * HEIGHT // WIDTH)

@@ -1,7 +1,7 @@
-"""Alignment as one would write it first: image by image, step by step.
+"""Plain alignment: image by image, step by step.
 
-For each image and step a log-softmax and a copy of the labels' costs to the host, then SciPy on the
-image's full n × n matrix. PLA pins what was predicted with a large constant.
+For each image and step it computes a log-softmax and copies the labels' costs to the host, then
+runs SciPy on the image's full n × n matrix. PLA pins correct predictions with a large constant.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from torch import Tensor
 from mmorderless.labels.vocabulary import IGNORE
 
 LARGE = 1e4
-"""Taken from the cost of a pinned label at its step, in nats."""
+"""Subtracted from the cost of a pinned label at its step, in nats."""
 
 
 @torch.no_grad()
 def plain_targets(logits: Tensor, targets: Sequence[Tensor], pin_predicted: bool) -> Tensor:
-    """Target token of every step, by MLA or PLA.
+    """Return the target token of every step, by MLA or PLA.
 
     Args:
         logits: shape (B, T, C + 1).
         targets: B one-dimensional index tensors.
-        pin_predicted: whether labels stay where they were predicted (PLA).
+        pin_predicted: whether correctly predicted labels keep their step (PLA).
 
     Returns:
-        Tokens, shape (B, T), as `alignment.min_loss_targets` returns them.
+        Tokens, shape (B, T), like `alignment.targets.min_loss_targets`.
     """
     tokens = torch.full(logits.shape[:2], IGNORE, device=logits.device)
     for i, labels in enumerate(targets):

@@ -1,7 +1,7 @@
-"""The decoder as one would write it first: always all steps, nothing shared between them.
+"""Plain decoder: always decodes all steps, and shares nothing between them.
 
-At each step a fresh dropout mask over all cells (as the authors' code has it), the keys anew,
-`nn.LSTMCell`, and autograd for the gradient. Letters as in `models.decoder`.
+Each step draws a new dropout mask over all cells (as in the authors' code) and recomputes the keys.
+Letters as in `models.decoders`.
 """
 
 import torch
@@ -15,7 +15,7 @@ class PlainDecoder:
     """Decode with another decoder's weights.
 
     Args:
-        decoder: whose weights, dropout and mode (training or not) are used.
+        decoder: its weights, dropout and mode (training or evaluation) are used.
     """
 
     def __init__(self, decoder: AttentionLSTM) -> None:

@@ -1,11 +1,11 @@
-"""Predictions as one would read them first: image by image, step by step."""
+"""Plain post-processing: image by image, step by step."""
 
 import torch
 from torch import Tensor
 
 
 def plain_predictions(logits: Tensor, tokens: Tensor) -> list[dict[str, Tensor]]:
-    """What `models.head.write_samples` puts into each image's data sample.
+    """Return the fields that `write_samples` puts into each image's data sample.
 
     Args:
         logits: shape (B, T, C + 1).

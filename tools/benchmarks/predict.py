@@ -1,8 +1,7 @@
 """Prediction: decoder and post-processing of a batch, and a folder of photos to results.
 
-In the folder, every image has 3 labels. The time that the device waits is what passes outside the
-model's `test_step`: reading, preparing and collating images that were not ready in time, and
-writing results.
+In the folder, every image gets 3 labels. Time outside the model is time outside `test_step`:
+reading, preparing and collating images that were not ready in time, and writing results.
 """
 
 import tempfile
@@ -20,7 +19,7 @@ from mmorderless.inference.predictions import predictions_json
 from mmorderless.models.decoding.emission import read_rollout
 from mmorderless.models.heads.data_samples import write_samples
 
-from .batches import end_after
+from .batches import force_end_of_all_after
 from .decoder import QUICK, DecoderBatch, Sizes
 from .label_counts import label_counts
 from .models import build_model, config_of
@@ -42,7 +41,7 @@ def run(settings: Settings) -> list[Row]:
 
 @torch.no_grad()
 def decode_and_read(settings: Settings) -> list[Row]:
-    """Measure the decoder with what follows it, and what follows it alone."""
+    """Measure the decoder with its post-processing, and the post-processing alone."""
     sizes = QUICK if settings.quick else Sizes()
     sizes = replace(sizes, batch=settings.batch or sizes.batch)
     counts = label_counts(sizes.batch)
@@ -70,7 +69,6 @@ def decode_and_read(settings: Settings) -> list[Row]:
             "ours read": lambda: read(*decoded),
             "plain read": lambda: plain_predictions(*decoded),
         },
-        settings.device,
         settings.repeats,
     )
     each = {name: [sample / sizes.batch for sample in times] for name, times in samples.items()}
@@ -81,13 +79,13 @@ def decode_and_read(settings: Settings) -> list[Row]:
     ]
 
 
-def check_predictions(ours: list, reference: list[dict[str, Tensor]]) -> None:
-    """Check that data samples hold what the reference read off the same logits.
+def check_predictions(ours: list, baseline: list[dict[str, Tensor]]) -> None:
+    """Check that data samples equal the baseline's predictions from the same logits.
 
     Raises:
-        AssertionError: they do not.
+        AssertionError: a field differs.
     """
-    for sample, expected in zip(ours, reference, strict=True):
+    for sample, expected in zip(ours, baseline, strict=True):
         for name, values in expected.items():
             torch.testing.assert_close(sample.get(name), values)
 
@@ -97,7 +95,7 @@ def folder(settings: Settings) -> list[Row]:
     cfg, side = config_of(settings)
     model = build_model(cfg, settings)
     model._config = cfg
-    end_after(model.head.decoder, NUM_LABELS)
+    force_end_of_all_after(model.head.decoder, NUM_LABELS)
     batch = settings.batch or (2 if settings.quick else 16)
     number = 4 if settings.quick else NUM_PHOTOS
     rows = []
@@ -132,7 +130,7 @@ def folder(settings: Settings) -> list[Row]:
 def _predict(
     inferencer: OrderlessInferencer, folder: str, settings: Settings
 ) -> tuple[float, float]:
-    """Seconds of predicting a folder, in all and within the model."""
+    """Predict a folder; return the seconds in total and within the model."""
     model, busy = inferencer.model, 0.0
     own: Callable[..., Any] = type(model).test_step
 
@@ -140,7 +138,7 @@ def _predict(
         nonlocal busy
         start = time.perf_counter()
         with settings.autocast():
-            samples = own(model, data)  # ends with a copy to the host: the device is done
+            samples = own(model, data)  # ends with a copy to the host, which waits for the device
         busy += time.perf_counter() - start
         return samples
 

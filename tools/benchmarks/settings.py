@@ -1,8 +1,7 @@
-"""What the command line sets for every part."""
+"""Settings that the command line gives to every part."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 
@@ -14,20 +13,20 @@ class Settings:
     """How to measure.
 
     Args:
-        device: where models and logits are.
-        dtype: name of the type that models compute in, a key of `DTYPES`; the weights stay fp32.
+        device: of models and logits.
+        dtype: name of the type that models compute in, a key of `DTYPES`; weights stay fp32.
         repeats: samples of each quantity.
-        batch: images of a batch, in place of each part's own number; None keeps that.
-        quick: tiny sizes, only to see that the parts run.
+        batch: images of a batch; None keeps each part's own number.
+        quick: tiny sizes, which only show that the parts run.
     """
 
     device: torch.device
     dtype: str = "fp32"
     repeats: int = 7
-    batch: Optional[int] = None
+    batch: int | None = None
     quick: bool = False
 
     def autocast(self) -> AbstractContextManager:
-        """Context in which models compute in the type."""
+        """Return the context in which models compute in `dtype`."""
         kind = DTYPES[self.dtype]
         return torch.autocast(self.device.type, kind, enabled=kind != torch.float32)

@@ -1,4 +1,4 @@
-"""The plain references give what ours gives, so that only their speed differs."""
+"""The plain baselines give the same results as the package, so that only their speed differs."""
 
 import copy
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.alignment import check_same_cost, cost_matrices, make_batch
-from benchmarks.batches import end_after
+from benchmarks.batches import force_end_of_all_after
 from benchmarks.decoder import QUICK, DecoderBatch, check_prediction, check_training
 from benchmarks.label_counts import label_counts
 from benchmarks.metrics import check_scores, processed, random_predictions
@@ -41,7 +41,7 @@ def test_alignment(num_classes):
         check_same_cost(logits, swapped, plain)
 
 
-def test_the_bare_matrices_hold_the_same_costs():
+def test_the_cost_matrices_hold_the_same_costs():
     logits, labels = make_batch(SETTINGS, [3, 1], 20)
     matrices = cost_matrices(logits, labels)
     assert [matrix.shape for matrix in matrices] == [(3, 3), (1, 1)]
@@ -56,12 +56,12 @@ def test_decoder_logits_and_gradients():
 def test_a_wrong_gradient_is_noticed(monkeypatch):
     train = DecoderBatch.train_ours
 
-    def spoilt(batch):
+    def altered(batch):
         logits = train(batch)
         batch.features.grad *= 1.01
         return logits
 
-    monkeypatch.setattr(DecoderBatch, "train_ours", spoilt)
+    monkeypatch.setattr(DecoderBatch, "train_ours", altered)
     with pytest.raises(AssertionError, match="features"):
         check_training(QUICK, label_counts(QUICK.batch), SETTINGS)
 
@@ -71,19 +71,19 @@ def test_images_end_after_their_number_of_labels(dtype):
     counts = [0, 1, 18, 5, 3]
     settings = replace(SETTINGS, dtype=dtype)
     check_prediction(DecoderBatch(QUICK, counts, settings).for_prediction())
-    with pytest.raises(AssertionError):  # which `check_prediction` does not take on trust
+    with pytest.raises(AssertionError):  # END is not forced
         check_prediction(DecoderBatch(QUICK, counts, settings))
 
 
 def test_all_images_end_after_the_same_number_of_labels():
     batch = DecoderBatch(QUICK, [0] * 6, SETTINGS)
-    end_after(batch.decoder.eval(), 3)
+    force_end_of_all_after(batch.decoder.eval(), 3)
     tokens = batch.predict_ours()
     assert tokens.shape == (6, 4)
     assert ((tokens == QUICK.classes) == torch.tensor([False] * 3 + [True])).all()
 
 
-def test_predictions_read_off_a_rollout():
+def test_predictions_of_a_rollout():
     logits = torch.randn(30, 6, 4)
     tokens = logits.argmax(2)
     ours = write_samples(read_rollout(logits, tokens), None, None)
@@ -100,10 +100,10 @@ def test_scores_of_the_metric():
         sample["pred_score"] = torch.from_numpy(score)
     metric = processed(samples, 20)
     ours = metric.compute_metrics(metric.results)
-    reference = plain_scores(*lists, scores)
-    check_scores(ours, reference)
+    baseline = plain_scores(*lists, scores)
+    check_scores(ours, baseline)
     with pytest.raises(AssertionError, match="mAP"):
-        check_scores({**ours, "mAP": 0.0}, reference)
+        check_scores({**ours, "mAP": 0.0}, baseline)
 
 
 def test_average_precision_by_hand():
@@ -120,11 +120,11 @@ def test_loss_of_a_training_step():
     labels = [torch.tensor([1, 4]), torch.tensor([7])]
     samples = [DataSample().set_gt_label(label_set) for label_set in labels]
     features = torch.randn(2, 16, 3, 3)
-    reference = copy.deepcopy(head)
+    baseline = copy.deepcopy(head)
     loss = head.loss((features,), samples)["loss"]
-    expected = plain_loss(reference, (features,), samples)["loss"]
+    expected = plain_loss(baseline, (features,), samples)["loss"]
     torch.testing.assert_close(loss, expected)
     loss.backward()
     expected.backward()
-    for ours, plain in zip(head.parameters(), reference.parameters()):
+    for ours, plain in zip(head.parameters(), baseline.parameters()):
         torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-3, atol=1e-5)
