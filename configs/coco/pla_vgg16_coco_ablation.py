@@ -4,7 +4,7 @@ Paper: C-F1 64.34, O-F1 69.66, duplicates 0.04 (Tables 1 and 2). Here: not run.
 python tools/train.py configs/coco/pla_vgg16_coco_ablation.py --cfg-options load_from=FILE
 FILE: work_dirs/bce_vgg16_coco_ablation/best_set_OF1_epoch_N.pth, the best BCE encoder.
 The other rows: method=mla, frequent_first, rare_first, dictionary or random as a further option;
-PLA with attention: model.head.attention_size=512.
+PLA with attention: model.head.decoder.attention_size=512.
 † The paper trains for "fewer epochs" than in its recipe; 15 are chosen here, half of the recipe's.
 """
 
@@ -13,5 +13,5 @@ _base_ = [
     "../_base_/datasets/coco_ablation.py",
     "../_base_/schedules/swa.py",
 ]
-model = dict(head=dict(attention_size=None))
+model = dict(head=dict(decoder=dict(attention_size=None)))
 train_cfg = dict(max_epochs=15)

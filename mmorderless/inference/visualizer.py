@@ -26,7 +26,6 @@ from mmorderless.inference.decoded_image import (
     token_names,
 )
 from mmorderless.labels.fixed_orders import count_labels
-from mmorderless.models.heads.order_free_head import OrderFreeRNNHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
 from mmorderless.models.losses.cross_entropy import SequenceLoss
@@ -60,7 +59,7 @@ class ImageVisualizer:
         model, saved = load_trained_model(cfg, checkpoint, device)
         self.model: Any = model
         head = getattr(model, "head", None)
-        if not isinstance(head, OrderlessRNNHead | OrderFreeRNNHead):
+        if not isinstance(head, OrderlessRNNHead):
             raise ValueError(
                 f"the model's head, {type(head).__name__}, emits no sequence, so there is nothing "
                 "to draw; give the config of a sequence model (OrderlessRNNHead)"
@@ -96,9 +95,8 @@ class ImageVisualizer:
         decoded = decode(self.model, item)
         figures: dict[str, Figure] = {}
         left_out = []
-        if not isinstance(self.model.head, OrderlessRNNHead):
-            kind = type(self.model.head).__name__
-            left_out.append(f"no alignment and no orderings: {kind} has no END and no order")
+        if self.model.head.decoding.stop_threshold is not None:
+            left_out.append("no alignment and no orderings: the model has no END and no order")
         elif len(decoded.labels) == 0:
             left_out.append("no alignment and no orderings: the image has no label")
         else:

@@ -1,6 +1,6 @@
 """The `method` key of a config: a system of the field, merged over the config's model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,19 @@ def apply_method(cfg: Config) -> None:
         )
     change = fragment.model.get("head") or {}
     _check_head(cfg, change, method)
+    kept = {}
+    for key in fragment.get("keep", []):
+        *parents, name = key.split(".")
+        parent = _entry(cfg.model, parents)
+        if parent is not None and name in parent:
+            kept[key] = parent[name]
     for key, value in change.items():
         if isinstance(value, dict):  # another loss or decoder has other options
             cfg.model.head.pop(key, None)
-    kept = {key: _entry(cfg.model, key) for key in fragment.get("keep", [])}
     cfg.model.merge(fragment.model)
     for key, value in kept.items():
-        if value is not None:
-            *parts, name = key.split(".")
-            _entry(cfg.model, ".".join(parts))[name] = value
+        *parents, name = key.split(".")
+        _entry(cfg.model, parents)[name] = value
     cfg.method = None
 
 
@@ -123,8 +127,9 @@ def _check_head(cfg: Config, change: ConfigDict, method: str) -> None:
         )
 
 
-def _entry(model: ConfigDict, key: str) -> Any:
-    """Value at a dotted key of a model's config, the config itself for "", None where none is."""
-    for name in key.split(".") if key else ():
-        model = model.get(name) if isinstance(model, dict) else None
-    return model
+def _entry(model: ConfigDict, keys: Sequence[str]) -> ConfigDict | None:
+    """Return the dict at nested keys of a model's config, None where there is none."""
+    entry: Any = model
+    for key in keys:
+        entry = entry.get(key) if isinstance(entry, dict) else None
+    return entry if isinstance(entry, dict) else None

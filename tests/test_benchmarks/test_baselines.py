@@ -115,7 +115,13 @@ def test_average_precision_by_hand():
 
 def test_loss_of_a_training_step():
     head = MODELS.build(
-        dict(type="OrderlessRNNHead", num_classes=20, in_channels=16, max_steps=20, dropout=0.0)
+        dict(
+            type="OrderlessRNNHead",
+            num_classes=20,
+            in_channels=16,
+            max_steps=20,
+            decoder=dict(dropout=0.0),
+        )
     )
     labels = [torch.tensor([1, 4]), torch.tensor([7])]
     samples = [DataSample().set_gt_label(label_set) for label_set in labels]

@@ -141,7 +141,9 @@ def test_unspecified_attributes_reach_the_metric_through_the_model(load):
     targets = [[person([0, 1, -1]), person([1, -1, -1]), person([-1, 1, 1]), person([-1, 1, 0])]]
     dataset = load(targets, num_images=1, pipeline=PIPELINE)
     head = dict(type="MultiLabelLinearClsHead", num_classes=3, in_channels=4)
-    rnn = dict(head, type="OrderlessRNNHead", max_steps=4, hidden_size=8, embed_size=4)
+    rnn = dict(
+        head, type="OrderlessRNNHead", max_steps=4, decoder=dict(hidden_size=8, embed_size=4)
+    )
     for head_cfg, feats in ((head, torch.rand(4, 4)), (rnn, torch.rand(4, 4, 2, 2))):
         samples = pseudo_collate([dataset[i] for i in range(4)])["data_samples"]
         samples = MODELS.build(head_cfg).eval().predict((feats,), samples)

@@ -16,10 +16,7 @@ HEADS = {
         num_classes=3,
         in_channels=8,
         max_steps=4,
-        hidden_size=8,
-        embed_size=4,
-        attention_size=4,
-        dropout=0.0,
+        decoder=dict(hidden_size=8, embed_size=4, attention_size=4, dropout=0.0),
     ),
 }
 

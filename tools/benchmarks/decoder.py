@@ -106,7 +106,7 @@ class DecoderBatch:
     def train_ours(self) -> Tensor:
         """Run forward and backward; return the logits (B, T, C + 1)."""
         lengths = [n + 1 for n in self.counts]
-        return self._train(lambda grid: self.decoder.rollout_counted(grid, lengths).logits)
+        return self._train(lambda grid: self.decoder.training_rollout(grid, lengths).logits)
 
     def train_plain(self) -> Tensor:
         """Run forward and backward of the baseline; return the logits (B, T, C + 1)."""

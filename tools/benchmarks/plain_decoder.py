@@ -38,11 +38,11 @@ class PlainDecoder:
         logits, tokens = [], []
         for _ in range(num_steps):
             cells = F.dropout(grid, own.dropout, own.training)  # (B, L, D)
-            keys = own.key(cells)  # (B, L, A)
-            energy = own.energy(F.relu(keys + own.query(hidden)[:, None]))[:, :, 0]  # (B, L)
+            keys = own.attention.key(cells)  # (B, L, A)
+            energy = own.attention.energy(F.relu(keys + own.attention.query(hidden)[:, None]))[:, :, 0]  # (B, L)
             attention = energy.softmax(1)
             context = torch.bmm(attention[:, None].to(cells.dtype), cells)[:, 0]  # (B, D)
-            context = own.gate(hidden).sigmoid() * context
+            context = own.attention.gate(hidden).sigmoid() * context
             hidden, cell = own.lstm(torch.cat([own.embedding(token), context], 1), (hidden, cell))
             logits.append(own.classifier(hidden))
             token = logits[-1].argmax(1)

@@ -5,11 +5,11 @@ Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer: "Orderless Recurrent M
 Multi-label Classification", CVPR 2020.
 
 Faithful: labels with a probability of at least 0.5 are predicted. Not faithful: the config's own
-schedule, where the paper uses SGD (as the `bce_*` configs do). A neck that the config has is kept.
+schedule, where the paper uses SGD (as the `bce_*` configs do).
 """
 
 model = dict(
-    neck=dict(type="GlobalAveragePooling"),
+    neck=dict(_delete_=True, type="GlobalAveragePooling"),
     head=dict(_delete_=True, type="MultiLabelLinearClsHead", loss=dict(type="MeanBCELoss")),
 )
-keep = ["neck", "head.num_classes", "head.in_channels"]
+keep = ["head.num_classes", "head.in_channels"]

@@ -11,8 +11,9 @@ are chosen here; the config's own sizes, backbone and schedule.
 _base_ = ["frequent_first.py"]
 model = dict(
     head=dict(
-        feed="target",
-        decoder=dict(_delete_=True, type="JointEmbeddingRNN"),
+        decoder=dict(type="JointEmbeddingRNN"),
+        loss=dict(teacher_forcing=True),
         decoding=dict(_delete_=True, beam_width=4),
     )
 )
+keep = ["head.decoder.hidden_size", "head.decoder.embed_size", "head.decoder.dropout"]

@@ -8,13 +8,5 @@ Faithful: as in the paper's comparison, only the order differs from PLA; in trai
 fed its own predictions.
 """
 
-model = dict(
-    head=dict(
-        type="OrderlessRNNHead",
-        strategy="dictionary",
-        feed="own",
-        loss=None,
-        decoder=None,
-        decoding=None,
-    )
-)
+_base_ = ["pla.py"]
+model = dict(head=dict(loss=dict(type="FixedOrderLoss", order="dictionary")))

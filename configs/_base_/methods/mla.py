@@ -6,13 +6,5 @@ Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Jo
 What is faithful and what is not: as in `pla.py`.
 """
 
-model = dict(
-    head=dict(
-        type="OrderlessRNNHead",
-        strategy="mla",
-        feed="own",
-        loss=None,
-        decoder=None,
-        decoding=None,
-    )
-)
+_base_ = ["pla.py"]
+model = dict(head=dict(loss=dict(type="MLALoss")))

@@ -5,4 +5,4 @@ MLA: Yazici et al., CVPR 2020 (`mla.py`). The decoder: Vaswani et al., NIPS 2017
 """
 
 _base_ = ["pla_transformer.py"]
-model = dict(head=dict(strategy="mla"))
+model = dict(head=dict(loss=dict(type="MLALoss")))

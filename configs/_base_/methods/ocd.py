@@ -10,4 +10,4 @@ PLA's, for images, where theirs were for text and sound.
 """
 
 _base_ = ["pla.py"]
-model = dict(head=dict(strategy=None, loss=dict(_delete_=True, type="OCDLoss")))
+model = dict(head=dict(loss=dict(type="OCDLoss")))

@@ -3,19 +3,16 @@
 Shang-Fu Chen, Yi-Chen Chen, Chih-Kuan Yeh, Yu-Chiang Frank Wang: "Order-Free RNN with Visual
 Attention for Multi-Label Classification", AAAI 2018.
 
-What is faithful and what is not: see `OrderFreeRNNHead`; also the config's own sizes, backbone and
-schedule. Decoding stops below a probability of 0.5; with --cfg-options method=order_free
-model.head.stop=learned the model learns when to stop.
+What is as in the paper and what is not: see `OrderFreeLoss` and `OrderFreeRNN`. The paper's beam
+search is left out. Decoding stops below a probability of 0.5, in place of the paper's learned
+threshold; the config's own sizes, backbone and schedule.
 """
 
-model = dict(head=dict(_delete_=True, type="OrderFreeRNNHead"))
-keep = [
-    "head.num_classes",
-    "head.in_channels",
-    "head.max_steps",
-    "head.hidden_size",
-    "head.embed_size",
-    "head.attention_size",
-    "head.dropout",
-    "head.drop_class_token",
-]
+_base_ = ["pla.py"]
+model = dict(
+    head=dict(
+        decoder=dict(type="OrderFreeRNN"),
+        loss=dict(type="OrderFreeLoss"),
+        decoding=dict(_delete_=True, stop_threshold=0.5, no_repeat=True),
+    )
+)

@@ -8,4 +8,4 @@ are PLA's; Vinyals et al. had other tasks and models.
 """
 
 _base_ = ["pla.py"]
-model = dict(head=dict(strategy=None, loss=dict(_delete_=True, type="OrderSearchLoss")))
+model = dict(head=dict(loss=dict(type="OrderSearchLoss")))

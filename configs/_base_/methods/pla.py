@@ -10,10 +10,15 @@ attended cells. Here its mask is drawn once per rollout instead of once per step
 model = dict(
     head=dict(
         type="OrderlessRNNHead",
-        strategy="pla",
-        feed="own",
-        loss=None,
-        decoder=None,
+        decoder=dict(type="AttentionLSTM"),
+        loss=dict(type="PLALoss"),
+        strategy=None,
         decoding=None,
     )
 )
+keep = [
+    "head.decoder.hidden_size",
+    "head.decoder.embed_size",
+    "head.decoder.attention_size",
+    "head.decoder.dropout",
+]

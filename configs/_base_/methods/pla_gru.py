@@ -9,4 +9,4 @@ the matrix product.
 """
 
 _base_ = ["pla.py"]
-model = dict(head=dict(decoder=dict(_delete_=True, type="AttentionGRU")))
+model = dict(head=dict(decoder=dict(type="AttentionGRU")))

@@ -8,4 +8,5 @@ inferred from the table's labels.
 """
 
 _base_ = ["pla.py"]
-model = dict(head=dict(attention_size=None))
+model = dict(head=dict(decoder=dict(attention_size=None)))
+keep = ["head.decoder.hidden_size", "head.decoder.embed_size", "head.decoder.dropout"]

@@ -10,4 +10,4 @@ Transformers with Primal Object Queries for Multi-Label Image Classification", I
 """
 
 _base_ = ["pla.py"]
-model = dict(head=dict(decoder=dict(_delete_=True, type="TransformerLabelDecoder")))
+model = dict(head=dict(decoder=dict(type="TransformerLabelDecoder")))

@@ -6,13 +6,5 @@ Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Jo
 Faithful: only the order differs from PLA; in training the model is fed its own predictions.
 """
 
-model = dict(
-    head=dict(
-        type="OrderlessRNNHead",
-        strategy="random",
-        feed="own",
-        loss=None,
-        decoder=None,
-        decoding=None,
-    )
-)
+_base_ = ["pla.py"]
+model = dict(head=dict(loss=dict(type="FixedOrderLoss", order="random")))

@@ -7,13 +7,5 @@ Nakayama 2016, whose system is `ria.py`.
 What is faithful and what is not: as in `frequent_first.py`.
 """
 
-model = dict(
-    head=dict(
-        type="OrderlessRNNHead",
-        strategy="rare_first",
-        feed="own",
-        loss=None,
-        decoder=None,
-        decoding=None,
-    )
-)
+_base_ = ["pla.py"]
+model = dict(head=dict(loss=dict(type="FixedOrderLoss", order="rare_first")))

@@ -9,4 +9,5 @@ the order; teacher forcing. Not faithful: all parts are trained together from th
 """
 
 _base_ = ["rare_first.py"]
-model = dict(head=dict(feed="target", decoder=dict(_delete_=True, type="SemanticRNN")))
+model = dict(head=dict(decoder=dict(type="SemanticRNN"), loss=dict(teacher_forcing=True)))
+keep = ["head.decoder.hidden_size", "head.decoder.embed_size"]

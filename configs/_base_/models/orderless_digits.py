@@ -8,10 +8,13 @@ model = dict(
         num_classes=10,
         in_channels=64,
         max_steps=11,
-        strategy="pla",
-        hidden_size=128,
-        embed_size=32,
-        attention_size=64,
-        dropout=0.1,
+        decoder=dict(
+            type="AttentionLSTM",
+            hidden_size=128,
+            embed_size=32,
+            attention_size=64,
+            dropout=0.1,
+        ),
+        loss=dict(type="PLALoss"),
     ),
 )

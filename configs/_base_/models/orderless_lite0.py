@@ -18,10 +18,13 @@ model = dict(
         num_classes=24,
         in_channels=1280,
         max_steps=25,
-        strategy="pla",
-        hidden_size=256,
-        embed_size=128,
-        attention_size=256,
-        dropout=0.5,
+        decoder=dict(
+            type="AttentionLSTM",
+            hidden_size=256,
+            embed_size=128,
+            attention_size=256,
+            dropout=0.5,
+        ),
+        loss=dict(type="PLALoss"),
     ),
 )

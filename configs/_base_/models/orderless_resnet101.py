@@ -12,10 +12,13 @@ model = dict(
         num_classes=80,
         in_channels=2048,
         max_steps=20,
-        strategy="pla",
-        hidden_size=512,
-        embed_size=256,
-        attention_size=512,
-        dropout=0.5,
+        decoder=dict(
+            type="AttentionLSTM",
+            hidden_size=512,
+            embed_size=256,
+            attention_size=512,
+            dropout=0.5,
+        ),
+        loss=dict(type="PLALoss"),
     ),
 )

@@ -110,7 +110,7 @@ def evaluate_sequences(
     # What the head is set to is predicted once, by its dial's default.
     kinds: dict[Hashable, dict[str, Any]] = {}
     name_of_kind: dict[str, Hashable] = {"max": dial.default}
-    if hasattr(head, "score"):
+    if head.decoding.stop_threshold is None:  # sigmoids have no beam
         name_of_kind = {kind: kind for kind in SCORE_KINDS} | {head.score: dial.default}
         kinds = {kind: scored_by(head, kind) for kind in SCORE_KINDS if kind != head.score}
 

@@ -13,7 +13,7 @@ class Dial:
     """A head's dial between precision and recall.
 
     Attributes:
-        name: `end_bias`, `stop_bias` or `threshold`; the last cuts scores that are there.
+        name: `end_bias` or `threshold`; the last cuts scores that are there.
         default: its value as the model was configured.
     """
 
@@ -27,8 +27,6 @@ def dial_of(head: Any) -> Dial:
     Args:
         head: one that emits a sequence, or one of mmpretrain's multi-label heads.
     """
-    if hasattr(head, "stop_bias"):
-        return Dial("stop_bias", float(head.stop_bias))
     if hasattr(head, "decoding"):
         return Dial("end_bias", float(head.decoding.end_bias))
     threshold = getattr(head, "thr", None)
@@ -37,8 +35,6 @@ def dial_of(head: Any) -> Dial:
 
 def turned(head: Any, dial: Dial, value: float) -> dict[str, Any]:
     """Return the attributes that set a sequence head's dial."""
-    if dial.name == "stop_bias":
-        return {"stop_bias": value}
     return {"decoding": replace(head.decoding, end_bias=value)}
 
 

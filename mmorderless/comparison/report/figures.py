@@ -26,7 +26,7 @@ from mmorderless.figures.style import MAX_NAMED_CLASSES, title_of
 from mmorderless.labels.label_lists import JoinedLabels, sparse_label_matrix
 from mmorderless.metrics.order_statistics import cooccurrence, counts_at_step
 
-DEFAULT_DIAL = {"end_bias": 0.0, "stop_bias": 0.0, "threshold": 0.5}
+DEFAULT_DIAL = {"end_bias": 0.0, "threshold": 0.5}
 
 
 def all_figures(

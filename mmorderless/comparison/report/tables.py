@@ -21,7 +21,7 @@ PRIOR = "label_prior.json"
 PRIOR_NAME = "label prior"
 NO_SEED = -1  # of what is the same for every seed, as the label prior and the times
 NOTHING = "\N{EN DASH}"
-DIALS = {"end_bias": "END bias", "stop_bias": "stop bias", "threshold": "threshold"}
+DIALS = {"end_bias": "END bias", "threshold": "threshold"}
 
 Results = Mapping[str, Mapping[int, Result]]
 

@@ -3,6 +3,7 @@
 from mmorderless.models.decoders.attention_rnn import AttentionGRU, AttentionLSTM
 from mmorderless.models.decoders.base import LabelDecoder, Rollout
 from mmorderless.models.decoders.joint_embedding_rnn import JointEmbeddingRNN
+from mmorderless.models.decoders.order_free_rnn import OrderFreeRNN
 from mmorderless.models.decoders.semantic_rnn import SemanticRNN
 from mmorderless.models.decoders.transformer import TransformerLabelDecoder
 
@@ -11,6 +12,7 @@ __all__ = [
     "AttentionLSTM",
     "JointEmbeddingRNN",
     "LabelDecoder",
+    "OrderFreeRNN",
     "Rollout",
     "SemanticRNN",
     "TransformerLabelDecoder",

@@ -1,25 +1,20 @@
-"""What all decoders share: decode step by step, feed back what was emitted, stop at END.
+"""The base class of decoders: roll out step by step, feed back what was emitted, stop at END.
 
 Letters: B images, R rows (the images that are still decoded), L cells of the backbone's map with D
-channels, C classes, T steps. Tokens: see `vocabulary`; START is an input only.
+channels, C classes, T steps. Tokens: see `labels.vocabulary`; START is an input only.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmorderless.alignment.transfer import to_device, to_host
 from mmorderless.labels.vocabulary import IGNORE, Vocabulary
 
-Step = Callable[[Tensor, Any], tuple[Tensor, Any, Optional[Tensor]]]
-"""From tokens (R,) and a state to logits (R, C + 1), the new state and attention (R, L) or None."""
-
 Choose = Callable[[int, Tensor, Tensor], Tensor]
-"""From the step's number t, its logits (R, C + 1) and the images that the rows belong to, (R,), to
-the tokens to emit and to feed back, (R,)."""
+"""From a step's number t, its logits (R, C + 1) and the rows' images (R,) to the tokens (R,) that
+are emitted and fed back."""
 
 
 class Rollout(NamedTuple):
@@ -27,20 +22,20 @@ class Rollout(NamedTuple):
 
     Args:
         logits: shape (B, T, C + 1).
-        tokens: what each step emitted, by default its arg max, shape (B, T).
+        tokens: the emitted tokens, shape (B, T).
         attention: weights over the cells, shape (B, T, L); None unless asked for.
     """
 
     logits: Tensor
     tokens: Tensor
-    attention: Optional[Tensor]
+    attention: Tensor | None
 
 
 class LabelDecoder(nn.Module):
-    """Base of the decoders: from cells (B, L, D) to tokens, one at a time.
+    """Base class of decoders: from cells (B, L, D) to tokens, one at a time.
 
-    A subclass gives `init_state` and `step`; its state is a (nested) tuple of tensors whose first
-    axis is the batch, and None.
+    A subclass implements `init_state` and `step`. A state is a (nested) tuple of tensors, whose
+    first axis is the batch, and None.
 
     Args:
         num_classes: C.
@@ -50,46 +45,39 @@ class LabelDecoder(nn.Module):
     """
 
     attends = False
-    """Whether a step has attention weights."""
+    """Whether a step returns attention weights."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.vocabulary = Vocabulary(num_classes)
 
     def init_state(self, grid: Tensor) -> Any:
-        """State before the first step.
+        """Return the state before the first step.
 
         Args:
             grid: cells, shape (B, L, D).
         """
         raise NotImplementedError
 
-    def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any, Optional[Tensor]]:
+    def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any, Tensor | None]:
         """Decode one step.
 
         Args:
-            token: what the step before emitted (START at first), shape (B,).
-            state: state after the step before.
+            token: token emitted at the previous step (START at first), shape (B,).
+            state: state after the previous step.
 
         Returns:
             Logits (B, C + 1), the new state, and the attention weights (B, L) or None.
         """
         raise NotImplementedError
 
-    def stepper(self, num_tokens: int) -> Step:
-        """`step`, with the weights arranged once for a whole rollout.
-
-        Args:
-            num_tokens: how many tokens will be fed at most.
-        """
-        return self.step
-
     def reorder(self, state: Any, rows: Tensor) -> Any:
-        """Rows of a state, each of which takes the place of a row of the same image (beam search):
-        a decoder may leave out what depends on the image alone.
+        """Select rows of a state, each of which replaces a row of the same image (beam search).
+
+        A decoder may skip the parts that depend on the image alone.
 
         Args:
-            state: of R rows.
+            state: state of R rows.
             rows: indices, shape (R,).
         """
         return select(state, rows)
@@ -99,15 +87,18 @@ class LabelDecoder(nn.Module):
         if not self.attends:
             raise ValueError(
                 f"there is no attention to return: this {type(self).__name__} does not attend "
-                "(for AttentionLSTM, attention_size=None says so)"
+                "(AttentionLSTM and AttentionGRU attend unless attention_size=None)"
             )
 
     def auxiliary_loss(self, grid: Tensor, labels: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Losses of the decoder's own, beside that of the sequence; their names contain "loss".
+        """Return the decoder's own losses, which are added to that of the sequence.
 
         Args:
             grid: cells, shape (B, L, D).
             labels: class indices of each image.
+
+        Returns:
+            Scalars by name; the names contain "loss".
         """
         return {}
 
@@ -119,108 +110,117 @@ class LabelDecoder(nn.Module):
         num_steps: int,
         until_end: bool = False,
         return_attention: bool = False,
-        feed: Optional[Tensor] = None,
-        choose: Optional[Choose] = None,
+        choose: Choose | None = None,
     ) -> Rollout:
-        """Decode step by step, feeding back the model's own arg max.
+        """Decode step by step, feeding back the emitted token.
 
-        When an image has emitted END its rollout goes on with END as the input: training needs
-        the logits of the steps that were still to come.
+        After END the rollout of an image continues with END as its input.
 
         Args:
             grid: cells, shape (B, L, D).
             num_steps: T, the most steps to decode; END counts as one.
-            until_end: stop as soon as every image has emitted END (on an accelerator up to three
-                steps later), and do not decode those that have when they are the most; their
+            until_end: stop when every image has emitted END (on an accelerator up to three steps
+                later), and no longer decode the images that have when they are the majority: their
                 tokens are END from there on, their logits 0.
-            return_attention: keep the attention weights of every step.
-            feed: tokens to feed back instead of the arg max (teacher forcing), shape (B, T); the
-                last is not used, and IGNORE stands for END.
-            choose: what to emit, and to feed back, instead of the arg max.
+            return_attention: return the attention weights of every step.
+            choose: chooses the tokens to emit; None takes the arg max.
 
         Raises:
-            ValueError: `num_steps` is not positive, or attention is asked of a decoder without.
+            ValueError: `num_steps` is not positive, or the decoder has no attention to return.
         """
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1 (END is a step), got {num_steps}")
         if return_attention:
             self.check_attends()
-        if feed is not None:
-            feed = torch.where(feed == IGNORE, self.vocabulary.end, feed)
+        batch, end = len(grid), self.vocabulary.end
         state = self.init_state(grid)
-        step = self.stepper(len(grid) * num_steps)
-        token = torch.full((len(grid),), self.vocabulary.start, device=grid.device)  # (B,)
-        ended = torch.zeros_like(token, dtype=torch.bool)
-        images: Optional[Tensor] = None  # those that are still decoded, (R,); None: all
-        everyone = torch.arange(len(grid), device=grid.device) if choose is not None else token
-        steps = []
-        # Each look at `ended` waits for an accelerator, so that it does not pay at every step.
-        look_every = 1 if grid.device.type == "cpu" else 4
-        for t in range(num_steps):
-            logits, state, attention = step(token, state)
-            if choose is None:
-                emitted = logits.detach().argmax(1)
-            else:
-                emitted = choose(t, logits.detach(), everyone if images is None else images)
-            steps.append((images, logits, emitted, attention if return_attention else None))
-            token = emitted if feed is None else feed[:, t]
-            if not until_end:
-                continue
-            ended = ended | (emitted == self.vocabulary.end)
-            if (t + 1) % look_every:
-                continue
-            going = np.flatnonzero(~to_host(ended))
-            if len(going) == 0:
-                break
-            if 2 * len(going) <= len(ended) and feed is None:  # a copy of their cells pays
-                kept = to_device(going, grid.device)
-                images = kept if images is None else images[kept]
-                ended, token, state = ended[kept], token[kept], select(state, kept)
-        return self._collect(steps, len(grid))
+        token = torch.full((batch,), self.vocabulary.start, device=grid.device)
+        images = torch.arange(batch, device=grid.device)  # of the rows, (R,)
+        ended = torch.zeros_like(token, dtype=torch.bool)  # (R,)
+        # Reading `ended` synchronizes with the device.
+        sync_every = 1 if grid.device.type == "cpu" else 4
 
-    def rollout_counted(
-        self, grid: Tensor, lengths: Sequence[int], feed: Optional[Tensor] = None
+        def spread(values: Tensor, fill: int = 0) -> Tensor:
+            """Put rows (R, …) at their images, (B, …)."""
+            if len(values) == batch:
+                return values
+            return values.new_full((batch, *values.shape[1:]), fill).index_copy(0, images, values)
+
+        all_logits, all_tokens, all_weights = [], [], []
+        for t in range(num_steps):
+            logits, state, weights = self.step(token, state)
+            scores = logits.detach()
+            token = scores.argmax(1) if choose is None else choose(t, scores, images)
+            all_logits.append(spread(logits))
+            all_tokens.append(spread(token, end))
+            if return_attention and weights is not None:
+                all_weights.append(spread(weights))
+            ended = ended | (token == end)
+            if until_end and (t + 1) % sync_every == 0:
+                active = (~ended).nonzero()[:, 0]
+                if len(active) == 0:
+                    break
+                if 2 * len(active) <= len(ended):  # copying their cells pays off
+                    images, ended, token = images[active], ended[active], token[active]
+                    state = select(state, active)
+        attention = torch.stack(all_weights, 1) if all_weights else None
+        return Rollout(torch.stack(all_logits, 1), torch.stack(all_tokens, 1), attention)
+
+    @torch.compiler.disable
+    def training_rollout(
+        self,
+        grid: Tensor,
+        lengths: Sequence[int],
+        feed: Tensor | None = None,
+        choose: Choose | None = None,
     ) -> Rollout:
-        """Decode for a loss that counts so many steps of each image: the rollout of training.
+        """Decode each image for the steps that a loss counts.
+
+        Images are sorted by length, so that those still decoded at a step are the first rows.
 
         Args:
             grid: cells, shape (B, L, D).
-            lengths: steps of each image, n_i + 1 each; T is the most.
-            feed: as in `rollout`.
+            lengths: number of steps of each image; T is the largest.
+            feed: tokens to feed back instead of the emitted ones (teacher forcing), shape (B, T);
+                the last is not used, and IGNORE stands for END.
+            choose: chooses the tokens to emit; None takes the arg max.
 
         Returns:
-            As `rollout`; what steps beyond an image's length hold is left open.
+            Steps beyond an image's length have logits 0 and the token END; no attention.
         """
-        return self.rollout(grid, max(lengths), feed=feed)
+        batch, num_steps, end = len(grid), max(lengths), self.vocabulary.end
+        order = sorted(range(batch), key=lambda image: -lengths[image])
+        active = [sum(length > t for length in lengths) for t in range(num_steps)]  # R_t
+        steps = [image * num_steps + t for t, rows in enumerate(active) for image in order[:rows]]
+        images, place = _to_device(order, grid.device), _to_device(steps, grid.device)
+        if feed is not None:
+            feed = torch.where(feed == IGNORE, end, feed)[images]
+        state = self.init_state(grid[images])
+        token = torch.full((batch,), self.vocabulary.start, device=grid.device)
+        all_logits, all_tokens = [], []
+        for t, rows in enumerate(active):
+            if rows < len(token):
+                token, state = token[:rows], select(state, slice(rows))
+            logits, state, _ = self.step(token, state)
+            scores = logits.detach()
+            emitted = scores.argmax(1) if choose is None else choose(t, scores, images[:rows])
+            token = emitted if feed is None else feed[:rows, t]
+            all_logits.append(logits)
+            all_tokens.append(emitted)
+        packed = torch.cat(all_logits)  # (sum of the lengths, C + 1)
+        logits = packed.new_zeros(batch * num_steps, packed.shape[1]).index_copy(0, place, packed)
+        tokens = token.new_full((batch * num_steps,), end)
+        tokens = tokens.index_copy(0, place, torch.cat(all_tokens))
+        shape = (batch, num_steps)
+        return Rollout(logits.unflatten(0, shape), tokens.unflatten(0, shape), None)
 
-    def _collect(
-        self, steps: Sequence[tuple[Optional[Tensor], Tensor, Tensor, Optional[Tensor]]], batch: int
-    ) -> Rollout:
-        """Join steps that not every image was decoded at: there the token is END, the rest 0."""
 
-        def spread(values: Tensor, images: Optional[Tensor], fill: int = 0) -> Tensor:
-            if images is None:
-                return values
-            full = values.new_full((batch, *values.shape[1:]), fill)
-            return full.index_copy(0, images, values)
-
-        end = self.vocabulary.end
-        logits = [spread(logits, images) for images, logits, _, _ in steps]
-        tokens = [spread(emitted, images, end) for images, _, emitted, _ in steps]
-        attention = [spread(cells, images) for images, _, _, cells in steps if cells is not None]
-        return Rollout(
-            torch.stack(logits, 1),
-            torch.stack(tokens, 1),
-            torch.stack(attention, 1) if attention else None,
-        )
-
-
-def select(state: Any, rows: Tensor) -> Any:
-    """Rows of a state, in the order of their indices.
+def select(state: Any, rows: Tensor | slice) -> Any:
+    """Select rows of a state.
 
     Args:
         state: a tensor, None, or a (nested) tuple of these.
-        rows: indices, shape (R,).
+        rows: indices, shape (R,), or a slice.
     """
     if state is None:
         return None
@@ -235,3 +235,11 @@ def check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def _to_device(values: Sequence[int], device: torch.device) -> Tensor:
+    """Copy integers to a device; to CUDA from pinned memory, which does not wait for it."""
+    tensor = torch.tensor(values)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -3,15 +3,16 @@
 Wang, Yang, Mao, Huang, Huang, Xu: "CNN-RNN: A Unified Framework for Multi-label Image
 Classification", CVPR 2016.
 
-Letters: as in `decoder`; U_l, shape (E, C + 2), holds a column for every token, I is the image.
+Letters: as in `attention_rnn`; U_l, shape (E, C + 2), holds a column for every token, I is the
+image.
 
-    w_t        = U_l[:, token_{t−1}]                     the label that was emitted last
+    w_t        = U_l[:, token_{t−1}]                     the label emitted last
     o_t, r_t   = recurrent layer(w_t, o_{t−1}, r_{t−1})  which sees labels only, from zeros
     x_t        = h(U_o o_t + U_I I)                      where the image comes in
     logits_t   = U_lᵀ x_t                                over the classes and END
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
@@ -21,7 +22,7 @@ from mmorderless.models.decoders.base import LabelDecoder, check_sizes
 
 
 class JointState(NamedTuple):
-    """What a step hands to the next.
+    """State between two steps.
 
     Args:
         output: o, shape (B, H).
@@ -38,18 +39,18 @@ class JointState(NamedTuple):
 class JointEmbeddingRNN(LabelDecoder):
     """Decoder of CNN-RNN, whose label embedding is input and classifier at once.
 
-    Faithful: the equations above, with no biases; one matrix for both uses; the recurrent layer
-    starts from zeros and never sees the image; no attention. Not faithful, or not said there: I is
-    the mean of the backbone's last map, where they take VGG's fully connected layer; the recurrent
-    layer is the standard LSTM (`nn.LSTMCell`), where theirs has ReLU in place of tanh and sigmoid
-    and gates that read r; h is ReLU; dropout is applied to x_t, anew at each step.
+    As in the paper: the equations above, with no biases; one matrix for both uses; the recurrent
+    layer starts from zeros and never sees the image; no attention. Not as in the paper, or not
+    stated there: I is the mean of the backbone's last map, where the paper takes VGG's fully
+    connected layer; the recurrent layer is the standard LSTM (`nn.LSTMCell`), where the paper's
+    has ReLU instead of tanh and sigmoid and gates that read r; h is ReLU; dropout on x_t draws a
+    mask at each step.
 
     Args:
         num_classes: C.
         in_channels: D.
         hidden_size: H.
         embed_size: E, the size of the joint space.
-        attention_size: not used, as there is no attention; heads give it to every decoder.
         dropout: probability of dropping an entry of x_t.
 
     Raises:
@@ -62,7 +63,6 @@ class JointEmbeddingRNN(LabelDecoder):
         in_channels: int,
         hidden_size: int = 512,
         embed_size: int = 256,
-        attention_size: Optional[int] = None,
         dropout: float = 0.5,
     ) -> None:
         super().__init__(num_classes)
@@ -76,7 +76,7 @@ class JointEmbeddingRNN(LabelDecoder):
         self.project_image = nn.Linear(in_channels, embed_size, bias=False)  # U_I
 
     def init_state(self, grid: Tensor) -> JointState:
-        """State before the first step.
+        """Return the state before the first step.
 
         Args:
             grid: cells, shape (B, L, D).
@@ -86,15 +86,7 @@ class JointEmbeddingRNN(LabelDecoder):
         return JointState(zeros, zeros, image)
 
     def step(self, token: Tensor, state: JointState) -> tuple[Tensor, JointState, None]:
-        """Decode one step.
-
-        Args:
-            token: what the step before emitted (START at first), shape (B,).
-            state: state after the step before.
-
-        Returns:
-            Logits (B, C + 1), the new state, and None: there is no attention.
-        """
+        """Decode one step, see `LabelDecoder.step`; there is no attention."""
         output, cell = self.lstm(self.embedding(token), (state.output, state.cell))
         x = F.relu(self.project_output(output) + state.image)  # (B, E)
         x = F.dropout(x, self.dropout, self.training)

@@ -1,21 +1,21 @@
 """A Transformer decoder that emits labels one by one until END (Vaswani et al. 2017).
 
-Letters: as in `decoder`, and N heads, S new tokens on top of P past ones. A is the size of all
+Letters: as in `attention_rnn`, and N heads, S new tokens after P past ones. A is the size of all
 heads together.
 
     f       = LayerNorm(linear(cell))                        once per rollout, with keys, values
-    x       = linear(embedding(token_{t−1})) + position_t    for each token up to t, START first
+    x       = linear(embedding(token_{t−1})) + position(t)   for each token up to t, START first
     x       = x + self-attention(LayerNorm(x))               to the tokens up to its own
     x       = x + cross-attention(LayerNorm(x), f)           to all cells
     x       = x + W_2 ReLU(W_1 LayerNorm(x))                 these three in every layer
     logits  = W LayerNorm(x) + b
 
 A step computes its own token only: the keys and values of the tokens before are kept. Where all
-tokens are known beforehand (teacher forcing) the steps are computed at once.
+tokens are known beforehand (teacher forcing), all steps are computed at once.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,15 +23,20 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from mmorderless.labels.vocabulary import IGNORE
-from mmorderless.models.decoders.base import LabelDecoder, Rollout, check_sizes, select
-from mmorderless.models.decoders.dropout import drop_cells
+from mmorderless.models.decoders.base import (
+    Choose,
+    LabelDecoder,
+    Rollout,
+    check_sizes,
+    select,
+)
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values of the heads, shape (B, N, length, A / N) each."""
 
 
 class TransformerState(NamedTuple):
-    """What a step hands to the next.
+    """State between two steps.
 
     Args:
         past: of each layer, keys and values of the P tokens so far.
@@ -79,21 +84,21 @@ class DecoderLayer(nn.Module):
             nn.Linear(feedforward_size, hidden_size),
         )
 
-    def look_at(self, cells: Tensor) -> KeysValues:
-        """Keys and values of cells (B, L, H)."""
+    def project_cells(self, cells: Tensor) -> KeysValues:
+        """Return keys and values of cells (B, L, H)."""
         key, value = self.cross_cells(cells).chunk(2, 2)
         return self._heads(key), self._heads(value)
 
     def forward(
-        self, x: Tensor, past: KeysValues, cells: KeysValues, weigh: bool
-    ) -> tuple[Tensor, KeysValues, Optional[Tensor]]:
+        self, x: Tensor, past: KeysValues, cells: KeysValues, need_weights: bool
+    ) -> tuple[Tensor, KeysValues, Tensor | None]:
         """Take S new tokens through the layer: one, or all of them when there is no past.
 
         Args:
             x: the tokens, shape (B, S, H).
             past: keys and values of the P tokens before.
             cells: keys and values of the cells.
-            weigh: return the weights of the cross-attention.
+            need_weights: return the weights of the cross-attention.
 
         Returns:
             The tokens (B, S, H), keys and values of all P + S tokens, and the weights (B, S, L),
@@ -109,7 +114,7 @@ class DecoderLayer(nn.Module):
 
         query = self._heads(self.cross_query(self.cross_norm(x)))
         weights = None
-        if weigh:
+        if need_weights:
             energy = query @ cells[0].transpose(2, 3) / query.shape[3] ** 0.5  # (B, N, S, L)
             weights = energy.softmax(3)
             seen = weights.to(cells[1].dtype) @ cells[1]
@@ -138,9 +143,9 @@ class TransformerLabelDecoder(LabelDecoder):
     The paper has the LSTM. Its authors' Transformer of 2022 (Yazici, van de Weijer, Yu: "Visual
     Transformers with Primal Object Queries for Multi-Label Image Classification", ICPR) has object
     queries and is no sequence model; this one is, and is not a copy of theirs. Ours are: the layers
-    above in their pre-norm form, with learned positions; token embeddings of a size of their own; a
-    layer norm on the projected cells; and `AttentionLSTM`'s dropout on the cells, one mask per
-    image and rollout, beside a Transformer's own.
+    above in their pre-norm form; token embeddings of a size of their own; a layer norm on the
+    projected cells; and `AttentionLSTM`'s dropout on the cells, one mask per image and rollout,
+    in addition to a Transformer's own.
 
     Args:
         num_classes: C.
@@ -154,7 +159,6 @@ class TransformerLabelDecoder(LabelDecoder):
         feedforward_size: size of the feed-forward nets' hidden layer.
         layer_dropout: probability of dropping an entry of the embedded tokens, and of what a
             residual connection adds.
-        max_steps: number of positions, the most steps of a rollout; END counts as one.
 
     Raises:
         ValueError: a size is not positive, or the heads do not share the attention evenly.
@@ -168,13 +172,12 @@ class TransformerLabelDecoder(LabelDecoder):
         in_channels: int,
         hidden_size: int = 512,
         embed_size: int = 256,
-        attention_size: Optional[int] = 512,
+        attention_size: int | None = 512,
         dropout: float = 0.5,
         num_layers: int = 2,
         num_heads: int = 4,
         feedforward_size: int = 2048,
         layer_dropout: float = 0.1,
-        max_steps: int = 64,
     ) -> None:
         super().__init__(num_classes)
         check_sizes(
@@ -184,7 +187,6 @@ class TransformerLabelDecoder(LabelDecoder):
             num_layers=num_layers,
             num_heads=num_heads,
             feedforward_size=feedforward_size,
-            max_steps=max_steps,
         )
         if attention_size is None or attention_size < 1 or attention_size % num_heads:
             raise ValueError(
@@ -192,11 +194,9 @@ class TransformerLabelDecoder(LabelDecoder):
                 "a multiple of num_heads"
             )
         self.dropout = dropout
-        self.max_steps = max_steps
         self.cells = nn.Sequential(nn.Linear(in_channels, hidden_size), nn.LayerNorm(hidden_size))
         self.embedding = nn.Embedding(self.vocabulary.num_inputs, embed_size)
         self.expand = nn.Linear(embed_size, hidden_size, bias=False)  # the position is a bias
-        self.position = nn.Embedding(max_steps, hidden_size)
         self.token_dropout = nn.Dropout(layer_dropout)
         self.layers = nn.ModuleList(
             DecoderLayer(hidden_size, attention_size, num_heads, feedforward_size, layer_dropout)
@@ -206,82 +206,81 @@ class TransformerLabelDecoder(LabelDecoder):
         self.classifier = nn.Linear(hidden_size, self.vocabulary.num_outputs)
 
     def init_state(self, grid: Tensor) -> TransformerState:
-        """State before the first step.
+        """Return the state before the first step.
 
         Args:
             grid: cells, shape (B, L, D).
         """
-        if self.training:
-            grid = drop_cells(grid, self.dropout)
+        grid = F.dropout(grid, self.dropout, self.training)
         cells = self.cells(grid)  # (B, L, H)
-        of_cells = tuple(layer.look_at(cells) for layer in self.layers)
+        of_cells = tuple(layer.project_cells(cells) for layer in self.layers)
         past = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in of_cells)
         return TransformerState(past, of_cells)
 
     def step(
         self, token: Tensor, state: TransformerState
     ) -> tuple[Tensor, TransformerState, Tensor]:
-        """Decode one step.
+        """Decode one step, see `LabelDecoder.step`.
 
-        Args:
-            token: what the step before emitted (START at first), shape (B,).
-            state: state after the step before.
-
-        Returns:
-            Logits (B, C + 1), the new state, and the weights of the last layer's cross-attention,
-            their mean over the heads, (B, L).
-
-        Raises:
-            ValueError: there is no position for the step.
+        The attention weights are those of the last layer's cross-attention, averaged over heads.
         """
-        logits, state, weights = self._decode(token[:, None], state, weigh=True)
+        logits, state, weights = self._decode(token[:, None], state, need_weights=True)
         return logits[:, 0], state, weights[:, 0]
 
     def reorder(self, state: TransformerState, rows: Tensor) -> TransformerState:
-        """See `LabelDecoder.reorder`; the cells are the image's."""
+        """See `LabelDecoder.reorder`; the cells depend on the image alone."""
         return state._replace(past=select(state.past, rows))
 
-    def rollout(self, grid: Tensor, num_steps: int, *options: Any, **named_options: Any) -> Rollout:
-        """As `LabelDecoder.rollout`; a rollout that could run out of positions is not begun."""
-        self._check_room(num_steps)
-        return super().rollout(grid, num_steps, *options, **named_options)
-
-    # torch.compile would trace it anew for every number of steps.
     @torch.compiler.disable
-    def rollout_counted(
-        self, grid: Tensor, lengths: Sequence[int], feed: Optional[Tensor] = None
+    def training_rollout(
+        self,
+        grid: Tensor,
+        lengths: Sequence[int],
+        feed: Tensor | None = None,
+        choose: Choose | None = None,
     ) -> Rollout:
-        """As `LabelDecoder.rollout_counted`; all steps at once when what is fed is known."""
-        if feed is None:
-            return super().rollout_counted(grid, lengths)
+        """See `LabelDecoder.training_rollout`; with teacher forcing all steps are computed at once.
+
+        What steps beyond an image's length hold is then undefined.
+        """
+        if feed is None or choose is not None:
+            return super().training_rollout(grid, lengths, feed, choose)
         start = feed.new_full((len(feed), 1), self.vocabulary.start)
         feed = torch.where(feed == IGNORE, self.vocabulary.end, feed)
         inputs = torch.cat([start, feed[:, : max(lengths) - 1]], 1)  # (B, T)
-        logits, _, _ = self._decode(inputs, self.init_state(grid), weigh=False)
+        logits, _, _ = self._decode(inputs, self.init_state(grid), need_weights=False)
         return Rollout(logits, logits.detach().argmax(2), None)
 
     def _decode(
-        self, tokens: Tensor, state: TransformerState, weigh: bool
-    ) -> tuple[Tensor, TransformerState, Optional[Tensor]]:
-        """Logits (B, S, C + 1) of S new tokens (B, S), the state after them, and the last layer's
-        weights (B, S, L) if asked for.
+        self, tokens: Tensor, state: TransformerState, need_weights: bool
+    ) -> tuple[Tensor, TransformerState, Tensor | None]:
+        """Decode S new tokens (B, S).
+
+        Returns:
+            Logits (B, S, C + 1), the new state, and the last layer's weights (B, S, L) or None.
         """
-        begin = state.past[0][0].shape[2]
-        end = begin + tokens.shape[1]
-        self._check_room(end)
-        x = self.expand(self.embedding(tokens)) + self.position.weight[begin:end]  # (B, S, H)
+        x = self.expand(self.embedding(tokens))  # (B, S, H)
+        x = x + sinusoids(state.past[0][0].shape[2], tokens.shape[1], x)
         x = self.token_dropout(x)
         past, weights = [], None
         for layer, of_tokens, of_cells in zip(self.layers, state.past, state.cells):
             x, of_tokens, weights = layer(
-                x, of_tokens, of_cells, weigh and layer is self.layers[-1]
+                x, of_tokens, of_cells, need_weights and layer is self.layers[-1]
             )
             past.append(of_tokens)
         return self.classifier(self.norm(x)), state._replace(past=tuple(past)), weights
 
-    def _check_room(self, num_steps: int) -> None:
-        if num_steps > self.max_steps:
-            raise ValueError(
-                f"cannot decode {num_steps} steps with {self.max_steps} positions; raise the "
-                f"decoder's max_steps to at least {num_steps}"
-            )
+
+def sinusoids(start: int, number: int, like: Tensor) -> Tensor:
+    """Return the sinusoidal positions of Vaswani et al. (section 3.5), shape (number, H).
+
+    Args:
+        start: first position.
+        number: number of positions.
+        like: tensor with the wanted device and dtype, whose last axis has the size H.
+    """
+    size = like.shape[-1]
+    position = torch.arange(start, start + number, device=like.device)[:, None]
+    frequency = 10_000 ** (-torch.arange(0, size, 2, device=like.device) / size)
+    angle = position * frequency  # (number, H / 2)
+    return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)[:, :size].to(like.dtype)

@@ -1,4 +1,4 @@
-"""From a rollout to label sets: what was emitted, in which order, how surely.
+"""From a rollout to label sets: emitted labels, their order and their probabilities.
 
 Letters: B images, C classes, T steps.
 """
@@ -12,11 +12,11 @@ from mmorderless.labels.vocabulary import Vocabulary
 
 
 class Emission(NamedTuple):
-    """What a batch emitted.
+    """Emitted labels of a batch.
 
     Args:
         tokens: what each step emitted, shape (B, T).
-        probabilities: softmax probability of that token, shape (B, T).
+        probabilities: probability of that token, shape (B, T).
         length: steps before the first END, shape (B,).
         is_new: which steps emit a label for the first time, shape (B, T).
         scores: per class a score that ranks images, shape (B, C); see `read_rollout`.
@@ -29,8 +29,10 @@ class Emission(NamedTuple):
     scores: Tensor
 
 
-def read_rollout(logits: Tensor, tokens: Tensor, score: str = "max") -> Emission:
-    """Read label sets and scores off a rollout.
+def read_rollout(
+    logits: Tensor, tokens: Tensor, score: str = "max", sigmoid: bool = False
+) -> Emission:
+    """Read label sets and scores from a rollout.
 
     Args:
         logits: shape (B, T, C + 1).
@@ -38,9 +40,11 @@ def read_rollout(logits: Tensor, tokens: Tensor, score: str = "max") -> Emission
         score: `max`, the largest probability that a step up to and including END's gave the class;
             or `first`, the probability at the step that first emitted it, 0 for a class that was
             not emitted.
+        sigmoid: whether each label has a probability of its own, instead of a softmax over the
+            labels and END.
     """
     end = Vocabulary(logits.shape[2] - 1).end
-    p = logits.float().softmax(2)  # (B, T, C + 1)
+    p = logits.float().sigmoid() if sigmoid else logits.float().softmax(2)  # (B, T, C + 1)
     is_end = tokens == end
     ends_seen = is_end.cumsum(1)
     before_end = ends_seen == 0

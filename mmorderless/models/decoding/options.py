@@ -1,36 +1,39 @@
-"""Options of decoding: END bias, no repeats, number of labels, beam width."""
+"""Options of decoding: END bias, no repeats, number of labels, beam width, threshold."""
 
 import math
 from dataclasses import dataclass
-from typing import Optional
 
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """Options of decoding; as they are, greedy arg max.
+    """Options of decoding; the defaults are greedy arg max.
 
     Args:
         beam_width: hypotheses K that are kept of each image; 1 is greedy.
-        length_penalty: α; hypotheses are ranked by log p / S^α, S being their tokens with END (Wu
-            et al. 2016 have a variant of this). At 0 short sequences have an advantage.
+        length_penalty: α; hypotheses are ranked by log p / S^α, S being the number of their tokens
+            with END (a variant of Wu et al. 2016). At 0 short sequences have an advantage.
         no_repeat: never emit a label twice.
-        min_labels: END and repeats are barred before so many distinct labels.
-        max_labels: END is forced after so many distinct labels.
-        end_bias: subtracted from END's logit: above 0 it raises recall, below 0 precision. It is
-            the sequence model's dial, as the threshold is BCE's.
+        min_labels: END and repeated labels are masked until this many distinct labels are emitted.
+        max_labels: END is forced after this many distinct labels.
+        end_bias: subtracted from END's logit. It trades precision for recall, like a BCE model's
+            threshold: above 0 it raises recall, below 0 precision.
+        stop_threshold: for models that score each label by a sigmoid: a label is emitted while the
+            best one's probability is at least this, and END's logit is not used. None for models
+            with a softmax over the labels and END.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of its range, or options exclude each other.
     """
 
     beam_width: int = 1
     length_penalty: float = 0.0
     no_repeat: bool = False
     min_labels: int = 0
-    max_labels: Optional[int] = None
+    max_labels: int | None = None
     end_bias: float = 0.0
+    stop_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.beam_width < 1:
@@ -50,9 +53,18 @@ class Decoding:
                 f"length_penalty={self.length_penalty} ranks hypotheses, and greedy decoding has "
                 "one; set beam_width above 1"
             )
+        if self.stop_threshold is None:
+            return
+        if not 0 < self.stop_threshold < 1:
+            raise ValueError(f"stop_threshold must be between 0 and 1, got {self.stop_threshold}")
+        if self.beam_width > 1:
+            raise ValueError(
+                f"beam_width={self.beam_width} needs a softmax with END, and stop_threshold="
+                f"{self.stop_threshold} is for sigmoids; set one of them only"
+            )
 
     def check_fits(self, num_classes: int, max_steps: int) -> None:
-        """Raise a ValueError when so many labels can never be emitted.
+        """Raise a ValueError when `min_labels` can never be emitted.
 
         Args:
             num_classes: C.
@@ -67,33 +79,29 @@ class Decoding:
 
     @property
     def constrains(self) -> bool:
-        """Whether any choice can differ from the arg max."""
-        return bool(
-            self.no_repeat
-            or self.min_labels
-            or self.max_labels is not None
-            or self.end_bias
-            or self.beam_width > 1
-        )
+        """Whether a choice can differ from the arg max."""
+        return self != Decoding()
 
     def adjust(self, logits: Tensor, emitted: Tensor) -> Tensor:
-        """Logits to choose by; −∞ is barred.
+        """Return the logits to choose by; −∞ masks a token.
 
         Args:
             logits: shape (R, C + 1).
-            emitted: which labels a row has emitted, shape (R, C).
+            emitted: which labels a row has emitted, shape (R, C), bool.
         """
         end = logits.shape[1] - 1
         adjusted = logits.float().clone()
+        if self.stop_threshold is not None:
+            adjusted[:, end] = math.log(self.stop_threshold / (1 - self.stop_threshold))
         adjusted[:, end] -= self.end_bias
         if self.no_repeat:
             adjusted[:, :end].masked_fill_(emitted, -math.inf)
         if not self.min_labels and self.max_labels is None:
             return adjusted
         count = emitted.sum(1)
-        short = count < self.min_labels  # and a repeat would not help
-        adjusted[:, end].masked_fill_(short, -math.inf)
-        adjusted[:, :end].masked_fill_(emitted & short[:, None], -math.inf)
+        too_few = count < self.min_labels  # a repeated label would not help
+        adjusted[:, end].masked_fill_(too_few, -math.inf)
+        adjusted[:, :end].masked_fill_(emitted & too_few[:, None], -math.inf)
         if self.max_labels is not None:
             adjusted[:, :end].masked_fill_((count >= self.max_labels)[:, None], -math.inf)
         return adjusted

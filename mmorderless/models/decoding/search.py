@@ -6,12 +6,11 @@ All options act on the choice alone: logits and probabilities that are reported 
 """
 
 import math
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmorderless.alignment.transfer import to_host
 from mmorderless.models.decoders.base import LabelDecoder, Rollout, select
 from mmorderless.models.decoding.options import Decoding
 
@@ -51,7 +50,7 @@ def decode(
     max_steps: int,
     decoding: Decoding,
     return_attention: bool = False,
-) -> tuple[Rollout, Optional[Beams]]:
+) -> tuple[Rollout, Beams | None]:
     """Decode a batch by the options.
 
     Args:
@@ -116,7 +115,6 @@ def beam_search(
     first = torch.arange(batch, device=device)[:, None] * width  # (B, 1), row of a first hypothesis
     # The image's state once, then a row for each hypothesis.
     state = select(decoder.init_state(grid), (first // width).expand(-1, width).reshape(-1))
-    step = decoder.stepper(batch * width * max_steps)
     token = torch.full((batch * width,), decoder.vocabulary.start, device=device)
     emitted = torch.zeros((batch * width, num_classes), dtype=torch.bool, device=device)
     log_p = torch.full((batch, width), -math.inf, device=device)
@@ -125,10 +123,11 @@ def beam_search(
     ended = torch.zeros((batch, width), dtype=torch.bool, device=device)
     stays = torch.full((num_classes + 1,), -math.inf, device=device)
     stays[end] = 0  # an ended hypothesis has one continuation, itself
-    history: list[tuple[Tensor, Tensor, Tensor, Optional[Tensor]]] = []
-    look_every = 1 if device.type == "cpu" else 4
+    history: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
+    # Reading `ended` synchronizes with the device.
+    sync_every = 1 if device.type == "cpu" else 4
     for t in range(max_steps):
-        logits, state, attention = step(token, state)
+        logits, state, attention = decoder.step(token, state)
         steps = decoding.adjust(logits, emitted).log_softmax(1).view(batch, width, -1)
         steps = torch.where(ended[:, :, None], stays, steps)
         total = (log_p[:, :, None] + steps).flatten(1)  # (B, K (C + 1))
@@ -146,7 +145,7 @@ def beam_search(
         state = decoder.reorder(state, rows)
         emitted = emitted[rows] | _one_hot(token, num_classes)
         history.append((parent, emission, logits, attention if return_attention else None))
-        if (t + 1) % look_every == 0 and to_host(ended).all():
+        if (t + 1) % sync_every == 0 and ended.all():
             break
     rank = log_p / length.pow(decoding.length_penalty)
     order = rank.argsort(dim=1, descending=True, stable=True)  # (B, K)
@@ -154,7 +153,7 @@ def beam_search(
 
 
 def _trace(
-    history: list[tuple[Tensor, Tensor, Tensor, Optional[Tensor]]],
+    history: list[tuple[Tensor, Tensor, Tensor, Tensor | None]],
     order: Tensor,
     log_p: Tensor,
     end: int,

@@ -1,9 +1,5 @@
-"""Heads: between mmpretrain's data samples and the decoder."""
+"""The head of all sequence models: between mmpretrain's data samples and a decoder."""
 
-from mmorderless.models.heads.order_free_head import OrderFreeRNNHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
-__all__ = [
-    "OrderFreeRNNHead",
-    "OrderlessRNNHead",
-]
+__all__ = ["OrderlessRNNHead"]

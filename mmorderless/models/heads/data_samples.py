@@ -1,18 +1,15 @@
 """Read labels from data samples and write predictions into them."""
 
-from typing import Optional
-
 import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmorderless.alignment.transfer import to_host
-from mmorderless.labels.checks import LabelSets, check_room
+from mmorderless.labels.checks import check_room
 from mmorderless.models.decoding.emission import Emission
 
 
 def true_labels(data_samples: list[DataSample]) -> list[Tensor]:
-    """Class indices of each sample.
+    """Return the class indices of each sample.
 
     Raises:
         ValueError: a sample has no labels.
@@ -26,48 +23,43 @@ def true_labels(data_samples: list[DataSample]) -> list[Tensor]:
 
 
 @torch.compiler.disable  # numbers of labels differ in every batch
-def training_labels(
-    data_samples: list[DataSample], max_steps: int
-) -> tuple[list[Tensor], LabelSets]:
-    """Labels of a batch, checked to fit, for a head's loss.
+def training_labels(data_samples: list[DataSample], max_steps: int) -> list[Tensor]:
+    """Return the class indices of each sample of a training batch, having checked that they fit.
 
     Args:
         data_samples: B samples, see `OrderlessRNNHead.loss`.
         max_steps: most steps of a rollout; END counts as one.
 
-    Returns:
-        Class indices of each sample; and the same, or `gt_score` (B, C) where all samples have it.
-
     Raises:
-        ValueError: a sample has no labels, they do not fit, or `gt_score` names other ones.
+        ValueError: a sample has no labels, they do not fit, or `gt_score` is not their multi-hot
+            form.
     """
     labels = true_labels(data_samples)
     check_room(max(len(label_set) for label_set in labels), max_steps)
-    # Mixup and CutMix leave gt_label as it is and change gt_score, which the loss then refuses.
-    if not all("gt_score" in sample for sample in data_samples):
-        return labels, labels
-    scores = torch.stack([sample.gt_score for sample in data_samples])
-    check_same_counts(scores, labels)
-    return labels, scores
+    for i, sample in enumerate(data_samples):
+        if "gt_score" in sample:
+            _check_hard(i, sample.gt_score.cpu(), labels[i].cpu())
+    return labels
 
 
-@torch.compiler.disable
-def check_same_counts(scores: Tensor, labels: list[Tensor]) -> None:
-    """Raise a ValueError when `gt_score` (B, C) names more or fewer classes than `gt_label`."""
-    named = to_host((scores != 0).sum(1))
-    for i, (count, label_set) in enumerate(zip(named.tolist(), labels)):
-        if count != len(label_set):
-            raise ValueError(
-                f"gt_score of image {i} of the batch names {count} classes, its gt_label "
-                f"{len(label_set)}; soft labels (Mixup, CutMix) cannot be put into a sequence: set "
-                "model.train_cfg=None"
-            )
+def _check_hard(image: int, score: Tensor, labels: Tensor) -> None:
+    """Raise a ValueError when `gt_score` (C,) is not the multi-hot form of the labels.
+
+    Mixup and CutMix leave `gt_label` as it is and change `gt_score`.
+    """
+    classes = score.nonzero()[:, 0]
+    if classes.tolist() != sorted(labels.tolist()) or not (score[classes] == 1).all():
+        raise ValueError(
+            f"gt_score of image {image} of the batch is not the multi-hot form of its gt_label "
+            f"{labels.tolist()}; soft labels (Mixup, CutMix) cannot be put into a sequence: set "
+            "model.train_cfg=None"
+        )
 
 
 def write_samples(
     emission: Emission,
-    attention: Optional[Tensor],
-    data_samples: Optional[list[Optional[DataSample]]],
+    attention: Tensor | None,
+    data_samples: list[DataSample | None] | None,
 ) -> list[DataSample]:
     """Write predictions, copied to the host once a batch, into data samples."""
     tokens, probabilities, length, is_new, scores = (field.cpu() for field in emission)

@@ -1,9 +1,11 @@
 """Turn what a backbone returns into a grid of cells, (B, L, D)."""
 
 from collections.abc import Sequence
-from typing import Union
 
 from torch import Tensor
+
+Features = Tensor | Sequence[Tensor]
+"""A map (B, D, h, w) or tokens (B, L, D), or a sequence of these of which the last counts."""
 
 REMEDY = (
     "keep the backbone's map: neck=None; ViT out_type='featmap' or 'raw'; ConvNeXt "
@@ -12,7 +14,7 @@ REMEDY = (
 
 
 def as_grid(
-    feats: Union[Tensor, Sequence[Tensor]], in_channels: int, drop_class_token: bool = False
+    feats: Features, in_channels: int, drop_class_token: bool = False
 ) -> tuple[Tensor, tuple[int, ...]]:
     """Flatten a feature map or tokens into cells.
 

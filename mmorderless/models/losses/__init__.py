@@ -4,6 +4,7 @@ from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
 from mmorderless.models.losses.cross_entropy import SequenceLoss, sequence_cross_entropy
 from mmorderless.models.losses.mean_bce import MeanBCELoss
 from mmorderless.models.losses.optimal_completion import OCDLoss, completion_targets
+from mmorderless.models.losses.order_free import OrderFreeLoss
 from mmorderless.models.losses.order_search import OrderSearchLoss
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "MLALoss",
     "MeanBCELoss",
     "OCDLoss",
+    "OrderFreeLoss",
     "OrderSearchLoss",
     "PLALoss",
     "SequenceLoss",

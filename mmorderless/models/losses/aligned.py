@@ -5,7 +5,6 @@ They serve any module that has logits (B, T, C + 1), whichever decoder made them
 """
 
 from collections.abc import Sequence
-from typing import Optional
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from mmorderless.alignment.transfer import to_device
 from mmorderless.labels.checks import LabelSets
 from mmorderless.labels.fixed_orders import check_order, class_ranks
 from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.losses.cross_entropy import FEEDS, SequenceLoss
+from mmorderless.models.losses.cross_entropy import SequenceLoss
 from mmorderless.models.losses.sampling import RandomDraws
 
 
@@ -62,7 +61,7 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
     """Labels in an order that does not depend on the prediction.
 
     Frequent-first (Wang et al. 2016), rare-first and dictionary (Jin & Nakayama 2016), or random,
-    drawn anew each time an image is seen. The training set's class names and image counts come
+    drawn each time an image is seen. The training set's class names and image counts come
     from `LabelOrderHook`, or from the arguments where there is no runner.
 
     Args:
@@ -71,28 +70,26 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         counts: images of the training set per class, C numbers.
         average: see `SequenceLoss`.
         loss_weight: factor on the loss.
-        feed: what training feeds back: `own`, the model's arg max, as the paper does for every
-            strategy; or `target`, the true label of the step before (teacher forcing).
+        teacher_forcing: feed back the true label of the previous step in training, instead of the
+            model's arg max, which the paper does for every strategy.
 
     Raises:
-        ValueError: the order or the feed is unknown, or counts and names do not match.
+        ValueError: the order is unknown, or counts and names do not match.
     """
 
     def __init__(
         self,
         order: str,
-        classes: Optional[Sequence[str]] = None,
-        counts: Optional[Sequence[int]] = None,
+        classes: Sequence[str] | None = None,
+        counts: Sequence[int] | None = None,
         average: str = "local",
         loss_weight: float = 1.0,
-        feed: str = "own",
+        teacher_forcing: bool = False,
     ) -> None:
         super().__init__(average, loss_weight)
         check_order(order)
-        if feed not in FEEDS:
-            raise ValueError(f"unknown feed {feed!r}; choose one of {', '.join(FEEDS)}")
         self.order = order
-        self.feed = feed
+        self.teacher_forcing = teacher_forcing
         self.register_buffer("ranks", None, persistent=False)  # shape (C,)
         if classes is not None:
             self.set_training_labels(classes, counts)
@@ -103,7 +100,7 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         return self.order != "random" and self.ranks is None
 
     def set_training_labels(
-        self, classes: Sequence[str], counts: Optional[Sequence[int]] = None
+        self, classes: Sequence[str], counts: Sequence[int] | None = None
     ) -> None:
         """Fix the order from the training set.
 
@@ -131,25 +128,20 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         return ordered_targets(logits, targets, self.ranks)
 
     @torch.compiler.disable(recursive=False)
-    def learn(
-        self,
-        decoder: LabelDecoder,
-        grid: Tensor,
-        labels: Sequence[Tensor],
-        targets: LabelSets,
-        max_steps: int,
+    def forward_train(
+        self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
-        """See `SequenceLoss.learn`; with feed `target` the true labels are fed back."""
-        if self.feed == "own":
-            return super().learn(decoder, grid, labels, targets, max_steps)
+        """See `SequenceLoss.forward_train`; with teacher forcing the true labels are fed back."""
+        if not self.teacher_forcing:
+            return super().forward_train(decoder, grid, labels, max_steps)
         longest = max(len(label_set) for label_set in labels)
         # The order is known before anything is predicted; it is drawn once, if it is random.
         num_outputs = decoder.vocabulary.num_outputs
-        tokens = self.align(grid.new_zeros(len(grid), longest + 1, num_outputs), targets)
+        tokens = self.align(grid.new_zeros(len(grid), longest + 1, num_outputs), labels)
         lengths = [len(label_set) + 1 for label_set in labels]
-        logits = decoder.rollout_counted(grid, lengths, feed=tokens).logits
-        check_finite(logits, longest)  # which aligning to the prediction does by the way
-        return dict(loss=self.of_tokens(logits, tokens))
+        logits = decoder.training_rollout(grid, lengths, feed=tokens).logits
+        check_finite(logits, longest)  # aligning to a prediction checks this as well
+        return dict(loss=self.loss_of_tokens(logits, tokens))
 
     def _random_ranks(self, logits: Tensor) -> Tensor:
         """Independent ranks for every image, shape (B, C), drawn on the device of the logits."""

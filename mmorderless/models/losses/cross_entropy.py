@@ -12,7 +12,6 @@ from mmorderless.labels.vocabulary import IGNORE
 from mmorderless.models.decoders.base import LabelDecoder
 
 AVERAGES = ("local", "world")
-FEEDS = ("own", "target")
 
 
 def sequence_cross_entropy(logits: Tensor, tokens: Tensor, average: str = "local") -> Tensor:
@@ -21,8 +20,8 @@ def sequence_cross_entropy(logits: Tensor, tokens: Tensor, average: str = "local
     Args:
         logits: shape (B, T, C + 1).
         tokens: target of each step, IGNORE where it does not count, shape (B, T).
-        average: `local` divides by the counted steps of this batch, as mmpretrain's heads do;
-            `world` by their mean over all processes, so that N processes equal one.
+        average: `local` divides by the number of counted steps of this batch, as mmpretrain's heads
+            do; `world` by its mean over all processes, so that N processes equal one.
 
     Returns:
         A scalar, float32.
@@ -30,11 +29,11 @@ def sequence_cross_entropy(logits: Tensor, tokens: Tensor, average: str = "local
     summed = F.cross_entropy(
         logits.flatten(0, 1).float(), tokens.flatten(), ignore_index=IGNORE, reduction="sum"
     )
-    return summed / mean_count((tokens != IGNORE).sum().float(), average)
+    return summed / loss_normalizer((tokens != IGNORE).sum().float(), average)
 
 
-def mean_count(count: Tensor, average: str) -> Tensor:
-    """What a sum over the counted steps is divided by, see `sequence_cross_entropy`.
+def loss_normalizer(count: Tensor, average: str) -> Tensor:
+    """Number of counted steps to average over, see `sequence_cross_entropy`.
 
     Args:
         count: steps that this process counts, a float scalar; may be changed.
@@ -47,7 +46,9 @@ def mean_count(count: Tensor, average: str) -> Tensor:
 
 
 class SequenceLoss(nn.Module):
-    """Align, then cross-entropy; the subclasses say how to align.
+    """Base class of losses over label sequences: align, then cross-entropy.
+
+    A subclass implements `align`, or `forward_train` if it needs another training rollout.
 
     Args:
         average: `local` or `world`, see `sequence_cross_entropy`.
@@ -65,13 +66,13 @@ class SequenceLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
-        """Target token of every step, shape (B, T)."""
+        """Return the target token of every step, shape (B, T)."""
         raise NotImplementedError
 
     # Not compiled: alignment works on the host, on tensors whose shapes differ in every batch.
     @torch.compiler.disable
     def forward(self, logits: Tensor, targets: LabelSets) -> Tensor:
-        """Loss of a batch.
+        """Return the loss of a batch.
 
         Args:
             logits: shape (B, T, C + 1); steps after max n_i + 1 are ignored.
@@ -86,40 +87,36 @@ class SequenceLoss(nn.Module):
         """
         tokens = self.align(logits, targets)
         # A logit that is not finite, at a step that no image counts, would still turn the gradient
-        # into NaN: such steps are cut, or blanked where their number is known to the device alone.
+        # into NaN: such steps are cut, or masked where only the device knows their number.
         if isinstance(targets, Tensor):
             logits = logits.masked_fill((tokens == IGNORE)[:, :, None], 0)
         else:
             steps = max(len(labels) for labels in targets) + 1
             logits, tokens = logits[:, :steps], tokens[:, :steps]
-        return self.of_tokens(logits, tokens)
+        return self.loss_of_tokens(logits, tokens)
 
     @torch.compiler.disable
-    def of_tokens(self, logits: Tensor, tokens: Tensor) -> Tensor:
-        """Loss of a batch whose target tokens (B, T) are known."""
+    def loss_of_tokens(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """Return the loss of a batch whose target tokens (B, T) are known."""
         return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
 
     # Not traced: its steps differ in every batch. What it calls may be.
     @torch.compiler.disable(recursive=False)
-    def learn(
-        self,
-        decoder: LabelDecoder,
-        grid: Tensor,
-        labels: Sequence[Tensor],
-        targets: LabelSets,
-        max_steps: int,
+    def forward_train(
+        self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
-        """Roll a decoder out as this loss needs it, here on its own arg max, and judge it.
+        """Run the training rollout that this objective requires and return its losses by name.
+
+        Here the decoder is fed its own arg max.
 
         Args:
-            decoder: any decoder; the loss never looks at which.
+            decoder: any decoder.
             grid: cells, shape (B, L, D).
             labels: class indices of each image.
-            targets: the same, or their multi-hot form (B, C), which is checked to be no soft one.
             max_steps: most steps of a rollout; END counts as one.
 
         Returns:
-            Scalars by name; all are summed up.
+            Scalars; all are added up.
         """
         lengths = [len(label_set) + 1 for label_set in labels]  # END is a step
-        return dict(loss=self(decoder.rollout_counted(grid, lengths).logits, targets))
+        return dict(loss=self(decoder.training_rollout(grid, lengths).logits, labels))

@@ -12,9 +12,8 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from mmorderless.alignment.targets import check_finite
-from mmorderless.labels.checks import LabelSets
 from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.losses.cross_entropy import SequenceLoss, mean_count
+from mmorderless.models.losses.cross_entropy import SequenceLoss, loss_normalizer
 from mmorderless.models.losses.remaining_labels import label_mask, remaining_labels
 from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
 
@@ -55,7 +54,7 @@ def policy_cross_entropy(logits: Tensor, policy: Tensor, average: str = "local")
         A scalar, float32.
     """
     summed = -(policy * logits.float().log_softmax(2)).sum()
-    return summed / mean_count(policy.any(2).sum().float(), average)
+    return summed / loss_normalizer(policy.any(2).sum().float(), average)
 
 
 @MODELS.register_module()
@@ -77,17 +76,12 @@ class OCDLoss(RandomDraws, SequenceLoss):
     """
 
     @torch.compiler.disable
-    def learn(
-        self,
-        decoder: LabelDecoder,
-        grid: Tensor,
-        labels: Sequence[Tensor],
-        targets: LabelSets,
-        max_steps: int,
+    def forward_train(
+        self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
-        """See `SequenceLoss.learn`; what is fed back is sampled."""
+        """See `SequenceLoss.forward_train`; the fed tokens are sampled."""
         longest = max(len(label_set) for label_set in labels)
-        mask = label_mask(targets, longest, decoder.vocabulary.num_classes, grid)  # (B, C)
+        mask = label_mask(labels, longest, decoder.vocabulary.num_classes, grid)  # (B, C)
         generator = self.generator_on(grid.device)
         logits, tokens, _ = decoder.rollout(
             grid,

@@ -12,7 +12,6 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from mmorderless.alignment.targets import check_finite
-from mmorderless.labels.checks import LabelSets
 from mmorderless.labels.vocabulary import IGNORE
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.cross_entropy import SequenceLoss
@@ -58,18 +57,13 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
         self.register_buffer("batches_seen", torch.zeros((), dtype=torch.long))
 
     @torch.compiler.disable
-    def learn(
-        self,
-        decoder: LabelDecoder,
-        grid: Tensor,
-        labels: Sequence[Tensor],
-        targets: LabelSets,
-        max_steps: int,
+    def forward_train(
+        self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
-        """See `SequenceLoss.learn`; what is fed back is an order of the true labels."""
+        """See `SequenceLoss.forward_train`; the fed tokens are an order of the true labels."""
         end = decoder.vocabulary.end
         longest = max(len(label_set) for label_set in labels)
-        mask = label_mask(targets, longest, end, grid)  # (B, C)
+        mask = label_mask(labels, longest, end, grid)  # (B, C)
         remaining = torch.cat([mask, torch.zeros_like(mask[:, :1])], 1)  # (B, C + 1)
         uniform = self.batches_seen < self.uniform_steps  # stays on the device
         generator = self.generator_on(grid.device)
@@ -82,10 +76,11 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
             remaining[images, token] = False
             return token
 
-        rollout = decoder.rollout(grid, longest + 1, choose=choose)
+        lengths = [len(label_set) + 1 for label_set in labels]
+        logits, tokens, _ = decoder.training_rollout(grid, lengths, choose=choose)
         if self.training:
             self.batches_seen += 1
-        check_finite(rollout.logits, longest)
+        check_finite(logits, longest)
         step = torch.arange(longest + 1, device=grid.device)
-        tokens = torch.where(step <= mask.sum(1, keepdim=True), rollout.tokens, IGNORE)
-        return dict(loss=self.of_tokens(rollout.logits, tokens))
+        tokens = torch.where(step <= mask.sum(1, keepdim=True), tokens, IGNORE)
+        return dict(loss=self.loss_of_tokens(logits, tokens))

@@ -15,9 +15,7 @@ RNN = dict(
     num_classes=4,
     in_channels=16,
     max_steps=5,
-    hidden_size=8,
-    embed_size=4,
-    attention_size=4,
+    decoder=dict(hidden_size=8, embed_size=4, attention_size=4),
 )
 BCE = dict(type="MultiLabelLinearClsHead", num_classes=4, in_channels=16)
 

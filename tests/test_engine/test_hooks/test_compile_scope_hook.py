@@ -53,9 +53,7 @@ RNN = dict(
     num_classes=6,
     in_channels=8,
     max_steps=7,
-    hidden_size=8,
-    embed_size=4,
-    attention_size=8,
+    decoder=dict(hidden_size=8, embed_size=4, attention_size=8),
 )
 BCE = dict(type="MultiLabelLinearClsHead", num_classes=6, in_channels=8)
 

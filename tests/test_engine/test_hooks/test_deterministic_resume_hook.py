@@ -79,10 +79,7 @@ def config_of(photos, work_dir, workers=0, accumulate=1, train_cfg=None, **chang
                 in_channels=8,
                 max_steps=6,
                 strategy="random",
-                hidden_size=8,
-                embed_size=4,
-                attention_size=4,
-                dropout=0.5,
+                decoder=dict(hidden_size=8, embed_size=4, attention_size=4, dropout=0.5),
             ),
         ),
         train_dataloader=dict(

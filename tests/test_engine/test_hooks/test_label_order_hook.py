@@ -29,8 +29,7 @@ def runner_of(dataset, strategy, seed=0, rank=0, epoch=0, iteration=0, loss=None
             num_classes=3,
             in_channels=4,
             max_steps=4,
-            hidden_size=4,
-            attention_size=4,
+            decoder=dict(hidden_size=4, attention_size=4),
             strategy=strategy,
             loss=loss,
         )

@@ -150,10 +150,7 @@ def make_runner(
                 in_channels=8,
                 max_steps=4,
                 strategy=strategy,
-                hidden_size=8,
-                embed_size=4,
-                attention_size=8,
-                dropout=dropout,
+                decoder=dict(hidden_size=8, embed_size=4, attention_size=8, dropout=dropout),
             ),
         ),
         train_dataloader=dict(

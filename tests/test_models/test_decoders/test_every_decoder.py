@@ -185,10 +185,13 @@ def test_a_transformer_has_room_for_the_heads_steps():
         num_classes=81,
         in_channels=4,
         max_steps=82,
-        hidden_size=8,
-        embed_size=4,
-        attention_size=8,
-        decoder=dict(type="TransformerLabelDecoder", feedforward_size=8),
+        decoder=dict(
+            type="TransformerLabelDecoder",
+            feedforward_size=8,
+            hidden_size=8,
+            embed_size=4,
+            attention_size=8,
+        ),
         decoding=dict(end_bias=99.0),
     ).eval()
     with torch.no_grad():

@@ -1,0 +1,50 @@
+"""A classifier on the whole image, whose probabilities inform a decoder.
+
+Letters: B images, L cells with D channels, C classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ImageClassifierBranch(nn.Module):
+    """Class probabilities from the mean of the cells, with a binary cross-entropy of their own.
+
+    Args:
+        num_classes: C.
+        in_channels: D.
+    """
+
+    def __init__(self, num_classes: int, in_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, num_classes)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Return class logits, shape (B, C).
+
+        Args:
+            grid: cells, shape (B, L, D).
+        """
+        return self.linear(grid.mean(1))
+
+    # Label sets have other lengths in every batch.
+    @torch.compiler.disable
+    def loss(self, grid: Tensor, labels: Sequence[Tensor]) -> Tensor:
+        """Return the binary cross-entropy, a scalar in nats per image and class.
+
+        Args:
+            grid: cells, shape (B, L, D).
+            labels: class indices of each image.
+        """
+        logits = self(grid).float()
+        counts = torch.tensor([len(label_set) for label_set in labels])
+        image = torch.arange(len(labels)).repeat_interleave(counts).to(logits.device)
+        # An index out of range would kill a CUDA context; the sequence's loss reports it.
+        label = torch.cat([label_set.long() for label_set in labels]).to(logits.device)
+        label = label.clamp(0, logits.shape[1] - 1)
+        truth = torch.zeros_like(logits)
+        truth[image, label] = 1
+        return F.binary_cross_entropy_with_logits(logits, truth)
