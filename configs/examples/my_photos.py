@@ -17,7 +17,8 @@ model = dict(
         num_classes=24,
         in_channels=2048,
         max_steps=20,  # most labels of an image + END
-        strategy="pla",  # mla, frequent_first, rare_first, dictionary, random
+        decoder=dict(type="AttentionLSTM", hidden_size=512, embed_size=256, attention_size=512),
+        loss=dict(type="PLALoss"),  # MLALoss, FixedOrderLoss(order="frequent_first"), ...
     ),
 )
 data_preprocessor = dict(num_classes=24)

@@ -32,17 +32,19 @@ class PlainDecoder:
             Logits (B, T, C + 1) and their arg max (B, T).
         """
         own = self.decoder
+        attention = own.attention
+        assert attention is not None
         pooled = grid.mean(1)
         hidden, cell = own.init_hidden(pooled), own.init_cell(pooled)
         token = torch.full((len(grid),), own.vocabulary.start, device=grid.device)
         logits, tokens = [], []
         for _ in range(num_steps):
             cells = F.dropout(grid, own.dropout, own.training)  # (B, L, D)
-            keys = own.attention.key(cells)  # (B, L, A)
-            energy = own.attention.energy(F.relu(keys + own.attention.query(hidden)[:, None]))[:, :, 0]  # (B, L)
-            attention = energy.softmax(1)
-            context = torch.bmm(attention[:, None].to(cells.dtype), cells)[:, 0]  # (B, D)
-            context = own.attention.gate(hidden).sigmoid() * context
+            keys = attention.key(cells)  # (B, L, A)
+            energy = attention.energy(F.relu(keys + attention.query(hidden)[:, None]))[:, :, 0]
+            weights = energy.softmax(1)  # (B, L)
+            context = torch.bmm(weights[:, None].to(cells.dtype), cells)[:, 0]  # (B, D)
+            context = attention.gate(hidden).sigmoid() * context
             hidden, cell = own.lstm(torch.cat([own.embedding(token), context], 1), (hidden, cell))
             logits.append(own.classifier(hidden))
             token = logits[-1].argmax(1)
