@@ -25,6 +25,8 @@ setup(
         "pycocotools>=2.0.7",
         "matplotlib>=3.8",
         "pillow>=10",
+        "jinja2>=3.1",
+        "rich>=13",
     ],
     extras_require={
         # One of the two families of OpenMMLab; both import as mmengine, mmcv, mmpretrain.

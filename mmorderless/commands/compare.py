@@ -25,7 +25,7 @@ from mmorderless.comparison.runs import (
 from mmorderless.datasets.partition import number_of_parts
 from mmorderless.runs.methods import find_method
 from mmorderless.runs.options import add_config_options
-from mmorderless.runs.processes import alone_in
+from mmorderless.runs.processes import exclusive
 from mmorderless.runs.records import differences, read_json, write_json
 
 
@@ -156,7 +156,7 @@ def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO
         args: what the parser understood.
         folder: of the comparison.
         tools: folder of the training scripts.
-        lock: of the folder; see `alone_in`.
+        lock: of the folder; see `exclusive`.
 
     Returns:
         What failed, by name.
@@ -201,7 +201,7 @@ def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
     failed = []
     if not args.report_only:
         check_options(args)
-        with alone_in(folder) as lock:
+        with exclusive(folder) as lock:
             failed = run_comparison(args, folder, tools, lock)
     try:
         print(f"tables: {write_tables(folder)}\nreport: {write_report(folder)}", flush=True)

@@ -1,76 +1,88 @@
 """Progress of a comparison's jobs."""
 
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
-from mmorderless.runs.processes import Job, Running
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mmorderless.runs.processes import Job
 from mmorderless.runs.records import read_json
 
 TAIL_LINES = 15
-SECONDS_BETWEEN_STATUS = 1.0
 
 
-class Progress:
-    """A line for each job that ended, with the time left; on a terminal also a line that changes.
+class JobProgress:
+    """Print a line for each job that ends; on a terminal, also show a bar and the running jobs.
 
     Args:
-        what: what the jobs are called, `runs`.
-        total: how many jobs there are.
-        done: how many of them ended before.
-        known: seconds of jobs by kind, from before; see `seconds_left`.
-        at_once: how many run beside each other.
+        what: what the jobs are called, such as "runs".
+        total: number of jobs.
+        done: number of jobs that were finished before.
     """
 
-    def __init__(
-        self, what: str, total: int, done: int, known: Mapping[str, Sequence[float]], at_once: int
-    ) -> None:
+    def __init__(self, what: str, total: int, done: int) -> None:
         self.what = what
-        self.total = total
-        self.done = done
-        self.known = {kind: list(seconds) for kind, seconds in known.items()}
-        self.at_once = at_once
-        self._news: list[str] = []
-        self._shown = 0.0
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=Console(file=sys.stdout),
+            transient=True,
+            disable=not sys.stdout.isatty(),
+            speed_estimate_period=float("inf"),
+        )
+        self._all = self._bar.add_task(what, total=total, completed=done)
+        self._bar.advance(self._all, 0)  # the remaining time is estimated from here
+        self._running: dict[str, TaskID] = {}
 
-    def ended(self, job: Job, code: int, seconds: float) -> None:
-        """Say how a job ended; of one that failed, the end of its log."""
-        self.done += 1
+    def __enter__(self) -> "JobProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def start(self, job: Job) -> None:
+        """Show a running job."""
+        self._running[job.name] = self._bar.add_task(job.name, total=None)
+
+    def end(self, job: Job, code: int) -> None:
+        """Print how a job ended, and the end of the log of a failed one."""
+        tasks = {task.id: task for task in self._bar.tasks}
+        running, jobs = tasks[self._running.pop(job.name)], tasks[self._all]
+        self._bar.remove_task(running.id)
+        self._bar.advance(jobs.id)
         if code:
-            end = "\n".join(f"  | {line}" for line in tail(job.log, TAIL_LINES))
-            news = f"{job.name} FAILED (exit code {code}); the end of {job.log}:\n{end}\n"
+            log_end = "\n".join(f"  | {line}" for line in tail(job.log, TAIL_LINES))
+            news = f"{job.name} FAILED (exit code {code}); the end of {job.log}:\n{log_end}\n"
         else:
-            self.known.setdefault(job.kind, []).append(seconds)
-            news = f"{job.name}: {summary(job)}{as_clock(seconds)}; "
-        self._news.append(news)
+            news = f"{job.name}: {summary(job)}{as_clock(running.elapsed)}; "
+        status = f"{jobs.completed:g} of {jobs.total:g} {self.what}"
+        left = as_clock(jobs.time_remaining)
+        # A single write, because other threads print, too.
+        print(f"{news}{status}, {left} left\n", end="", flush=True)
 
-    def progress(self, running: Sequence[Running], waiting: Iterable[Job]) -> None:
-        """Write the news, and the status line."""
-        if not self._news and time.monotonic() < self._shown + SECONDS_BETWEEN_STATUS:
-            return
-        left = seconds_left(
-            self.known,
-            [(work.job.kind, work.seconds) for work in running],
-            [job.kind for job in waiting],
-            self.at_once,
-        )
-        status = f"{self.done} of {self.total} {self.what}, " + (
-            "time left not known yet" if left is None else f"{as_clock(left)} left"
-        )
-        on_terminal = sys.stdout.isatty()
-        clear = "\r\033[K" if on_terminal else ""
-        for news in self._news:
-            print(f"{clear}{news}{status}", flush=True)
-        self._news.clear()
-        self._shown = time.monotonic()
-        if on_terminal and running:
-            at_work = ", ".join(work.job.name for work in running)
-            print(f"{clear}{status}; {at_work}", end="", flush=True)
+
+def as_clock(seconds: float | None) -> str:
+    """Format seconds as H:MM:SS."""
+    return str(timedelta(seconds=round(seconds or 0)))
 
 
 def summary(job: Job) -> str:
-    """Say what a job's result holds of the most important scores; nothing without a result."""
+    """Return the most important scores of a job's result; empty without a result."""
     result = read_json(job.steps[-1].done)
     default = (result or {}).get("default")
     if default is None:
@@ -79,42 +91,7 @@ def summary(job: Job) -> str:
 
 
 def tail(file: Path, lines: int) -> list[str]:
-    """Return the last lines of a log that are not blank; of a progress bar, what it ended with."""
+    """Return the last lines of a log that are not blank; of a progress bar, its final state."""
     text = file.read_bytes()[-100_000:].decode(errors="replace")
     shown = [line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n")]
     return [line for line in shown if line][-lines:]
-
-
-def seconds_left(
-    known: Mapping[str, Sequence[float]],
-    running: Sequence[tuple[str, float]],
-    waiting: Sequence[str],
-    at_once: int,
-) -> float | None:
-    """Estimate how long jobs will take.
-
-    Args:
-        known: kind → seconds of jobs that have ended. A kind without any is taken for the mean of
-            the others.
-        running: kind of each job at work, and seconds since its start.
-        waiting: kinds of the jobs that have not begun.
-        at_once: how many run beside each other.
-
-    Returns:
-        Seconds; None when nothing has ended yet.
-    """
-    means = {kind: sum(seconds) / len(seconds) for kind, seconds in known.items() if seconds}
-    if not means:
-        return None
-    typical = sum(means.values()) / len(means)
-    rest = [max(means.get(kind, typical) - seconds, 0.0) for kind, seconds in running]
-    rest += [means.get(kind, typical) for kind in waiting]
-    # No job is shared between two processes: it takes at least as long as the longest.
-    return max(sum(rest) / at_once, max(rest, default=0.0))
-
-
-def as_clock(seconds: float) -> str:
-    """Write seconds as HH:MM:SS."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours:02d}:{minute:02d}:{second:02d}"

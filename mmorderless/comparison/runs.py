@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmorderless.comparison.evaluation.trained import CONFIG
 from mmorderless.comparison.plan import RESULT, TIMES, Run, read_result
-from mmorderless.comparison.progress import Progress
+from mmorderless.comparison.progress import JobProgress
 from mmorderless.runs.config import read_config
 from mmorderless.runs.machine import environment, surroundings
 from mmorderless.runs.options import training_parser
@@ -111,7 +111,7 @@ def training_job(run: Run, config: Path, tools: Path) -> Job:
     train += ["--resume", "--cfg-options", f"randomness.seed={run.seed}"]
     evaluate = [sys.executable, "-m", "mmorderless.comparison.evaluation.evaluate", str(run.folder)]
     steps = [Step(train, run.folder / "trained"), Step(evaluate, run.folder / RESULT)]
-    return Job(str(run), run.method, steps, run.folder / LOG)
+    return Job(str(run), steps, run.folder / LOG)
 
 
 def timing_job(run: Run) -> Job:
@@ -125,11 +125,11 @@ def timing_job(run: Run) -> Job:
         str(run.folder),
         str(out),
     ]
-    return Job(f"time of {run.method}", run.method, [Step(command, out)], folder / "timing.log")
+    return Job(f"time of {run.method}", [Step(command, out)], folder / "timing.log")
 
 
 def train_and_evaluate(
-    runs: Sequence[Run], configs: Mapping[str, Config], tools: Path, at_once: int, lock: IO[str]
+    runs: Sequence[Run], configs: Mapping[str, Config], tools: Path, max_workers: int, lock: IO[str]
 ) -> list[Job]:
     """Train and evaluate the runs that are not finished.
 
@@ -137,28 +137,23 @@ def train_and_evaluate(
         runs: the runs.
         configs: by method; written beside the method's runs.
         tools: folder of the training scripts.
-        at_once: how many runs share the machine.
-        lock: of the comparison's folder; the processes hold it, too.
+        max_workers: number of runs that share the machine.
+        lock: of the comparison's folder; the processes inherit it.
 
     Returns:
         The jobs that failed.
     """
-    results = {run: read_result(run) for run in runs}
     jobs = []
-    for run in (run for run, result in results.items() if result is None):
+    for run in (run for run in runs if read_result(run) is None):
         file = run.folder.parent / CONFIG
         write_config(file, configs[run.method])
         (run.folder / RESULT).unlink(missing_ok=True)  # damaged, or another run's
         jobs.append(training_job(run, file, tools))
-    known: dict[str, list[float]] = {}
-    for run, result in results.items():
-        if result is not None and result.get("training_seconds"):
-            seconds = result["training_seconds"] + result["evaluation_seconds"]
-            known.setdefault(run.method, []).append(seconds)
     done = len(runs) - len(jobs)
     print(f"{done} of {len(runs)} runs are finished", flush=True)
-    progress = Progress("runs", len(runs), done, known, at_once)
-    return run_jobs(jobs, at_once, environment(at_once), progress, lock)
+    with JobProgress("runs", len(runs), done) as progress:
+        variables = environment(max_workers)
+        return run_jobs(jobs, max_workers, variables, lock, progress.start, progress.end)
 
 
 def write_config(file: Path, cfg: Config) -> None:
@@ -193,8 +188,8 @@ def time_methods(runs: Sequence[Run], lock: IO[str]) -> list[Job]:
         if times is None or {name: times.get(name) for name in here} != here:
             (run.folder.parent / TIMES).unlink(missing_ok=True)
             jobs.append(timing_job(run))
-    progress = Progress("timings", len(first_runs), len(first_runs) - len(jobs), {}, 1)
-    failed = run_jobs(jobs, 1, variables, progress, lock)
+    with JobProgress("timings", len(first_runs), len(first_runs) - len(jobs)) as progress:
+        failed = run_jobs(jobs, 1, variables, lock, progress.start, progress.end)
     for run, result in finished.items():
         times = (read_json(run.folder.parent / TIMES) or {}).get("ms_per_image", {})
         if result["times_ms_per_image"] != times:

@@ -88,10 +88,10 @@ class Marks:
         return 1000 * (second - first)
 
 
-def environment(at_once: int) -> dict[str, str]:
+def environment(max_workers: int) -> dict[str, str]:
     """Return the variables of processes that share the machine's cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = max(1, (cores or 1) // at_once)
+    threads = max(1, (cores or 1) // max_workers)
     return {"OMP_NUM_THREADS": str(threads), **os.environ}
 
 

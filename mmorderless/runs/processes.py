@@ -1,33 +1,29 @@
-"""Run commands beside each other, note what fails, and estimate the time that is left."""
+"""Run commands in parallel, one process per folder, and stop them when this process is stopped."""
 
 import fcntl
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import IO, NoReturn, Protocol
+from threading import Lock
+from typing import IO
 
-LOCK = ".lock"
-
-SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_END = 10.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command, and the file that says that it has ended well.
+    """A command and the file that marks it as finished.
 
     Attributes:
-        command: its words.
-        done: the step is left out where this file exists; it is made when the command ends with
-            exit code 0 without having written it.
+        command: words of the command.
+        done: the step is skipped if this file exists; the file is created when the command exits
+            with code 0 without having written it.
     """
 
     command: Sequence[str]
@@ -36,181 +32,144 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """Steps to take one after the other, until one fails.
+    """Steps that run one after the other until one fails.
 
     Attributes:
-        name: what the job is called.
-        kind: jobs of a kind take about as long as each other.
-        steps: the steps.
-        log: file that their output is appended to.
+        name: shown in messages.
+        steps: the steps in order.
+        log: file to which their output is appended.
     """
 
     name: str
-    kind: str
     steps: Sequence[Step]
     log: Path
 
 
-@dataclass
-class Running:
-    """A job at work."""
-
-    job: Job
-    steps: deque[Step]
-    start: float
-    log: IO[bytes]
-    process: subprocess.Popen | None = None
-    step: Step | None = None
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been at work."""
-        return time.monotonic() - self.start
-
-
-class Display(Protocol):
-    """What is told of the jobs."""
-
-    def ended(self, job: Job, code: int, seconds: float) -> None:
-        """Tell that a job has ended, with the exit code of its last command."""
-
-    def progress(self, running: Sequence[Running], waiting: Sequence[Job]) -> None:
-        """Tell what is at work, ten times a second."""
-
-
 @contextmanager
-def alone_in(folder: Path) -> Iterator[IO[str]]:
-    """Keep a second comparison out of a folder while this one works there.
+def exclusive(folder: Path) -> Iterator[IO[str]]:
+    """Hold a lock on a folder so that only one comparison writes to it.
 
-    Returns:
-        The lock. A process that inherits it holds it too: it is free when the last one has ended.
+    Yields:
+        The lock file. Processes that inherit it keep the lock until the last one ends.
 
     Raises:
-        ValueError: another one works there.
+        ValueError: another process holds the lock.
     """
+    # Not filelock: its file descriptor is private, and its release unlocks child processes, too.
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
+    with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f"another comparison, or what a killed one left at work, works in {folder}; wait "
-                "for its end, or choose another --work-dir"
+                f"another comparison, or a process that a killed one left behind, is running in "
+                f"{folder}; wait until it ends or choose another --work-dir"
             ) from error
         yield lock
 
 
 def run_jobs(
     jobs: Sequence[Job],
-    at_once: int,
+    max_workers: int,
     environment: Mapping[str, str],
-    display: Display,
     lock: IO[str],
+    on_start: Callable[[Job], None],
+    on_end: Callable[[Job, int], None],
 ) -> list[Job]:
-    """Run jobs; an interruption ends their commands before it is passed on.
+    """Run jobs in parallel; a signal or an error stops all their commands.
 
     Args:
         jobs: started in this order.
-        at_once: how many run beside each other.
-        environment: variables of the commands.
-        display: is told how it goes.
-        lock: what `alone_in` gave; a command holds it, too, as it goes on when this process is
-            killed.
+        max_workers: maximum number of jobs that run at the same time.
+        environment: environment variables of the commands.
+        lock: of the folder; the commands inherit it, as they survive if this process is killed.
+        on_start: called in a thread of each job.
+        on_end: called in the same thread with 0 or the exit code of the step that failed.
 
     Returns:
-        The jobs that failed, in the order in which they did; the others have gone on.
+        The jobs that failed, in order of failure. A failure does not stop the other jobs.
     """
-    waiting = deque(jobs)
-    running: list[Running] = []
-    failed: list[Job] = []
-    with ended_by_signals():
+
+    def run_one(job: Job) -> int:
+        on_start(job)
+        code = runner.run(job)
+        if not runner.stopped:
+            on_end(job, code)
+        return code
+
+    failed = []
+    runner = _Runner(environment, lock)
+    with exit_on_signals(), ThreadPoolExecutor(max_workers) as pool:
+        futures: dict[Future[int], Job] = {}
         try:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    running.append(begin(waiting.popleft()))
-                for work in list(running):
-                    code = advance(work, environment, lock)
-                    if code is None:
-                        continue
-                    running.remove(work)
-                    work.log.close()
-                    if code:
-                        failed.append(work.job)
-                    display.ended(work.job, code, work.seconds)
-                display.progress(running, waiting)
-                if running:
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
+            futures |= {pool.submit(run_one, job): job for job in jobs}
+            for future in as_completed(futures):
+                if future.result():
+                    failed.append(futures[future])
         finally:
-            stop(running)
+            pool.shutdown(wait=False, cancel_futures=True)
+            runner.stop(futures)
     return failed
 
 
-def begin(job: Job) -> Running:
-    """Open a job's log."""
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    return Running(job, deque(job.steps), time.monotonic(), job.log.open("ab"))
+class _Runner:
+    """Run jobs in several threads until another thread calls `stop`."""
 
+    def __init__(self, environment: Mapping[str, str], lock: IO[str]) -> None:
+        self.environment, self.lock = environment, lock
+        self._starting = Lock()  # no command starts after `stop`
+        self._running: set[subprocess.Popen] = set()
+        self.stopped = False
 
-def advance(work: Running, environment: Mapping[str, str], lock: IO[str]) -> int | None:
-    """Start a job's next step when the one before has ended.
+    def run(self, job: Job) -> int:
+        """Run the steps that are not finished; return 0 or the exit code of the failed step."""
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("ab") as log:
+            for step in (step for step in job.steps if not step.done.exists()):
+                code = self._call(step.command, log)
+                if code or self.stopped:
+                    return code
+                step.done.touch()
+        return 0
 
-    Returns:
-        None while the job is at work; at its end 0, or the exit code of the step that failed.
-    """
-    if work.process is not None and work.step is not None:
-        code = work.process.poll()
-        if code is None:
-            return None
-        if code:
-            return code
-        work.step.done.touch()
-        work.process = None
-    while work.steps:
-        work.step = work.steps.popleft()
-        if not work.step.done.exists():
-            # A session of its own: ^C reaches this process alone, which ends them all, workers of
-            # dataloaders included.
-            work.process = subprocess.Popen(
-                work.step.command,
-                env=environment,
+    def _call(self, command: Sequence[str], log: IO[bytes]) -> int:
+        with self._starting:
+            if self.stopped:
+                return 128 + signal.SIGTERM
+            # In a session of its own, so that ^C reaches only this process, which then stops the
+            # whole group, including dataloader workers.
+            process = subprocess.Popen(
+                command,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=work.log,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=(lock.fileno(),),
+                pass_fds=(self.lock.fileno(),),
             )
-            return None
-    return 0
+            self._running.add(process)
+        code = process.wait()
+        with self._starting:
+            self._running.remove(process)
+        return code
 
-
-def stop(running: Sequence[Running]) -> None:
-    """End what is at work, by force what does not end within seconds."""
-    processes = [work.process for work in running if work.process is not None]
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + SECONDS_TO_END
-        for process in processes:
-            try:
-                os.killpg(process.pid, sign)
-            except ProcessLookupError:  # it has ended by itself
-                continue
-        for process in processes:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                continue
-    for work in running:
-        work.log.close()
+    def stop(self, futures: Collection[Future]) -> None:
+        """Terminate the running commands, and kill those that do not end within seconds."""
+        with self._starting:
+            self.stopped = True
+            groups = [process.pid for process in self._running]
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            for group in groups:
+                with suppress(ProcessLookupError):  # it has already ended
+                    os.killpg(group, sign)
+            wait(futures, SECONDS_TO_END)
 
 
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Turn a signal to end into an exception, so that nothing is left at work."""
-
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
+def exit_on_signals() -> Iterator[None]:
+    """Raise SystemExit on SIGTERM and SIGHUP, so that clean-up runs."""
     signs = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(sign, leave) for sign in signs]
+    before = [signal.signal(sign, lambda number, _: sys.exit(128 + number)) for sign in signs]
     try:
         yield
     finally:
@@ -219,17 +178,17 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def run(command: Sequence[str]) -> int:
-    """Run a command to its end, a signal to end included, and return its exit code as a shell does.
+    """Run a command to its end, even after a signal, and return the exit code a shell gives it.
 
     Raises:
-        KeyboardInterrupt: there was one, and the command has ended.
+        KeyboardInterrupt: this process was interrupted, and the command has ended.
     """
     process = subprocess.Popen(command, env={"PYTHON": sys.executable, **os.environ})
     before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        # ^C reaches the command as well, which is to end by itself.
+        # ^C also reaches the command, which should end by itself.
         try:
             process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:

@@ -9,7 +9,7 @@ from mmorderless.comparison import runs
 from mmorderless.comparison.evaluation.trained import CONFIG
 from mmorderless.comparison.plan import read_comparison
 from mmorderless.comparison.runs import method_config
-from mmorderless.runs.processes import alone_in
+from mmorderless.runs.processes import exclusive
 
 DIGITS = "digits/pla_digits"
 
@@ -19,7 +19,7 @@ def compare(tmp_path, repository, monkeypatch):
     """Call the tool; the runs that it would do are collected."""
     collected = []
 
-    def train_and_evaluate(runs, configs, tools, at_once, lock):
+    def train_and_evaluate(runs, configs, tools, max_workers, lock):
         collected.append([str(run) for run in runs])
         return []
 
@@ -74,8 +74,8 @@ def test_options_of_one_method(compare, monkeypatch):
 
 
 def test_two_comparisons_do_not_share_a_folder(compare):
-    with alone_in(compare.folder):
-        with pytest.raises(ValueError, match=f"another comparison, .* works in {compare.folder};"):
+    with exclusive(compare.folder):
+        with pytest.raises(ValueError, match=f"another comparison.* {compare.folder};.*--work-dir"):
             compare("--methods", "pla")
         assert compare("--methods", "pla", "--report-only") == 0
     assert compare("--methods", "pla") == 0

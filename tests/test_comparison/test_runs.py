@@ -1,15 +1,14 @@
 import io
 import os
+import re
 import sys
-from collections import deque
-from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
 
 from mmorderless.comparison import runs as module
 from mmorderless.comparison.plan import RESULT, TIMES, expand, read_result
-from mmorderless.comparison.progress import Progress
+from mmorderless.comparison.progress import JobProgress
 from mmorderless.comparison.runs import method_config, time_methods, train_and_evaluate
 from mmorderless.runs.machine import environment, surroundings
 from mmorderless.runs.processes import Job, Step
@@ -24,7 +23,7 @@ def jobs(monkeypatch):
     """What would be run."""
     started = []
 
-    def run_jobs(given, at_once, variables, display, lock):
+    def run_jobs(given, max_workers, variables, lock, on_start, on_end):
         assert lock is LOCK
         started.extend(given)
         return given[:1]
@@ -135,18 +134,17 @@ def test_a_line_for_each_run_with_the_time_left(tmp_path, capsys):
     write_json(result, {"default": {"CF1": 60.123, "OF1": 70.0}})
     log = tmp_path / "log.txt"
     log.write_text("".join(f"line {i}\n" for i in range(40)))
-    good, bad = (Job(name, "pla", [Step([], result)], log) for name in ("pla seed 0", "b seed 0"))
-    progress = Progress("runs", 54, 10, {}, 2)
-    progress.progress([], deque([good]))
-    progress.ended(good, 0, 100.0)
-    waiting = [SimpleNamespace(kind="pla")] * 42
-    progress.progress([SimpleNamespace(job=bad, seconds=40.0)], waiting)
-    progress.ended(bad, 1, 50.0)
-    progress.progress([], [])
+    good, bad = (Job(name, [Step([], result)], log) for name in ("pla seed 0", "[b] seed 0"))
+    with JobProgress("runs", 54, 10) as progress:
+        progress.start(good)
+        progress.start(bad)
+        progress.end(good, 0)
+        progress.end(bad, 1)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == (
-        "pla seed 0: C-F1 60.12, O-F1 70.00 in 00:01:40; 11 of 54 runs, 00:35:30 left"
+    assert re.fullmatch(
+        r"pla seed 0: C-F1 60\.12, O-F1 70\.00 in 0:00:0\d; 11 of 54 runs, 0:0\d:\d\d left",
+        lines[0],
     )
-    assert lines[1] == f"b seed 0 FAILED (exit code 1); the end of {log}:"
+    assert lines[1] == f"[b] seed 0 FAILED (exit code 1); the end of {log}:"
     assert lines[2:17] == [f"  | line {i}" for i in range(25, 40)]
-    assert lines[17:] == ["12 of 54 runs, 00:00:00 left"]
+    assert [line.partition(",")[0] for line in lines[17:]] == ["12 of 54 runs"]
