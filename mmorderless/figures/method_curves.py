@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from mmorderless.figures.style import _figure, _lowest_panels, _plain, style_of, title_of
+from mmorderless.figures.style import lowest_panels, new_figure, strip_axes, style_of, title_of
 
 Curve = Sequence[tuple[float, float]]
 
@@ -41,35 +41,6 @@ class OperatingCurve(NamedTuple):
         )
 
 
-def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Move numbers apart, as little as that takes, and keep their order.
-
-    Args:
-        places: K numbers, such as the heights of lines' ends.
-        gap: the least distance wanted.
-        low: the least number wanted.
-        high: the largest; where K of them do not fit, the gap wins.
-
-    Returns:
-        The moved numbers, in the order given, shape (K,).
-    """
-    order = np.argsort(places, kind="stable")
-    # Least squares under an order, once the gaps are taken off (pool adjacent violators).
-    blocks: list[list[float]] = []  # mean and number of each block
-    for rank, place in enumerate(np.asarray(places, dtype=np.float64)[order]):
-        blocks.append([place - rank * gap, 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            mean, size = blocks.pop()
-            other, other_size = blocks[-1]
-            total = size + other_size
-            blocks[-1] = [(mean * size + other * other_size) / total, total]
-    flat = np.concatenate([np.full(int(size), mean) for mean, size in blocks] or [np.empty(0)])
-    moved = np.empty(len(flat))
-    flat = np.maximum(np.minimum(flat, high - gap * (len(flat) - 1)), low)
-    moved[order] = flat + gap * np.arange(len(flat))
-    return moved
-
-
 def loss_curves_figure(curves: Mapping[str, Sequence[Curve]], log_scale: bool = False) -> Figure:
     """Training loss of each method (paper, Figure 5): the mean of its seeds, and their range.
 
@@ -77,10 +48,9 @@ def loss_curves_figure(curves: Mapping[str, Sequence[Curve]], log_scale: bool = 
         curves: by method, for each seed its points (epoch, loss).
         log_scale: whether losses are on a logarithmic axis.
     """
-    figure = _figure(9.0, max(4.8, 0.24 * len(curves) + 1.2))
+    figure = new_figure(9.0, max(4.8, 0.24 * len(curves) + 1.2))
     axes = figure.subplots()
-    ends: dict[str, float] = {}
-    last = 0.0
+    last_losses: list[tuple[float, Line2D]] = []
     for method, seeds in curves.items():
         points = [np.asarray(seed, dtype=np.float64) for seed in seeds if len(seed)]
         if not points:
@@ -92,12 +62,14 @@ def loss_curves_figure(curves: Mapping[str, Sequence[Curve]], log_scale: bool = 
         losses = np.stack([np.interp(epochs, p[:, 0], p[:, 1]) for p in points])  # (seeds, K)
         style = style_of(method)
         mean = losses.mean(axis=0)
-        axes.plot(epochs, mean, color=style.color, linestyle=style.line, label=title_of(method))
+        [line] = axes.plot(
+            epochs, mean, color=style.color, linestyle=style.line, label=title_of(method)
+        )
         if len(losses) > 1:
             band = losses.min(axis=0), losses.max(axis=0)
             axes.fill_between(epochs, *band, color=style.color, alpha=0.15, linewidth=0)
         if len(mean):
-            ends[method], last = float(mean[-1]), max(last, float(epochs[-1]))
+            last_losses.append((float(mean[-1]), line))
     if log_scale:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 2.5, 3, 4, 5, 7)))
@@ -106,41 +78,19 @@ def loss_curves_figure(curves: Mapping[str, Sequence[Curve]], log_scale: bool = 
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss (the method's own)")
     axes.set_title("loss while training: mean of the seeds, and their range")
-    _plain(axes)
-    _label_ends(axes, ends, last)
-    return figure
-
-
-def _label_ends(axes: Axes, ends: Mapping[str, float], x: float) -> None:
-    """Write each line's name beside its end, moved apart where they would overlap."""
-    if not ends:
-        return
-    axes.margins(x=0.01)
-    axes.autoscale_view()
-    to_axes = axes.transScale + axes.transLimits
-    heights = [float(to_axes.transform((x, end))[1]) for end in ends.values()]
-    size = axes.get_figure().get_size_inches()[1]  # type: ignore[union-attr]
-    places = spread(heights, 0.2 / (size - 1.0), 0.0, 1.0)
-    for (method, end), place in zip(ends.items(), places, strict=True):
-        axes.annotate(
-            title_of(method),
-            xy=(x, end),
-            xytext=(1.06, place),
-            textcoords="axes fraction",
-            va="center",
+    strip_axes(axes)
+    if last_losses:
+        last_losses.sort(key=lambda item: -item[0])  # as the lines end, from top to bottom
+        legend = axes.legend(
+            handles=[line for _, line in last_losses],
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1),
+            frameon=False,
             fontsize=9,
-            color=style_of(method).color,
-            parse_math=False,
-            arrowprops=dict(
-                arrowstyle="-",
-                color=style_of(method).color,
-                linestyle=style_of(method).line,
-                linewidth=0.8,
-                shrinkA=0,
-                shrinkB=2,
-                relpos=(0, 0.5),
-            ),
         )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return figure
 
 
 def operating_curve_figure(curves: Mapping[str, OperatingCurve]) -> Figure:
@@ -150,7 +100,7 @@ def operating_curve_figure(curves: Mapping[str, OperatingCurve]) -> Figure:
     """
     columns = min(len(curves), 4) or 1
     rows = -(-len(curves) // columns) or 1
-    figure = _figure(columns * 2.7 + 0.6, rows * 2.7 + 0.9)
+    figure = new_figure(columns * 2.7 + 0.6, rows * 2.7 + 0.9)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     # What lies near a default or tuned point matters; the ends of a dial are far out.
     marks = np.array(
@@ -187,8 +137,8 @@ def operating_curve_figure(curves: Mapping[str, OperatingCurve]) -> Figure:
         axes.set_title(f"{title_of(method)}\nC-F1 {' → '.join(f1)}", fontsize=10, parse_math=False)
         axes.set_xlim(low[0], high[0])
         axes.set_ylim(low[1], high[1])
-        _plain(axes)
-    for axes in _lowest_panels(grid, len(curves)):
+        strip_axes(axes)
+    for axes in lowest_panels(grid, len(curves)):
         axes.set_xlabel("C-R (%)")
     for axes in grid[:, 0]:
         axes.set_ylabel("C-P (%)")

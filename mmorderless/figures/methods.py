@@ -19,9 +19,9 @@ from mmorderless.figures.style import (
     NEUTRAL,
     SCORES,
     WRONG,
-    _figure,
-    _lowest_panels,
-    _name_rows,
+    lowest_panels,
+    name_rows,
+    new_figure,
     shorten,
     style_of,
     title_of,
@@ -55,7 +55,7 @@ def cooccurrence_difference_figure(
     rows = -(-len(panels) // columns) or 1
     few = len(indices) <= 30
     side = float(np.clip(0.16 * len(indices) + 0.6, 2.2, 3.2))
-    figure = _figure(columns * side + 2.6, rows * (side + 0.45) + (1.3 if few else 0.5))
+    figure = new_figure(columns * side + 2.6, rows * (side + 0.45) + (1.3 if few else 0.5))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     counts = np.abs(np.concatenate([panel.ravel() for panel in panels.values()] or [np.zeros(1)]))
     # Colours saturate at the 99th percentile, or a class that is everywhere would hide the others.
@@ -87,7 +87,7 @@ def cooccurrence_difference_figure(
         places, names = np.cumsum(sizes) - sizes / 2 - 0.5, [shorten(name) for name in groups]
     else:
         places, names = np.empty(0), []
-    for axes in _lowest_panels(grid, len(panels)):
+    for axes in lowest_panels(grid, len(panels)):
         axes.set_xticks(places, names, rotation=90, fontsize=8, parse_math=False)
     for axes in grid[:, 0]:
         axes.set_yticks(places, names, fontsize=8, parse_math=False)
@@ -117,7 +117,7 @@ def label_count_figure(differences: Mapping[str, np.ndarray], most: int = 4) -> 
     for i, difference in enumerate(differences.values()):
         counts = np.bincount(np.clip(difference, -most, most) + most, minlength=len(values))
         share[i] = 100 * counts / max(len(difference), 1)
-    figure = _figure(9.0, 0.32 * len(methods) + 1.5)
+    figure = new_figure(9.0, 0.32 * len(methods) + 1.5)
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, aspect="auto")
     for i, j in np.ndindex(*share.shape):
@@ -148,7 +148,7 @@ def rigidness_figure(rigidness: Mapping[str, tuple[Sequence[float], Sequence[flo
         rigidness: by method, for each seed the rigidness and its expectation when the same sets
             are ordered uniformly at random, in percent.
     """
-    figure = _figure(7.5, 0.32 * len(rigidness) + 1.7)
+    figure = new_figure(7.5, 0.32 * len(rigidness) + 1.7)
     axes = figure.subplots()
     for i, (method, (values, random)) in enumerate(rigidness.items()):
         color = style_of(method).color
@@ -164,7 +164,7 @@ def rigidness_figure(rigidness: Mapping[str, tuple[Sequence[float], Sequence[flo
             fontsize=9,
             annotation_clip=False,
         )
-    _name_rows(axes, list(rigidness))
+    name_rows(axes, list(rigidness))
     axes.set_xlim(48, 101)
     axes.set_xlabel("order-rigidness (%); 100: one fixed order")
     axes.set_title("rigidness of the order (expected at random)", fontsize=11)
@@ -198,14 +198,14 @@ def score_comparison_figure(scores: Mapping[str, Mapping[str, Sequence[float]]])
     kinds = list(dict.fromkeys(kind for by_kind in scores.values() for kind in by_kind))
     markers = dict(zip(kinds, "oDs^vPX"))
     colors = dict(zip(kinds, (NEUTRAL, WRONG, *COLORS[2:])))
-    figure = _figure(7.0, 0.34 * len(scores) + 1.7)
+    figure = new_figure(7.0, 0.34 * len(scores) + 1.7)
     axes = figure.subplots()
     for i, by_kind in enumerate(scores.values()):
         means = [float(np.mean(values)) for values in by_kind.values()]
         axes.plot([min(means), max(means)], [i, i], color="#BBBBBB", linewidth=1.2, zorder=1)
         for kind, mean in zip(by_kind, means, strict=True):
             axes.plot(mean, i, markers[kind], color=colors[kind], markersize=6, gid=kind)
-    _name_rows(axes, list(scores))
+    name_rows(axes, list(scores))
     axes.set_xlabel("mAP (%), mean of the seeds")
     axes.set_title("which score ranks best", fontsize=11)
     axes.legend(

@@ -124,12 +124,21 @@ def style_of(method: str) -> Style:
     return Style(MISSED, LINES[2])
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Create a white figure, sizes in inches, whose parts do not overlap."""
     return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
 
 
-def _lowest_panels(grid: np.ndarray, number: int) -> list[Axes]:
-    """The lowest panel of each column, with its tick labels; panels beyond a number are blanked."""
+def lowest_panels(grid: np.ndarray, number: int) -> list[Axes]:
+    """Blank the panels beyond a number, and label the ticks of the lowest panel of each column.
+
+    Args:
+        grid: array of axes, shape (rows, columns).
+        number: how many panels hold data.
+
+    Returns:
+        The lowest panel of each column that holds data.
+    """
     rows, columns = grid.shape
     for axes in grid.flat[number:]:
         axes.set_axis_off()
@@ -141,16 +150,16 @@ def _lowest_panels(grid: np.ndarray, number: int) -> list[Axes]:
     return lowest
 
 
-def _plain(axes: Axes) -> None:
-    """Take off what carries no information."""
+def strip_axes(axes: Axes) -> None:
+    """Remove the frame above and at the right, and draw a faint grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#EEEEEE", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def _name_rows(axes: Axes, methods: Sequence[str]) -> None:
-    """One row a method, the first at the top."""
+def name_rows(axes: Axes, methods: Sequence[str]) -> None:
+    """Name the rows of a plot after the methods, the first at the top."""
     axes.set_yticks(range(len(methods)), [title_of(method) for method in methods], parse_math=False)
     axes.set_ylim(len(methods) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    _plain(axes)
+    strip_axes(axes)
