@@ -1,12 +1,7 @@
-"""Files and figures about predicted label sets.
-
-A record is a dict of one prediction: `predicted`, `truth` and `sequence` (None where the model
-emits none) are class indices, `probabilities` those of the predicted labels, `img_path` the file.
-"""
+"""Write files and figures about predicted label sets."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,17 +14,19 @@ from mmorderless.figures.label_sets import (
     pair_order_figure,
 )
 from mmorderless.figures.style import figure_to_rgb
-from mmorderless.labels.label_lists import join_labels, sparse_label_matrix
+from mmorderless.labels.label_lists import JoinedLabels, sparse_label_matrix
 from mmorderless.metrics.order_statistics import (
+    cooccurrence,
     counts_at_step,
+    pair_order_counts,
     pair_rigidness,
     pair_table,
     share_at_step,
-    sparse_cooccurrence,
-    sparse_pair_order_counts,
 )
+from mmorderless.metrics.ranking import scores_at
+from mmorderless.metrics.records import Records
 
-# More classes have no (C, C) arrays and figures: their cells would be smaller than a pixel.
+# With more classes no (C, C) arrays and figures are written: a cell would be smaller than a pixel.
 MAX_DENSE_CLASSES = 1000
 
 Save = Callable[[Path, Figure], None]
@@ -37,7 +34,7 @@ Save = Callable[[Path, Figure], None]
 
 
 def write_report(
-    records: list[dict[str, Any]],
+    records: Records,
     classes: list[str],
     folder: Path,
     num_images: int,
@@ -46,15 +43,23 @@ def write_report(
     """Write the files and figures of a report.
 
     Args:
-        records: of the dataset's images.
+        records: predictions of the dataset.
         classes: class names.
         folder: folder to write into.
         num_images: number of annotated pictures.
-        show: takes each figure, too: its name and RGB values, uint8, shape (height, width, 3).
+        show: also receives each figure: its name and RGB values, uint8, shape (height, width, 3).
 
     Returns:
         The paths of images to annotate that are not readable.
+
+    Raises:
+        ValueError: pictures are to be annotated and the predictions have no scores.
     """
+    if num_images and records.scores is None:
+        raise ValueError(
+            "LabelSetReportHook needs pred_score in every prediction to annotate pictures; set "
+            "num_images=0"
+        )
     folder.mkdir(parents=True, exist_ok=True)
 
     def save(path: Path, figure: Figure) -> None:
@@ -64,18 +69,16 @@ def write_report(
         show(path.stem, rgb)
 
     write_cooccurrence(records, classes, folder, save)
-    if all(record["sequence"] is not None for record in records):
-        write_order(records, classes, folder, save)
+    if records.sequence is not None:
+        write_order(records.sequence, classes, folder, save)
     return write_images(records, classes, num_images, folder / "images", save)
 
 
-def write_cooccurrence(records: list[dict], classes: list[str], folder: Path, save: Save) -> None:
-    """Write `cooccurrence.npz` and its figure; of many classes only a list of pairs."""
+def write_cooccurrence(records: Records, classes: list[str], folder: Path, save: Save) -> None:
+    """Write `cooccurrence.npz` and its figure; with many classes only a list of pairs."""
     predicted, truth = (
-        sparse_cooccurrence(
-            sparse_label_matrix([record[key] for record in records], len(classes), key)
-        )
-        for key in ("predicted", "truth")
+        cooccurrence(sparse_label_matrix(label_sets, len(classes)))
+        for label_sets in (records.predicted, records.truth)
     )
     pairs = {}
     if len(classes) > MAX_DENSE_CLASSES:
@@ -95,11 +98,10 @@ def write_cooccurrence(records: list[dict], classes: list[str], folder: Path, sa
     )
 
 
-def write_order(records: list[dict], classes: list[str], folder: Path, save: Save) -> None:
-    """Write `order.npz` and its two figures; of many classes a list of pairs and one figure."""
-    sequences = join_labels([record["sequence"] for record in records])
+def write_order(sequences: JoinedLabels, classes: list[str], folder: Path, save: Save) -> None:
+    """Write `order.npz` and its two figures; with many classes a list of pairs and one figure."""
     counts = counts_at_step(sequences, len(classes))
-    before = sparse_pair_order_counts(sequences, len(classes))
+    before = pair_order_counts(sequences, len(classes))
     pairs = {}
     if len(classes) > MAX_DENSE_CLASSES:
         pairs["pairs"], before = pair_table(before, before.T)
@@ -121,24 +123,25 @@ def write_order(records: list[dict], classes: list[str], folder: Path, save: Sav
 
 
 def write_images(
-    records: list[dict], classes: list[str], num_images: int, folder: Path, save: Save
+    records: Records, classes: list[str], num_images: int, folder: Path, save: Save
 ) -> list[str]:
     """Write annotated pictures, evenly spaced over the dataset; return the unreadable paths."""
     number = min(num_images, len(records))
     unreadable = []
     for index in np.linspace(0, len(records) - 1, number).round().astype(int):
-        record = records[index]
-        path = record["img_path"]
+        record = records.take(np.array([index]))
+        path, labels = record.img_path[0], record.predicted.label
         # OpenCV prints a warning of its own for a missing file.
         bgr = cv2.imread(path) if Path(path).is_file() else None
         if bgr is None:
             unreadable.append(path)
             continue
+        scores = scores_at(record.scores, np.zeros_like(labels), labels)
         figure = annotated_image(
             bgr[..., ::-1],
-            [classes[label] for label in record["predicted"]],
-            record["probabilities"],
-            [classes[label] for label in record["truth"]],
+            [classes[label] for label in labels],
+            np.maximum(scores, 0),  # −∞ where the score is not among the highest that are kept
+            [classes[label] for label in record.truth.label],
         )
         save(folder / f"image_{index:06d}.png", figure)
     return unreadable

@@ -122,7 +122,7 @@ def cooccurrence_figure(predicted: np.ndarray, truth: np.ndarray, classes: Seque
     """Co-occurrence of the predicted labels, of the true labels, and their difference.
 
     Args:
-        predicted: image counts from `statistics.cooccurrence`, shape (C, C).
+        predicted: image counts from `order_statistics.cooccurrence`, shape (C, C).
         truth: the same of the ground truth.
         classes: class names, C strings.
     """
@@ -185,7 +185,7 @@ def pair_order_figure(before: np.ndarray, classes: Sequence[str]) -> Figure:
     The classes are sorted by how often they come first, so that a fixed order shows as a triangle.
 
     Args:
-        before: image counts from `statistics.pair_order_counts`, shape (C, C).
+        before: image counts from `order_statistics.pair_order_counts`, shape (C, C).
         classes: class names, C strings.
     """
     together = before + before.T

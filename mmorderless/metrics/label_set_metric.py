@@ -1,4 +1,4 @@
-"""The scores of `set_scores` as an mmengine metric."""
+"""All scores of label sets, rankings and label orders as an mmengine metric."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mmorderless.metrics.records import (
     Records,
     as_joined_labels,
     check_widths,
-    dealt_order,
     join_records,
+    round_robin_order,
 )
 from mmorderless.metrics.set_scores import (
-    check_number,
+    check_not_empty,
     class_counts,
     class_scores,
     exact_match,
@@ -35,7 +35,7 @@ from mmorderless.metrics.set_scores import (
     sequence_scores,
 )
 
-# Up to this many classes all scores are kept: 160 MB for COCO's 40,000 images at 1,000 classes.
+# Up to this many classes all scores are kept: 160 MB for the 40,000 images of COCO's val2014.
 MAX_EXACT_CLASSES = 1000
 
 
@@ -43,31 +43,35 @@ MAX_EXACT_CLASSES = 1000
 class LabelSetMetric(BaseMetric):
     """Compare the emitted label sets (`pred_label`) with the true ones (`gt_label`).
 
-    Unlike mmpretrain's `MultiLabelMetric`, which thresholds `pred_score`, this reads the set that
-    the model decided on. All results are percentages except the label-count errors (labels per
-    image): CP CR CF1, OP OR OF1, example_accuracy/precision/recall/F1, exact_match, mA,
+    Unlike mmpretrain's `MultiLabelMetric`, which thresholds `pred_score`, this metric reads the
+    label set that the model emitted. All results are percentages except the label-count errors
+    (labels per image): CP CR CF1, OP OR OF1, example_accuracy/precision/recall/F1, exact_match, mA,
     label_count_error and label_count_bias. mAP and mAP_all_classes (mmpretrain's convention: a
     class without a positive counts as 0) need `pred_score`; duplicates, rigidness and
-    rigidness_random need `sequence`: without these fields they are left out. Classes that a sample
+    rigidness_random need `sequence`; they are left out without these fields. Classes that a sample
     lists in `gt_ignore` (WIDER Attribute's unspecified ones) are left out of both mAPs for this
     sample. A mean over nothing (no class with a positive, no image with two labels) is NaN.
 
     With more than 1,000 classes both mAPs are computed from the `score_topk` highest scores of each
     image, and the log says so: in the ranking of a class, the images that do not have it among
-    their highest tie behind all others, in no order. This mostly lowers mAP, that of rare classes
-    most; so does the top-3 cut rank an emitted label without a kept score last. Everything else is
-    exact, and no array has images × classes or classes × classes entries.
+    their highest scores tie behind all others. This mostly lowers mAP, especially that of rare
+    classes. The top-3 cut likewise ranks an emitted label without a kept score last. Everything
+    else is exact, and no array has images × classes or classes × classes entries.
 
     Args:
-        num_classes: number of classes C. Only needed where the predictions have no `pred_score`
-            and the dataset no class names.
-        top3: also report the six C- and O-scores of the emitted labels cut to the three of
-            highest score, as CP_top3 and so on.
+        num_classes: number of classes C; only needed if the predictions have no `pred_score` and
+            the dataset has no class names.
+        top3: also report the six C- and O-scores of the emitted labels cut to the three with the
+            highest scores, as CP_top3 and so on.
         score_topk: how many scores of an image are kept with more than 1,000 classes; None keeps
             all of them, in 4 · images · classes bytes.
         collect_device: where the results of the ranks are gathered, `cpu` or `gpu`.
         prefix: prefix of the result names.
         collect_dir: folder shared by the ranks, for gathering on `cpu`.
+
+    Attributes:
+        records: what was scored last, in the order of the dataset; only in the main process, and
+            None until the first evaluation and during the next one.
 
     Raises:
         ValueError: there is no prediction, a class index is out of range, a score is not finite,
@@ -91,9 +95,11 @@ class LabelSetMetric(BaseMetric):
         if score_topk is not None and score_topk < 1:
             raise ValueError(f"score_topk must be at least 1, or None for all, got {score_topk}")
         self.score_topk = score_topk
+        self.records: Records | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Store what the scores need of a batch, with one copy to the host a field."""
+        """Store what the scores need of a batch, with one copy to the host per field."""
+        self.records = None
         for sample in data_samples:
             for field in ("pred_label", "gt_label"):
                 if field not in sample:
@@ -115,6 +121,7 @@ class LabelSetMetric(BaseMetric):
                 as_joined_labels([() if labels is None else labels for labels in ignored])
                 if any(labels is not None for labels in ignored)
                 else None,
+                np.array([str(sample.get("img_path", "")) for sample in data_samples], object),
             )
         )
 
@@ -136,9 +143,9 @@ class LabelSetMetric(BaseMetric):
         """
         numbers = all_gather_object(sum(len(records) for records in self.results))
         world_size, total = len(numbers), sum(numbers)
-        check_number(total)
-        # A sampler that rounds up repeats fewer than world_size images; collect_results cuts them
-        # off. More repeats mean that the ranks saw the same images, and the cut hits wrong ones.
+        check_not_empty(total)
+        # A sampler that rounds up repeats fewer than world_size images, which are dropped below.
+        # More repeats mean that the ranks saw the same images.
         if total >= size + world_size:
             self.results.clear()
             raise ValueError(
@@ -149,27 +156,35 @@ class LabelSetMetric(BaseMetric):
         if total < size:
             print_log(
                 f"{type(self).__name__}: only {total} of the dataset's {size} images were "
-                "evaluated; the scores are those of this part",
+                "evaluated; the scores are those of these images",
                 logger="current",
                 level=logging.WARNING,
             )
-        # Each rank sends one compact record, without the images that its sampler repeated.
-        rank_of, _ = dealt_order(numbers)
+        # Each rank sends one record, without the images that its sampler repeated.
+        rank, _ = round_robin_order(numbers)
         if self.results:
-            mine = join_records(self.results)
-            kept = int((rank_of[:size] == get_rank()).sum())
-            self.results[:] = [mine if kept == len(mine) else mine.take(np.arange(kept))]
+            own = join_records(self.results)
+            kept = int((rank[:size] == get_rank()).sum())
+            self.results[:] = [own if kept == len(own) else own.take(np.arange(kept))]
         return super().evaluate(size)
 
     def compute_metrics(self, results: list[Records]) -> dict[str, float]:
-        """Score the records of all ranks; see the class for the names and units."""
+        """Score the records of all ranks.
+
+        Args:
+            results: records of each rank, or of each batch of a single process.
+
+        Returns:
+            The scores, with the names and units that the class describes.
+        """
         records = join_records(results)
         if get_world_size() > 1:
-            # As the sampler deals the images out, so that errors name the dataset's number.
-            _, place = dealt_order([len(part) for part in results])
-            records = records.take(place)
+            # In the order of the dataset, so that errors name its image numbers.
+            _, position = round_robin_order([len(part) for part in results])
+            records = records.take(position)
+        self.records = records
         scores = records.scores
-        num_classes = self._count_classes(scores)
+        num_classes = self.count_classes(scores)
         predicted = sparse_label_matrix(records.predicted, num_classes, "prediction")
         truth = sparse_label_matrix(records.truth, num_classes, "ground truth")
 
@@ -203,31 +218,32 @@ class LabelSetMetric(BaseMetric):
         if self.top3:
             if scores is None:
                 raise ValueError("top3 needs pred_score in every prediction; set top3=False")
-            cut = keep_top(predicted, scores, 3)
-            top3 = class_scores(cut, truth) | overall_scores(cut, truth)
+            top = keep_top(predicted, scores, 3)
+            top3 = class_scores(top, truth) | overall_scores(top, truth)
             metrics |= {f"{name}_top3": value for name, value in top3.items()}
         if records.sequence is not None:
             metrics |= sequence_scores(records.sequence, num_classes)
             if np.isnan(metrics["rigidness"]):
-                notes.append("rigidness is not a number: no image has two labels")
+                notes.append("rigidness is NaN: no image has two labels")
         print_log(f"{type(self).__name__}: {'; '.join(notes)}", logger="current")
         return metrics
 
-    def _count_classes(self, scores: np.ndarray | csr_array | None) -> int:
-        lengths = set() if scores is None else {scores.shape[1]}
+    def count_classes(self, scores: np.ndarray | csr_array | None) -> int:
+        """Return C, which `num_classes`, the class names and the scores (N, C) must agree on."""
+        numbers = set() if scores is None else {scores.shape[1]}
         if self.num_classes is not None:
-            lengths.add(self.num_classes)
+            numbers.add(self.num_classes)
         if self.dataset_meta and self.dataset_meta.get("classes"):
-            lengths.add(len(self.dataset_meta["classes"]))
-        if not lengths:
+            numbers.add(len(self.dataset_meta["classes"]))
+        if not numbers:
             raise ValueError(
                 f"{type(self).__name__} cannot tell the number of classes: the predictions have no "
                 "pred_score and the dataset no classes; give num_classes"
             )
-        if len(lengths) > 1:
+        if len(numbers) > 1:
             raise ValueError(
                 f"{type(self).__name__} got different numbers of classes from pred_score, "
-                f"num_classes and the dataset's classes: {sorted(lengths)}; make the head's "
+                f"num_classes and the dataset's classes: {sorted(numbers)}; make the head's "
                 "num_classes that of the dataset"
             )
-        return lengths.pop()
+        return numbers.pop()

@@ -3,8 +3,8 @@
 N images, C classes, T steps of the longest sequence, P pairs of labels. A *sequence* holds the
 labels of one image in order of emission, without END, as ints or an int array.
 
-Counts of pairs are (C, C) arrays, or the same as a sparse array for many classes: at C = 5,000 a
-dense one takes 200 MB, and few of its pairs ever occur.
+Counts of pairs are sparse arrays of shape (C, C): at C = 5,000 a dense one takes 200 MB, and few
+pairs ever occur. Functions that read such counts take dense arrays too.
 """
 
 from __future__ import annotations
@@ -12,37 +12,27 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from mmorderless.labels.label_lists import LabelLists, drop_repeats, flatten_labels
+from mmorderless.labels.label_lists import LabelLists, Matrix, drop_repeats, flatten_labels
 
 
-def cooccurrence(label_sets: np.ndarray) -> np.ndarray:
-    """Count in how many images two classes occur together: Σ_i l_iᵀ l_i, the diagonal zeroed.
+def cooccurrence(label_sets: Matrix) -> csr_array:
+    """Count in how many images two classes occur together: Σ_i l_iᵀ l_i without its diagonal.
 
     Args:
-        label_sets: boolean, shape (N, C).
+        label_sets: boolean, shape (N, C), dense or sparse.
 
     Returns:
         Image counts, int64, shape (C, C), symmetric.
+
+    >>> cooccurrence(np.array([[True, True, False], [True, True, True]])).toarray()
+    array([[0, 2, 1],
+           [2, 0, 1],
+           [1, 1, 0]])
     """
-    ones = np.asarray(label_sets, dtype=np.float64)  # matrix products of floats use BLAS
-    counts = np.rint(ones.T @ ones).astype(np.int64)
-    np.fill_diagonal(counts, 0)
-    return counts
-
-
-def sparse_cooccurrence(label_sets: csr_array) -> csr_array:
-    """Count as `cooccurrence` does, without an array of (C, C) entries.
-
-    Args:
-        label_sets: boolean, shape (N, C).
-
-    Returns:
-        Image counts, int64, shape (C, C), symmetric, without a diagonal.
-    """
-    ones = label_sets.astype(np.int64)
+    ones = csr_array(label_sets).astype(np.int64)
     counts = (ones.T @ ones).tocoo()
-    apart = counts.row != counts.col
-    entries = counts.data[apart], (counts.row[apart], counts.col[apart])
+    off_diagonal = counts.row != counts.col
+    entries = counts.data[off_diagonal], (counts.row[off_diagonal], counts.col[off_diagonal])
     return csr_array(entries, shape=counts.shape)
 
 
@@ -50,7 +40,7 @@ def counts_at_step(sequences: LabelLists, num_classes: int) -> np.ndarray:
     """Count in how many images each label is emitted at each step.
 
     Args:
-        sequences: the raw sequences (repeats included) of N images.
+        sequences: the sequences of N images, repeats included.
         num_classes: number of classes C.
 
     Returns:
@@ -58,17 +48,20 @@ def counts_at_step(sequences: LabelLists, num_classes: int) -> np.ndarray:
 
     Raises:
         ValueError: a class index is not in 0 … C − 1.
+
+    >>> counts_at_step([[0, 2], [2], []], num_classes=3)
+    array([[1, 0, 1],
+           [0, 0, 1]])
     """
     label, image = flatten_labels(sequences, num_classes, "sequence")
-    start = np.searchsorted(image, image)  # where the image's labels begin
-    step = np.arange(len(label)) - start
+    step = np.arange(len(label)) - np.searchsorted(image, image)  # since the image's first label
     num_steps = int(step.max()) + 1 if step.size else 0
     counts = np.bincount(step * num_classes + label, minlength=num_steps * num_classes)
     return counts.reshape(num_steps, num_classes)
 
 
 def share_at_step(counts: np.ndarray) -> np.ndarray:
-    """Share of each label among the labels emitted at a step, in percent.
+    """Turn the counts of each step into shares of the labels emitted at this step, in percent.
 
     Args:
         counts: image counts from `counts_at_step`, shape (T, C).
@@ -79,7 +72,7 @@ def share_at_step(counts: np.ndarray) -> np.ndarray:
     return 100 * counts / counts.sum(axis=1, keepdims=True)
 
 
-def pair_order_counts(sequences: LabelLists, num_classes: int) -> np.ndarray:
+def pair_order_counts(sequences: LabelLists, num_classes: int) -> csr_array:
     """Count in how many images one label was emitted before another.
 
     Repeats of a label are removed first, keeping the first one (paper, section 4.1).
@@ -93,34 +86,32 @@ def pair_order_counts(sequences: LabelLists, num_classes: int) -> np.ndarray:
 
     Raises:
         ValueError: a class index is not in 0 … C − 1.
+
+    >>> pair_order_counts([[1, 0], [1, 0, 1], [0, 1]], num_classes=2).toarray()
+    array([[0, 1],
+           [2, 0]])
     """
-    return sparse_pair_order_counts(sequences, num_classes).toarray()
-
-
-def sparse_pair_order_counts(sequences: LabelLists, num_classes: int) -> csr_array:
-    """Count as `pair_order_counts` does, without an array of (C, C) entries."""
     label, image = flatten_labels(sequences, num_classes, "sequence")
     label, image = drop_repeats(label, image, num_classes)
     nothing = np.empty(0, dtype=np.int64)
     firsts, seconds = [nothing], [nothing]
-    # All pairs that are `gap` steps apart at once; the longest sequence bounds the number of gaps.
+    # All pairs that are `gap` steps apart together; the longest sequence bounds the gap.
     for gap in range(1, len(label)):
-        together = image[gap:] == image[:-gap]
-        if not together.any():
+        same_image = image[gap:] == image[:-gap]
+        if not same_image.any():
             break
-        firsts.append(label[:-gap][together])
-        seconds.append(label[gap:][together])
+        firsts.append(label[:-gap][same_image])
+        seconds.append(label[gap:][same_image])
     pairs = np.concatenate(firsts), np.concatenate(seconds)
     ones = np.ones(len(pairs[0]), dtype=np.int64)
     return csr_array((ones, pairs), shape=(num_classes, num_classes))  # sums equal pairs
 
 
-def pair_table(*counts: np.ndarray | csr_array) -> tuple[np.ndarray, np.ndarray]:
+def pair_table(*counts: Matrix) -> tuple[np.ndarray, np.ndarray]:
     """List the pairs of classes that have a count, each pair once.
 
     Args:
-        counts: arrays of shape (C, C), dense or sparse, of which only what is above the diagonal
-            matters.
+        counts: arrays of shape (C, C), dense or sparse; only entries above the diagonal are read.
 
     Returns:
         pairs, classes a < b in ascending order, int64, shape (P, 2), and their entries [a, b] in
@@ -141,10 +132,10 @@ def pair_table(*counts: np.ndarray | csr_array) -> tuple[np.ndarray, np.ndarray]
 
 
 def pair_rigidness(before: np.ndarray) -> np.ndarray:
-    """Share of the more frequent order of each pair of labels, in percent.
+    """Compute the share of the more frequent order of each pair of labels, in percent.
 
     Args:
-        before: counts from `pair_order_counts`, shape (C, C).
+        before: counts from `pair_order_counts` as a dense array, shape (C, C).
 
     Returns:
         Percentages between 50 and 100, shape (C, C), symmetric; NaN where the two labels were
@@ -156,18 +147,21 @@ def pair_rigidness(before: np.ndarray) -> np.ndarray:
     return share
 
 
-def order_rigidness(before: np.ndarray | csr_array) -> float:
-    """Order-rigidness of all pairs of labels (paper, section 4.1), in percent.
+def order_rigidness(before: Matrix) -> float:
+    """Compute the order-rigidness of all pairs of labels (paper, section 4.1), in percent.
 
     Σ_{a<b} max(before[a, b], before[b, a]) / Σ_{a<b} (before[a, b] + before[b, a]). A fixed order
     gives 100. A pair that occurs once counts as 100, so few images look rigid: compare with
     `random_order_rigidness`.
 
     Args:
-        before: counts from `pair_order_counts`, shape (C, C), dense or sparse.
+        before: counts from `pair_order_counts`, shape (C, C).
 
     Returns:
         The percentage; NaN when no image has two labels.
+
+    >>> order_rigidness(np.array([[0, 1], [3, 0]]))
+    75.0
     """
     _, both_orders = pair_table(before, before.T)
     if not both_orders.size:
@@ -175,18 +169,21 @@ def order_rigidness(before: np.ndarray | csr_array) -> float:
     return float(100 * both_orders.max(axis=1).sum() / both_orders.sum())
 
 
-def random_order_rigidness(before: np.ndarray | csr_array) -> float:
-    """Expected order-rigidness when the same label sets are ordered uniformly at random.
+def random_order_rigidness(before: Matrix) -> float:
+    """Compute the expected order-rigidness of the same label sets in uniformly random order.
 
     Two labels that are n times together give E max(K, n − K) with K ~ Bin(n, ½). With m = ⌈n/2⌉
     this is n/2 + m · C(2m, m) / 4^m (de Moivre's mean absolute deviation).
 
     Args:
-        before: counts from `pair_order_counts`, shape (C, C), dense or sparse; only the sums of
-            the two orders of a pair matter.
+        before: counts from `pair_order_counts`, shape (C, C); only the sums of the two orders of a
+            pair matter.
 
     Returns:
         The percentage; NaN when no image has two labels.
+
+    >>> random_order_rigidness(np.array([[0, 1], [1, 0]]))  # (2 + 1 + 1 + 2) / 4 of 2
+    75.0
     """
     _, both_orders = pair_table(before, before.T)
     if not both_orders.size:

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from mmorderless.labels.label_lists import Matrix
 from mmorderless.metrics.set_scores import check_finite, check_sets, mean_or_nan
 
-# Classes whose scores are copied into contiguous rows at once: 64 of 100,000 images take 26 MB.
-CLASS_CHUNK = 64
-
 
 def mean_average_precision(
     scores: Matrix, truth: Matrix, ignored: Matrix | None = None
 ) -> tuple[float, int]:
-    """mAP: mean over the classes that have a positive of the average precision.
-
-    AP = Σ_k (R_k − R_{k−1}) P_k over the distinct score values as thresholds, that is the mean over
-    the positives of the precision among all images scored at least as high. Images of equal score
-    enter together, so the order of the rows cannot change the value.
+    """Compute mAP: the mean of `average_precision` over the classes that have a positive.
 
     Args:
         scores: score of each class, shape (N, C). In a sparse array (as from `top_scores`) the
             images without an entry tie behind those that have one, whatever its value; with every
-            entry there, the value is that of the dense array.
+            entry present, the value is that of the dense array.
         truth: shape (N, C).
         ignored: entries that count neither as positive nor as negative (an attribute that is
             unspecified), boolean, shape (N, C); None for none.
@@ -36,80 +27,80 @@ def mean_average_precision(
 
     Raises:
         ValueError: the arrays are empty or of different shapes, or a score is not finite.
+
+    >>> scores = np.array([[0.9, 0.5], [0.8, 0.4], [0.7, 0.6]])
+    >>> truth = np.array([[True, False], [False, False], [True, False]])
+    >>> mean_average_precision(scores, truth)
+    (83.33333333333333, 1)
     """
     check_sets(scores, truth)
     check_finite(scores)
-    if ignored is not None:
-        check_sets(ignored, truth)
+    ignored = csr_array(truth.shape, dtype=bool) if ignored is None else ignored
+    check_sets(ignored, truth)
     num_images, num_classes = scores.shape
-    positives_of = csr_array(truth).tocsc()
-    ignored_of = None if ignored is None else csr_array(ignored).tocsc()
-    is_true, is_counted = np.zeros(num_images, dtype=bool), np.ones(num_images, dtype=bool)
+    truth_columns, ignored_columns = csr_array(truth).tocsc(), csr_array(ignored).tocsc()
+    score_columns = scores if isinstance(scores, np.ndarray) else scores.tocsc()
+    every_image = np.arange(num_images)
     average_precisions = []
-    for c, (images, class_scores) in enumerate(scores_by_class(scores)):
-        positives = rows_of_column(positives_of, c)
-        ignored_images = positives[:0] if ignored_of is None else rows_of_column(ignored_of, c)
-        is_counted[ignored_images] = False
-        positives = positives[is_counted[positives]]
-        if positives.size:
-            is_true[positives] = True
-            counted = is_counted[images] if ignored_images.size else slice(None)
-            average_precisions.append(
-                average_precision(
-                    class_scores[counted],
-                    class_scores[is_true[images] & is_counted[images]],
-                    num_images - len(ignored_images),
-                    len(positives),
-                )
-            )
-            is_true[positives] = False
-        is_counted[ignored_images] = True
+    for c in range(num_classes):
+        is_counted = np.ones(num_images, dtype=bool)
+        is_counted[rows_of_column(ignored_columns, c)] = False
+        is_true = np.zeros(num_images, dtype=bool)
+        is_true[rows_of_column(truth_columns, c)] = True
+        is_true &= is_counted
+        if not is_true.any():
+            continue
+        if isinstance(score_columns, np.ndarray):
+            images, values = every_image, score_columns[:, c]
+        else:
+            entries = slice(*score_columns.indptr[c : c + 2])
+            images, values = score_columns.indices[entries], score_columns.data[entries]
+        counted = is_counted[images]
+        images, values = images[counted], values[counted]
+        unscored = is_counted.sum() - len(images), is_true.sum() - is_true[images].sum()
+        average_precisions.append(average_precision(values, is_true[images], *unscored))
     left_out = num_classes - len(average_precisions)
     return mean_or_nan(100 * np.array(average_precisions)), left_out
 
 
 def average_precision(
-    scores: np.ndarray, true_scores: np.ndarray, num_images: int, num_positives: int
+    scores: np.ndarray, is_true: np.ndarray, num_unscored: int = 0, true_unscored: int = 0
 ) -> float:
-    """Average precision of one class, between 0 and 1; see `mean_average_precision`.
+    """Compute the average precision of one class, between 0 and 1.
+
+    AP = Σ_k (R_k − R_{k−1}) P_k over the distinct score values as thresholds, that is the mean over
+    the positives of the precision among all images scored at least as high. Images of equal score
+    enter together, so the order of the images cannot change the value.
 
     Args:
-        scores: of the images that have one, shape (n,).
-        true_scores: of the positives among them, shape (p,).
-        num_images: all images; those without a score tie behind the others.
-        num_positives: all positives, at least 1.
+        scores: shape (n,).
+        is_true: which of these images are positives, boolean, shape (n,).
+        num_unscored: number of further images without a score, which tie behind the others.
+        true_unscored: number of positives among them; there is at least one positive in all.
+
+    >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))
+    0.8333333333333333
     """
-    scores, true_scores = np.sort(scores), np.sort(true_scores)
-    # The images that enter no later than each positive: those of the same score or a higher.
+    scores, true_scores = np.sort(scores), np.sort(scores[is_true])
+    # The images that enter no later than each positive: those of the same score or a higher one.
     retrieved = len(scores) - np.searchsorted(scores, true_scores)
-    hits = len(true_scores) - np.searchsorted(true_scores, true_scores)
-    unscored = np.full(num_positives - len(true_scores), num_positives / num_images)
-    return float(np.concatenate([unscored, hits / retrieved]).mean())
-
-
-def scores_by_class(scores: Matrix) -> Iterator[tuple[np.ndarray | slice, np.ndarray]]:
-    """Yield for each class which images have a score, and their scores."""
-    if isinstance(scores, np.ndarray):
-        for first in range(0, scores.shape[1], CLASS_CHUNK):
-            for row in np.ascontiguousarray(scores[:, first : first + CLASS_CHUNK].T):
-                yield slice(None), row
-        return
-    by_class = scores.tocsc()
-    for c in range(scores.shape[1]):
-        start, end = by_class.indptr[c : c + 2]
-        yield by_class.indices[start:end], by_class.data[start:end]
+    true_retrieved = len(true_scores) - np.searchsorted(true_scores, true_scores)
+    num_positives = len(true_scores) + true_unscored
+    last_precision = num_positives / (len(scores) + num_unscored)
+    precision = np.append(np.full(true_unscored, last_precision), true_retrieved / retrieved)
+    return float(precision.mean())
 
 
 def rows_of_column(matrix: csc_array, column: int) -> np.ndarray:
-    """Rows that have an entry in a column of a matrix in column form."""
+    """Return the rows that have an entry in a column of a matrix in column form."""
     return matrix.indices[matrix.indptr[column] : matrix.indptr[column + 1]]
 
 
 def top_scores(scores: np.ndarray, k: int) -> csr_array:
     """Keep the k highest scores of each image.
 
-    Classes that tie for the last places are all left out, so that their numbering cannot change
-    the choice; an image then keeps fewer than k.
+    Classes that tie for the last place are all left out, so that the order of the classes cannot
+    change the choice; an image then keeps fewer than k.
 
     Args:
         scores: score of each class, shape (N, C).
@@ -120,12 +111,16 @@ def top_scores(scores: np.ndarray, k: int) -> csr_array:
 
     Raises:
         ValueError: a score is not finite.
+
+    >>> top_scores(np.array([[0.5, 0.9, 0.1], [0.3, 0.2, 0.2]]), k=2).toarray()
+    array([[0.5, 0.9, 0. ],
+           [0.3, 0. , 0. ]])
     """
     check_finite(scores)
     num_classes = scores.shape[1]
     if k < num_classes:
-        place = num_classes - k - 1
-        best_left_out = np.partition(scores, place, axis=1)[:, place]
+        rank = num_classes - k - 1
+        best_left_out = np.partition(scores, rank, axis=1)[:, rank]
         kept = scores > best_left_out[:, None]
     else:
         kept = np.ones(scores.shape, dtype=bool)
@@ -150,26 +145,32 @@ def keep_top(predicted: Matrix, scores: Matrix, k: int) -> Matrix:
 
     Raises:
         ValueError: the arrays are empty or of different shapes.
+
+    >>> keep_top(np.array([[True, True, True]]), np.array([[0.2, 0.9, 0.5]]), k=2)
+    array([[False,  True,  True]])
     """
     check_sets(predicted, scores)
     labels = csr_array(predicted)
     image = np.repeat(np.arange(labels.shape[0]), np.diff(labels.indptr))
     order = np.lexsort([labels.indices, -scores_at(scores, image, labels.indices), image])
-    # The places of an image's labels stay together, and begin where they began.
-    place = np.arange(len(image)) - labels.indptr[image]
-    kept = order[place < k]
+    # Sorting keeps each image's labels together and where they were, so that `indptr` still holds.
+    rank = np.arange(len(image)) - labels.indptr[image]
+    kept = order[rank < k]
     entries = np.ones(len(kept), dtype=bool), (image[kept], labels.indices[kept])
     cut = csr_array(entries, shape=labels.shape)
     return cut.toarray() if isinstance(predicted, np.ndarray) else cut
 
 
 def scores_at(scores: Matrix, image: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Scores of some labels of some images; −∞ where a sparse array has no entry.
+    """Look up the score of a label of an image; −∞ where a sparse array has no entry.
 
     Args:
         scores: shape (N, C); the entries of a sparse one in the order of image and class.
         image: shape (M,).
         label: shape (M,).
+
+    Returns:
+        Scores, shape (M,).
     """
     if isinstance(scores, np.ndarray):
         return scores[image, label]
@@ -177,5 +178,6 @@ def scores_at(scores: Matrix, image: np.ndarray, label: np.ndarray) -> np.ndarra
     row = np.repeat(np.arange(num_images), np.diff(scores.indptr))
     keys = np.append(row * num_classes + scores.indices, num_images * num_classes)
     wanted = image * num_classes + label
-    place = np.searchsorted(keys, wanted)
-    return np.where(keys[place] == wanted, np.append(scores.data, 0)[place], -np.inf)
+    position = np.searchsorted(keys, wanted)
+    found = keys[position] == wanted
+    return np.where(found, np.append(scores.data, 0)[position], -np.inf)

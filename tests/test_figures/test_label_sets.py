@@ -105,7 +105,7 @@ def test_label_at_step_figure_has_one_column_a_step():
 
 def test_pair_order_figure_sorts_a_fixed_order_into_a_triangle():
     order = [2, 0, 3, 1]
-    before = statistics.pair_order_counts([order] * 3, 4)
+    before = statistics.pair_order_counts([order] * 3, 4).toarray()
     figure = figures.pair_order_figure(before, ["a", "b", "c", "d"])
     axes = figure.axes[0]
     assert tick_names(axes.yaxis) == ["c", "a", "d", "b"]

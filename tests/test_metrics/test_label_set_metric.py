@@ -181,7 +181,7 @@ def test_the_log_says_what_the_scores_leave_out(log):
     assert log == [
         "LabelSetMetric: 2 images, 4 classes; 2 classes never predicted (precision 0); "
         "2 classes without a positive (recall 0); mA leaves out 3 classes; "
-        "mAP leaves out 2 classes; rigidness is not a number: no image has two labels"
+        "mAP leaves out 2 classes; rigidness is NaN: no image has two labels"
     ]
 
 

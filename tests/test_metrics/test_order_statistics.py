@@ -18,9 +18,14 @@ def sequences():
     return [rng.integers(NUM_CLASSES, size=rng.integers(7)).tolist() for _ in range(60)]
 
 
+def pair_order_counts(sequences):
+    return statistics.pair_order_counts(sequences, NUM_CLASSES).toarray()
+
+
 def test_cooccurrence_equals_counting():
     label_sets = np.random.default_rng(0).random((30, 5)) < 0.4
     counts = statistics.cooccurrence(label_sets)
+    assert (counts != statistics.cooccurrence(csr_array(label_sets))).nnz == 0
     for a, b in np.ndindex(5, 5):
         assert counts[a, b] == (0 if a == b else sum(row[a] and row[b] for row in label_sets))
 
@@ -43,22 +48,22 @@ def test_pair_order_counts_equal_counting(sequences):
     for labels in sequences:
         for a, b in combinations(dict.fromkeys(labels), 2):  # repeats removed, the first kept
             before[a, b] += 1
-    assert (statistics.pair_order_counts(sequences, NUM_CLASSES) == before).all()
+    assert (pair_order_counts(sequences) == before).all()
 
 
 def test_pairs_do_not_cross_images():
-    assert not statistics.pair_order_counts([[0], [1], [], [2]], 3).any()
+    assert not pair_order_counts([[0], [1], [], [2]]).any()
 
 
 def test_a_fixed_order_is_rigid(sequences):
-    before = statistics.pair_order_counts([sorted(labels) for labels in sequences], NUM_CLASSES)
+    before = pair_order_counts([sorted(labels) for labels in sequences])
     assert statistics.order_rigidness(before) == 100
     assert np.nanmin(statistics.pair_rigidness(before)) == 100
     assert statistics.random_order_rigidness(before) < 100
 
 
 def test_pair_rigidness_and_its_weighted_mean(sequences):
-    before = statistics.pair_order_counts(sequences, NUM_CLASSES)
+    before = pair_order_counts(sequences)
     share = statistics.pair_rigidness(before)
     pairs = list(combinations(range(NUM_CLASSES), 2))
     weights = [before[a, b] + before[b, a] for a, b in pairs]
@@ -71,7 +76,7 @@ def test_pair_rigidness_and_its_weighted_mean(sequences):
 
 
 def test_a_pair_that_is_never_emitted_has_no_rigidness():
-    share = statistics.pair_rigidness(statistics.pair_order_counts([[0, 1], [2]], 3))
+    share = statistics.pair_rigidness(pair_order_counts([[0, 1], [2]]))
     assert share[0, 1] == 100
     assert np.isnan(share[0, 2])
 
@@ -89,29 +94,24 @@ def test_random_rigidness_of_one_pair_is_the_binomial_mean(n):
 def test_nothing_emitted():
     counts = statistics.counts_at_step([[], []], 3)
     assert counts.shape == statistics.share_at_step(counts).shape == (0, 3)
-    before = statistics.pair_order_counts([[], []], 3)
+    before = pair_order_counts([[], []])
     assert not before.any()
     assert np.isnan(statistics.order_rigidness(before))
     assert np.isnan(statistics.random_order_rigidness(before))
 
 
-def test_sparse_counts_equal_dense_ones(sequences):
-    dense = statistics.pair_order_counts(sequences, NUM_CLASSES)
-    sparse = statistics.sparse_pair_order_counts(sequences, NUM_CLASSES)
-    assert (sparse.toarray() == dense).all()
+def test_rigidness_of_sparse_counts_equals_that_of_dense_ones(sequences):
+    dense, sparse = pair_order_counts(sequences), csr_array(pair_order_counts(sequences))
     assert statistics.order_rigidness(sparse) == statistics.order_rigidness(dense)
     assert statistics.random_order_rigidness(sparse) == statistics.random_order_rigidness(dense)
-
-    label_sets = np.random.default_rng(0).random((30, 5)) < 0.4
-    counts = statistics.sparse_cooccurrence(csr_array(label_sets))
-    assert (counts.toarray() == statistics.cooccurrence(label_sets)).all()
 
 
 def test_joined_labels_count_as_the_lists_do(sequences):
     joined = join_labels(sequences)
     assert len(joined) == len(sequences)
-    for function in (statistics.pair_order_counts, statistics.counts_at_step):
-        assert (function(joined, NUM_CLASSES) == function(sequences, NUM_CLASSES)).all()
+    assert (pair_order_counts(joined) == pair_order_counts(sequences)).all()
+    counts = statistics.counts_at_step(joined, NUM_CLASSES)
+    assert (counts == statistics.counts_at_step(sequences, NUM_CLASSES)).all()
 
 
 def test_joined_labels_of_some_images(sequences):
@@ -124,7 +124,7 @@ def test_joined_labels_of_some_images(sequences):
 
 
 def test_pair_table_lists_each_pair_that_occurs_once():
-    before = statistics.pair_order_counts([[0, 2], [2, 0], [2, 0], [3, 1]], 5)
+    before = pair_order_counts([[0, 2], [2, 0], [2, 0], [3, 1]])
     for counts in (before, csr_array(before)):
         pairs, both_orders = statistics.pair_table(counts, counts.T)
         assert pairs.tolist() == [[0, 2], [1, 3]]

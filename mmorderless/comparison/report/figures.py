@@ -171,9 +171,9 @@ def _cooccurrence_figures(
         kept = np.arange(len(classes))
     else:
         kept = by_frequency[:MAX_NAMED_CLASSES]
-    true_counts = cooccurrence(true_sets[:, kept].toarray())
+    true_counts = cooccurrence(true_sets[:, kept]).toarray()
     differences = {
-        method: cooccurrence(sets(arrays, "predicted")[:, kept].toarray()) - true_counts
+        method: cooccurrence(sets(arrays, "predicted")[:, kept]).toarray() - true_counts
         for method, arrays in predictions.items()
     }
     names = [classes[c] for c in kept]

@@ -11,8 +11,8 @@ from mmpretrain.structures import DataSample
 
 from mmorderless.engine import label_set_report
 from mmorderless.engine.hooks import label_set_report_hook
-from mmorderless.engine.hooks.label_set_report_hook import LabelSetReportHook
 from mmorderless.engine.label_set_report import write_images
+from mmorderless.metrics import LabelSetMetric, label_set_metric
 
 CLASSES = ("cat", "dog", "cup")
 # What is emitted for image i, and what is true: repeats and empty sets included.
@@ -76,7 +76,7 @@ def make_runner(tmp_path, model, modes, hook=None, **settings):
     for mode in modes:
         settings = {f"{mode}_dataloader": loader, f"{mode}_cfg": {}, **settings}
         if mode != "train":
-            settings[f"{mode}_evaluator"] = {"type": "LabelSetMetric"}
+            settings.setdefault(f"{mode}_evaluator", {"type": "LabelSetMetric"})
     return Runner(
         model,
         work_dir=str(tmp_path / "work"),
@@ -141,15 +141,18 @@ def test_test_writes_evenly_spaced_pictures(tmp_path, pictures):
     assert files_below(folder) == STATISTICS | {f"images/image_00000{i}.png" for i in (0, 2, 4)}
 
 
-def test_pictures_show_labels_in_order_with_their_own_probability(pictures, monkeypatch):
+@pytest.mark.parametrize("score_topk, scores", [(None, [0.25, 0.5]), (1, [0, 0.5])])
+def test_pictures_show_labels_in_order_with_their_scores(pictures, monkeypatch, score_topk, scores):
+    monkeypatch.setattr(label_set_metric, "MAX_EXACT_CLASSES", len(CLASSES) - 1)
     drawn = []
     monkeypatch.setattr(label_set_report, "annotated_image", lambda *args: drawn.append(args))
-    records = [label_set_report_hook.make_record(make_sample(1, pictures))]
-    write_images(records, CLASSES, 1, pictures, lambda *_: None)
+    metric = LabelSetMetric(score_topk=score_topk)
+    metric.process(None, [make_sample(1, pictures).to_dict()])
+    write_images(metric.results[0], CLASSES, 1, pictures, lambda *_: None)
     [(image, names, probabilities, true_names)] = drawn
     assert (image == 40).all()
     assert names == ["dog", "cat"]
-    assert probabilities == pytest.approx([0.9, 0.8])  # that of dog's first step, not of its repeat
+    assert probabilities.tolist() == scores
     assert true_names == ["cat"]
 
 
@@ -219,18 +222,28 @@ def test_a_mere_validation_does_not_build_the_training_set(tmp_path, pictures):
     assert os.listdir(report_of(runner, "")) == ["val_epoch_0"]
 
 
-def test_classes_without_names_are_called_by_their_index(pictures):
-    records = [label_set_report_hook.make_record(make_sample(1, pictures))]
-    assert label_set_report_hook.class_names(None, records) == ["0", "1", "2"]
+def test_classes_without_names_are_called_by_their_index(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(Scenes, "METAINFO", {})
+    runner = make_runner(tmp_path, Stub(pictures), ["test"], {"num_images": 0})
+    runner.test()
+    with np.load(f"{report_of(runner, 'test')}/cooccurrence.npz") as file:
+        assert file["classes"].tolist() == ["0", "1", "2"]
 
 
-def test_predictions_without_label_sets():
-    hook = LabelSetReportHook()
-    sample = DataSample().set_pred_score(torch.rand(3))
-    with pytest.raises(
-        ValueError, match=r"needs pred_label, but the data sample has only \[num_classes, pred"
-    ):
-        hook.after_val_iter(None, 0, None, [sample])
+def test_an_evaluation_without_label_sets(tmp_path, pictures):
+    evaluator = {"type": "MultiLabelMetric", "thr": 0.5}
+    runner = make_runner(tmp_path, Stub(pictures), ["test"], test_evaluator=evaluator)
+    with pytest.raises(ValueError, match=r"test_evaluator has \['MultiLabelMetric'\]; add"):
+        runner.test()
+
+
+def test_pictures_need_scores(pictures):
+    sample = make_sample(1, pictures).to_dict()
+    del sample["pred_score"]
+    metric = LabelSetMetric()
+    metric.process(None, [sample])
+    with pytest.raises(ValueError, match=r"needs pred_score .* num_images=0"):
+        label_set_report.write_report(metric.results[0], CLASSES, pictures, 1, print)
 
 
 # Two processes see images 0 2 4 and 1 3 0 (padded).
@@ -242,6 +255,7 @@ import torch.distributed as dist
 from mmengine.dataset import DefaultSampler
 from mmengine.visualization import Visualizer
 from mmorderless.engine.hooks.label_set_report_hook import LabelSetReportHook
+from mmorderless.metrics import LabelSetMetric
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group(
@@ -251,16 +265,17 @@ dist.init_process_group(
 class Dataset(list):
     metainfo = {"classes": ("cat", "dog", "cup")}
 dataset = Dataset(torch.load("samples.pt", weights_only=False))
+metric = LabelSetMetric()
 runner = SimpleNamespace(
     log_dir=f"log{rank}", visualizer=Visualizer(),
     test_dataloader=SimpleNamespace(dataset=dataset),
+    test_evaluator=SimpleNamespace(metrics=[metric]),
 )
-hook = LabelSetReportHook(num_images=5)
-hook.before_test_epoch(runner)
-batch = [dataset[i] for i in DefaultSampler(dataset, shuffle=False)]
+batch = [dataset[i].to_dict() for i in DefaultSampler(dataset, shuffle=False)]
 assert len(batch) == 3
-hook.after_test_iter(runner, 0, None, batch)
-hook.after_test_epoch(runner)
+metric.process(None, batch)
+metric.evaluate(len(dataset))
+LabelSetReportHook(num_images=5).after_test_epoch(runner)
 dist.destroy_process_group()
 """
 
