@@ -52,7 +52,7 @@ class Records:
 
 def as_joined_labels(label_lists: Sequence[Any]) -> JoinedLabels:
     """Join the class indices of at least one image, given as tensors, arrays or lists."""
-    tensors = [torch.as_tensor(labels, dtype=torch.long).reshape(-1) for labels in label_lists]
+    tensors = [torch.as_tensor(labels, dtype=torch.long) for labels in label_lists]
     length = np.array([labels.numel() for labels in tensors])
     return JoinedLabels(torch.cat(tensors).cpu().numpy(), length)
 
