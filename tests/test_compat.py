@@ -61,14 +61,14 @@ from mmpretrain import registry
 wanted = dict(
     MODELS=['OrderlessRNNHead', 'PLALoss', 'MLALoss', 'FixedOrderLoss', 'EfficientNetLite0',
             'FeaturePassThrough', 'StridedCNN', 'LabelSetClassifier', 'MeanBCELoss',
-            'OrderFreeRNNHead', 'OrderSearchLoss', 'OCDLoss'],
+            'OrderFreeRNN', 'OrderFreeLoss', 'OrderSearchLoss', 'OCDLoss'],
     DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures',
               'NusWide', 'WiderAttribute', 'PA100K', 'MIRFlickr25k', 'DatasetPart'],
     PARAM_SCHEDULERS=['SawtoothLR'],
     METRICS=['LabelSetMetric'],
     TRANSFORMS=['LoadImage', 'CropBox'],
     HOOKS=['LabelOrderHook', 'LabelSetReportHook', 'CheckpointMatchHook',
-           'BufferAgreementHook', 'CompileScopeHook', 'ClassNamesMatchHook', 'SWAHook',
+           'BufferAgreementHook', 'CompileBackboneHook', 'ClassNamesMatchHook', 'SWAHook',
            'DeterministicResumeHook', 'ValidateOnResumeHook'],
 )
 missing = [n for r, names in wanted.items() for n in names if n not in getattr(registry, r)]

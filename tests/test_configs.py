@@ -16,7 +16,7 @@ from mmorderless.datasets.cached_features import write_split
 from mmorderless.inference.inferencer import OrderlessInferencer
 from mmorderless.runs.config import read_config
 from mmorderless.runs.launch import build_runner, training_config
-from mmorderless.runs.options import training_parser
+from mmorderless.runs.options import parse_training_options
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("[!_]*/*.py"))
@@ -264,7 +264,7 @@ def small(cfg, folder_of):
 
 def run(config, options, work_dir):
     """Train as tools/train.py does; options may be any Python values."""
-    args = training_parser().parse_args([str(config), "--work-dir", str(work_dir)])
+    args = parse_training_options([str(config), "--work-dir", str(work_dir)])
     args.cfg_options = options
     build_runner(training_config(args)).train()
 

@@ -1,4 +1,4 @@
-"""Command line of tools/test.py."""
+"""Evaluate a checkpoint."""
 
 import json
 import math
@@ -11,32 +11,32 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 
 from mmorderless.runs.launch import build_runner, evaluation_config
-from mmorderless.runs.options import evaluation_parser
+from mmorderless.runs.options import parse_evaluation_options
 
 
 def evaluate(argv: Sequence[str] | None = None) -> None:
-    """Evaluate: the whole of tools/test.py.
+    """Evaluate a checkpoint on the test set of a config.
 
     Args:
         argv: the command line's arguments.
     """
-    args = evaluation_parser().parse_args(argv)
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    runner = build_runner(evaluation_config(args))
-    if args.dump:
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.dump))
+    options = parse_evaluation_options(argv)
+    os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
+    runner = build_runner(evaluation_config(options))
+    if options.dump:
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=options.dump))
     metrics = runner.test()
-    if args.out and is_main_process():
-        out = Path(args.out)
+    if options.out and is_main_process():
+        out = Path(options.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(metrics_json(metrics))
 
 
 def metrics_json(metrics: Mapping[str, Any]) -> str:
-    """Write metrics as JSON; a value that is not a number (nan) becomes null.
+    """Return metrics as JSON; values that are not finite become null.
 
     Args:
-        metrics: name → a number of Python, numpy or torch, or a list of these.
+        metrics: by name a number of Python, NumPy or PyTorch, or a list of numbers.
     """
 
     def plain(value: Any) -> Any:

@@ -1,18 +1,18 @@
-"""Command line of tools/train.py."""
+"""Train a model."""
 
 import os
 from collections.abc import Sequence
 
 from mmorderless.runs.launch import build_runner, training_config
-from mmorderless.runs.options import training_parser
+from mmorderless.runs.options import parse_training_options
 
 
 def train(argv: Sequence[str] | None = None) -> None:
-    """Train: the whole of tools/train.py.
+    """Train the model of a config.
 
     Args:
         argv: the command line's arguments.
     """
-    args = training_parser().parse_args(argv)
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    build_runner(training_config(args)).train()
+    options = parse_training_options(argv)
+    os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
+    build_runner(training_config(options)).train()

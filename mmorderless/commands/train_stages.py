@@ -1,8 +1,8 @@
-"""Several trainings in a row, each from the checkpoint of the one before: tools/train_stages.py.
+"""Train several configs in a row, each from the checkpoint of the previous one.
 
 A stage is one run of tools/train.py in a folder of its own. `stage.json` in that folder holds the
-stage's settings from its start, and the checkpoint that it hands over from its end; with it the
-same command goes on after an interruption.
+stage's settings and, once it is finished, the checkpoint that it hands over; after an interruption
+the same command resumes from there.
 """
 
 import argparse
@@ -14,9 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmorderless.runs.config import read_config
-from mmorderless.runs.options import training_parser
+from mmorderless.runs.launch import TrainingOptions
+from mmorderless.runs.options import parse_training_options
 from mmorderless.runs.processes import run
-from mmorderless.runs.records import PER_STAGE, settings_of
+from mmorderless.runs.records import training_settings
 from mmorderless.runs.stage_records import (
     Stage,
     find_checkpoint,
@@ -27,30 +28,33 @@ from mmorderless.runs.stage_records import (
 
 _LIST_SIGNS = set(",()[]")
 
+_SET_PER_STAGE = ("launcher", "local_rank", "resume", "work_dir")
+"""Options of tools/train.py that tools/train_stages.py sets for each stage."""
+
 
 def stages_parser() -> argparse.ArgumentParser:
-    """Return the parser of tools/train_stages.py; it leaves options of tools/train.py over."""
+    """Return the parser of tools/train_stages.py, which leaves other options unparsed."""
     parser = argparse.ArgumentParser(
-        description="Train one config after the other, each from the checkpoint of the one before. "
-        "The same command goes on after an interruption: finished stages are not trained again.",
-        epilog="Further options, such as --amp, go to tools/train.py of every stage.",
+        description="Train several configs in a row, each from the checkpoint of the previous one. "
+        "After an interruption the same command resumes; finished stages are not trained again.",
+        epilog="Further options, such as --amp, are passed to tools/train.py in every stage.",
         allow_abbrev=False,
     )
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="a stage's config file")
     parser.add_argument(
         "--work-dir",
         metavar="DIR",
-        help="each stage trains in DIR/<name of its config>; work_dirs/<name of the last>_stages "
-        "unless given",
+        help="each stage trains in DIR/<name of its config>; without this option DIR is "
+        "work_dirs/<name of the last config>_stages",
     )
     launcher = parser.add_mutually_exclusive_group()
     launcher.add_argument(
-        "--nproc", metavar="N", help="train in N processes, by tools/dist_train.sh"
+        "--nproc", metavar="N", help="train in N processes, with tools/dist_train.sh"
     )
     launcher.add_argument(
         "--slurm",
         metavar="PARTITION",
-        help="train on a Slurm cluster, by tools/slurm_train.sh; GPUS and the like as there",
+        help="train on a Slurm cluster, with tools/slurm_train.sh and its environment variables",
     )
     parser.add_argument(
         "--cfg-options",
@@ -66,7 +70,7 @@ def stages_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("N", "KEY=VALUE"),
-        help="settings of stage N alone to override; may be given several times",
+        help="settings to override in stage N only; may be given several times",
     )
     return parser
 
@@ -78,11 +82,11 @@ def read_stages(argv: Sequence[str] | None = None) -> tuple[list[Stage], argpars
         argv: the command line's arguments.
 
     Returns:
-        The stages, and what the parser understood.
+        The stages and the parsed options.
 
     Raises:
         FileNotFoundError: a config is missing.
-        ValueError: an option or a config does not fit a training in stages.
+        ValueError: an option or a config cannot be used in stages.
     """
     args, flags = stages_parser().parse_known_args(argv)
     names = [Path(config).stem for config in args.configs]
@@ -106,17 +110,16 @@ def read_stages(argv: Sequence[str] | None = None) -> tuple[list[Stage], argpars
     for i, (config, name) in enumerate(zip(args.configs, names)):
         options = args.cfg_options + own_options[i]
         stage = read_stage(config, work_dir / name, flags, options, has_start=i > 0)
-        # The batch is that of one process, so that their number changes the training.
+        # The batch size is per process: the number of processes changes the training.
         stages.append(replace(stage, settings=stage.settings | {"processes": processes}))
     return stages, args
 
 
 def number_of_processes(args: argparse.Namespace) -> int:
-    """Return how many processes train a stage, by the options and, as the launchers, by GPUS and
-    NNODES.
+    """Return the number of processes of a stage: --nproc times NNODES, or GPUS under Slurm.
 
     Raises:
-        ValueError: the environment variable is no number.
+        ValueError: the environment variable is not a positive number.
     """
     name, default = ("NNODES", "1") if args.slurm is None else ("GPUS", "8")
     number = os.environ.get(name, default)
@@ -126,10 +129,10 @@ def number_of_processes(args: argparse.Namespace) -> int:
 
 
 def options_by_stage(given: Sequence[Sequence[str]], num_stages: int) -> list[list[str]]:
-    """Sort the words of each `--stage-options N KEY=VALUE ...` by their stage.
+    """Group the words of each `--stage-options N KEY=VALUE ...` by stage.
 
     Raises:
-        ValueError: N is no stage.
+        ValueError: there is no stage N.
     """
     options: list[list[str]] = [[] for _ in range(num_stages)]
     for number, *words in given:
@@ -150,47 +153,46 @@ def read_stage(
     Args:
         config: path of the config.
         folder: the stage's work dir.
-        flags: options for tools/train.py but `--cfg-options`.
+        flags: options for tools/train.py except `--cfg-options`.
         cfg_options: the words KEY=VALUE.
-        has_start: whether a stage before gives it the weights to start from.
+        has_start: whether it starts from the checkpoint of a previous stage.
     """
     given = ["--cfg-options", *cfg_options] if cfg_options else []
-    args = training_parser().parse_args([config, *flags, *given])
-    defaults = training_parser().parse_args([config])
-    for name in sorted(PER_STAGE):
-        if getattr(args, name) != getattr(defaults, name):
+    options = parse_training_options([config, *flags, *given])
+    for name in _SET_PER_STAGE:
+        if getattr(options, name) != getattr(TrainingOptions(config), name):
             raise ValueError(
-                f"every stage gets its --{name.replace('_', '-')} from tools/train_stages.py; "
-                "leave the option out"
+                f"tools/train_stages.py sets --{name.replace('_', '-')} for every stage; "
+                "remove the option"
             )
-    if has_start and "load_from" in (args.cfg_options or {}):
+    if has_start and "load_from" in (options.cfg_options or {}):
         raise ValueError(
-            f"{config} starts from the stage before, not from "
-            f"load_from={args.cfg_options['load_from']}; for the first stage say "
+            f"{config} starts from the previous stage, not from "
+            f"load_from={options.cfg_options['load_from']}; for the first stage use "
             "--stage-options 1 load_from=FILE"
         )
-    cfg = read_config(config, args.cfg_options)
+    cfg = read_config(config, options.cfg_options)
     return Stage(
         config,
         folder,
         flags,
         cfg_options,
-        settings_of(cfg, args),
+        training_settings(cfg, options),
         cfg.get("load_from"),
-        hand_over_of(cfg, config, args.no_validate),
+        hand_over_of(cfg, config, options.no_validate),
     )
 
 
 def command_of(
     stage: Stage, start: str | None, tools: Path, nproc: str | None, slurm: str | None
 ) -> list[str]:
-    """Return the command that trains a stage, or goes on with it.
+    """Return the command that trains a stage or resumes it.
 
     Args:
         stage: the stage.
         start: the checkpoint that it starts from.
         tools: folder of the training scripts.
-        nproc: number of processes, None for tools/train.py alone.
+        nproc: number of processes; None starts tools/train.py itself.
         slurm: partition of a Slurm cluster.
     """
     options = ["--resume", *stage.flags]
@@ -211,21 +213,21 @@ def command_of(
 
 
 def train_stages(argv: Sequence[str] | None = None, *, tools: Path) -> int:
-    """Train every stage that is not finished: the whole of tools/train_stages.py.
+    """Train every stage that is not finished.
 
     Args:
         argv: the command line's arguments.
         tools: folder of the training scripts.
 
     Returns:
-        The exit code: that of the stage that failed, or 0.
+        The exit code of the stage that failed, or 0.
     """
     stages, args = read_stages(argv)
     checkpoints = finished_checkpoints(stages)
     for i, stage in enumerate(stages):
         title = f"stage {i + 1} of {len(stages)} ({stage.folder.name})"
         if i < len(checkpoints):
-            print(f"== {title}: finished before", flush=True)
+            print(f"== {title}: already finished", flush=True)
             continue
         start = checkpoints[-1] if checkpoints else None
         command = command_of(stage, start, tools, args.nproc, args.slurm)
@@ -237,7 +239,7 @@ def train_stages(argv: Sequence[str] | None = None, *, tools: Path) -> int:
             code, what = 130, "was interrupted"
         if code:
             print(
-                f"error: {title} {what} (exit code {code}); the same command goes on from there",
+                f"error: {title} {what} (exit code {code}); run the same command to resume",
                 file=sys.stderr,
                 flush=True,
             )

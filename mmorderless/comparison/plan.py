@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmorderless.runs.records import read_json, refuse
+from mmorderless.runs.records import raise_if_changed, read_json
 
 RECORD = "comparison.json"
 RESULT = "result.json"
@@ -103,7 +103,7 @@ def joined(
             if method in before["methods"] and own.get(method, {}) != asked.get(method, {})
         ),
     ]
-    refuse(changes, f"{folder} holds a comparison")
+    raise_if_changed(changes, f"{folder} holds a comparison")
     methods = {*before["methods"], *now["methods"]}
     return {
         **now,

@@ -11,14 +11,14 @@ from mmorderless.comparison.evaluation.trained import CONFIG
 from mmorderless.comparison.plan import RESULT, TIMES, Run, read_result
 from mmorderless.comparison.progress import JobProgress
 from mmorderless.runs.config import read_config
+from mmorderless.runs.launch import TrainingOptions
 from mmorderless.runs.machine import environment, surroundings
-from mmorderless.runs.options import training_parser
 from mmorderless.runs.processes import Job, Step, run_jobs
 from mmorderless.runs.records import (
     differences,
+    raise_if_changed,
     read_json,
-    refuse,
-    settings_of,
+    training_settings,
     write_json,
     write_text,
 )
@@ -74,7 +74,7 @@ def method_config(
 
 def settings_of_training(cfg: Config) -> dict[str, Any]:
     """Return all that the result of a run depends on, as JSON gives it; the seed is not in it."""
-    settings = settings_of(cfg, training_parser().parse_args([CONFIG]))
+    settings = training_settings(cfg, TrainingOptions(CONFIG))
     return {**settings, "load_from": cfg.get("load_from")}
 
 
@@ -96,7 +96,7 @@ def check_configs(comparison: Path, configs: Mapping[str, Config]) -> None:
         if begun and file.is_file():
             before = Config.fromfile(file, import_custom_modules=False)
             changes = differences(settings_of_training(before), settings_of_training(cfg))
-            refuse(list(changes), f"{file.parent} holds runs of {method}")
+            raise_if_changed(list(changes), f"{file.parent} holds runs of {method}")
 
 
 def training_job(run: Run, config: Path, tools: Path) -> Job:

@@ -1,7 +1,7 @@
-"""What tools/train.py and tools/test.py share: options, config, processes."""
+"""Turn a config and command-line options into a Runner, for training and evaluation."""
 
-import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,91 +15,118 @@ from mmorderless.runs.config import read_config
 from mmorderless.runs.distributed import start_cpu_processes
 
 
-def training_config(args: argparse.Namespace) -> Config:
-    """Return the config of a training run with the command line's options merged in.
+@dataclass
+class LaunchOptions:
+    """Options that tools/train.py and tools/test.py share; runs/options.py describes them."""
 
-    Args:
-        args: what `training_parser` parsed.
+    config: str
+    cfg_options: dict[str, Any] | None = None
+    work_dir: str | None = None
+    amp: bool = False
+    no_pin_memory: bool = False
+    no_persistent_workers: bool = False
+    launcher: str = "none"
+    local_rank: int = 0
+
+
+@dataclass
+class TrainingOptions(LaunchOptions):
+    """Options of tools/train.py."""
+
+    resume: str | None = None
+    no_validate: bool = False
+    auto_scale_lr: bool = False
+
+
+@dataclass
+class EvaluationOptions(LaunchOptions):
+    """Options of tools/test.py."""
+
+    checkpoint: str = ""
+    out: str | None = None
+    dump: str | None = None
+
+
+def training_config(options: TrainingOptions) -> Config:
+    """Read the config of a training run and apply the command line's options.
 
     Raises:
         ValueError: an option does not fit the config or the machine.
         FileNotFoundError: the config or the checkpoint to resume from is missing.
     """
-    cfg = read_config(args.config, args.cfg_options)
-    _set_shared(cfg, args)
-    if args.no_validate:
+    cfg = read_config(options.config, options.cfg_options)
+    _set_shared(cfg, options)
+    if options.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
+    if options.amp:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
         cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
-    if args.auto_scale_lr:
+    if options.auto_scale_lr:
         if "auto_scale_lr" not in cfg:
             raise ValueError(
-                f"--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}"
+                f"--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {options.config}"
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume is not None:
-        _set_resume(cfg, args.resume)
+    if options.resume is not None:
+        _set_resume(cfg, options.resume)
     _set_hook(cfg, "CheckpointMatchHook")
-    if cfg.get("compile"):
-        _set_hook(cfg, "CompileScopeHook")
+    _set_compile(cfg)
     return cfg
 
 
-def evaluation_config(args: argparse.Namespace) -> Config:
-    """Return the config of an evaluation with the command line's options merged in.
-
-    Args:
-        args: what `evaluation_parser` parsed.
+def evaluation_config(options: EvaluationOptions) -> Config:
+    """Read the config of an evaluation and apply the command line's options.
 
     Raises:
         ValueError: an option does not fit the config or the machine.
         FileNotFoundError: the config or the checkpoint is missing.
     """
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_config(options.config, options.cfg_options)
     if cfg.get("test_dataloader") is None:
-        raise ValueError(f"{args.config} has no test_dataloader: there is nothing to evaluate on")
-    if args.dump and not args.dump.endswith((".pkl", ".pickle")):
-        raise ValueError(f"--dump writes a pickle; its name must end in .pkl, got {args.dump}")
-    _set_shared(cfg, args)
-    cfg.load_from = existing_checkpoint(args.checkpoint)
+        raise ValueError(
+            f"{options.config} has no test_dataloader: there is nothing to evaluate on"
+        )
+    if options.dump and not options.dump.endswith((".pkl", ".pickle")):
+        raise ValueError(f"--dump writes a pickle; its name must end in .pkl, got {options.dump}")
+    _set_shared(cfg, options)
+    cfg.load_from = existing_checkpoint(options.checkpoint)
     cfg.resume = False
-    if args.amp:
+    if options.amp:
         cfg.test_cfg.fp16 = True
     _set_hook(cfg, "CheckpointMatchHook", complete=True)
     return cfg
 
 
-def _set_shared(cfg: Config, args: argparse.Namespace) -> None:
-    """Set what training and testing have in common."""
-    cfg.launcher = args.launcher
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+def _set_shared(cfg: Config, options: LaunchOptions) -> None:
+    """Apply the options that training and testing share."""
+    cfg.launcher = options.launcher
+    if options.work_dir is not None:
+        cfg.work_dir = options.work_dir
     elif cfg.get("work_dir") is None:
-        cfg.work_dir = os.path.join("work_dirs", Path(args.config).stem)
+        cfg.work_dir = os.path.join("work_dirs", Path(options.config).stem)
     on_cpu = get_device() == "cpu"
-    if args.amp and on_cpu:
+    if options.amp and on_cpu:
         raise ValueError("--amp needs an accelerator and none was found; run without --amp")
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(name) is not None:
-            _set_dataloader(cfg[name], args, on_cpu)
+            _set_dataloader(cfg[name], options, on_cpu)
     _set_hook(cfg, "ClassNamesMatchHook")
-    if args.launcher != "none":
+    if options.launcher != "none":
         if on_cpu:
             _set_cpu_wrapper(cfg)
-        # Batch norm's statistics differ between processes until they are averaged; without this
+        # Batch-norm statistics differ between processes until they are averaged; without this
         # only the first process validates the model that is saved.
         _set_hook(cfg, "BufferAgreementHook")
 
 
-def _set_dataloader(loader: ConfigDict, args: argparse.Namespace, on_cpu: bool) -> None:
-    """Set a dataloader's options that depend on the machine and the command line."""
+def _set_dataloader(loader: ConfigDict, options: LaunchOptions, on_cpu: bool) -> None:
+    """Set the dataloader options that depend on the machine and the command line."""
     loader.setdefault("collate_fn", dict(type="default_collate"))
     loader.setdefault("pin_memory", True)
     loader.setdefault("persistent_workers", True)
-    if args.no_pin_memory or on_cpu:
+    if options.no_pin_memory or on_cpu:
         loader.pin_memory = False
-    if args.no_persistent_workers or not loader.get("num_workers"):
+    if options.no_persistent_workers or not loader.get("num_workers"):
         loader.persistent_workers = False
 
 
@@ -117,11 +144,30 @@ def _set_cpu_wrapper(cfg: Config) -> None:
     }
 
 
-def _set_resume(cfg: Config, resume: str) -> None:
-    """Set the checkpoint to go on from.
+def _set_compile(cfg: Config) -> None:
+    """Replace mmengine's option `compile` by a hook that compiles the backbone alone.
 
-    mmengine's own `resume=True` falls back to resuming from `load_from`, the weights to start with,
-    when the work dir holds nothing; so the file is looked up here.
+    mmengine compiles the whole `train_step`, in which label sets, alignment and learning rates
+    change from batch to batch and cause recompilation; and TorchDynamo cannot trace the autocast
+    context of `AmpOptimWrapper`.
+    """
+    options = cfg.pop("compile", None)
+    if options is True:
+        options = {}
+    if options is None or options is False:
+        return
+    if not isinstance(options, dict):
+        raise ValueError(
+            f"compile must be True or dict(...) of torch.compile's options, got {options!r}"
+        )
+    _set_hook(cfg, "CompileBackboneHook", **options)
+
+
+def _set_resume(cfg: Config, resume: str) -> None:
+    """Set the checkpoint to resume from.
+
+    The file is looked up here because mmengine's `resume=True` resumes from `load_from`, the
+    weights to start with, when the work dir holds no checkpoint.
     """
     if resume == "auto":
         found = last_checkpoint(cfg.work_dir)
@@ -136,7 +182,7 @@ def _set_resume(cfg: Config, resume: str) -> None:
 
 
 def _set_hook(cfg: Config, hook_type: str, **options: Any) -> None:
-    """Add a hook; one of this type that the config has already gets the options instead."""
+    """Add a hook, or set the options of the hook of this type that the config already has."""
     hooks = [
         hook | options if isinstance(hook, dict) and hook.get("type") == hook_type else hook
         for hook in cfg.get("custom_hooks") or []
@@ -147,10 +193,10 @@ def _set_hook(cfg: Config, hook_type: str, **options: Any) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Start the run's processes and build its Runner.
+    """Join the run's processes and build its Runner.
 
     Args:
-        cfg: the config of `training_config` or `evaluation_config`.
+        cfg: what `training_config` or `evaluation_config` returned.
     """
     start_cpu_processes(cfg.launcher)
     return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)

@@ -1,13 +1,15 @@
-"""Command-line options that the tools share."""
+"""Parse the command-line options that several tools share."""
 
 import argparse
 from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
+from mmorderless.runs.launch import EvaluationOptions, TrainingOptions
+
 
 class ConfigOptions(DictAction):
-    """mmengine's action for `--cfg-options`, which keeps blanks in a plain value (a path)."""
+    """mmengine's action for `--cfg-options`, except that plain values (paths) keep their spaces."""
 
     def __call__(
         self,
@@ -29,7 +31,7 @@ class ConfigOptions(DictAction):
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--cfg-options`, which every tool that reads a config has."""
+    """Add `--cfg-options`, which all tools that read a config have."""
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -51,20 +53,23 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-persistent-workers",
         action="store_true",
-        help="start the dataloaders' workers anew each epoch",
+        help="restart the dataloaders' workers each epoch",
     )
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
         help="what started the processes of a distributed run",
     )
     # torch.distributed.launch passes --local-rank or, before torch 2.0, --local_rank.
-    parser.add_argument("--local-rank", "--local_rank", type=int, default=0)
+    parser.add_argument("--local-rank", "--local_rank", type=int)
 
 
-def training_parser() -> argparse.ArgumentParser:
-    """Return the parser of tools/train.py."""
+def parse_training_options(argv: Sequence[str] | None = None) -> TrainingOptions:
+    """Parse the command line of tools/train.py.
+
+    Args:
+        argv: the arguments; None takes those of the process.
+    """
     parser = argparse.ArgumentParser(description="Train a model.")
     parser.add_argument("config", help="config file")
     _add_launch_options(parser)
@@ -73,8 +78,8 @@ def training_parser() -> argparse.ArgumentParser:
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from this checkpoint; without a value (or with auto) from the work dir's last "
-        "one, or from scratch when there is none",
+        help="resume from this checkpoint; without a value (or with auto) from the last one in the "
+        "work dir, or start from scratch when there is none",
     )
     parser.add_argument("--no-validate", action="store_true", help="train without validation")
     parser.add_argument(
@@ -83,11 +88,16 @@ def training_parser() -> argparse.ArgumentParser:
         help="scale the learning rate by the batch size over auto_scale_lr.base_batch_size",
     )
     add_config_options(parser)
-    return parser
+    # argparse takes the defaults from the attributes of the object that it fills.
+    return parser.parse_args(argv, TrainingOptions(""))
 
 
-def evaluation_parser() -> argparse.ArgumentParser:
-    """Return the parser of tools/test.py."""
+def parse_evaluation_options(argv: Sequence[str] | None = None) -> EvaluationOptions:
+    """Parse the command line of tools/test.py.
+
+    Args:
+        argv: the arguments; None takes those of the process.
+    """
     parser = argparse.ArgumentParser(description="Evaluate a checkpoint.")
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file")
@@ -95,4 +105,4 @@ def evaluation_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="FILE.json", help="write the metrics to this file")
     parser.add_argument("--dump", metavar="FILE.pkl", help="write the predictions to this file")
     add_config_options(parser)
-    return parser
+    return parser.parse_args(argv, EvaluationOptions(""))

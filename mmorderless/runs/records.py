@@ -1,49 +1,55 @@
-"""Settings of a run as JSON files, and the differences between them."""
+"""Record a run's settings as JSON, and compare them with those of an earlier run."""
 
-import argparse
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-PER_STAGE = {"work_dir", "resume", "launcher", "local_rank"}
-"""Options of tools/train.py that every stage gets from here."""
+from mmorderless.runs.launch import TrainingOptions
 
-PLACES = PER_STAGE | {"config", "load_from", "cfg_options", "no_pin_memory"}
-SPEED = {"num_workers", "persistent_workers", "no_persistent_workers", "pin_memory"}
-"""With `PLACES`: what may change between two calls, since it does not change the result."""
+VERSION = 1
+"""Version of the JSON files' layout."""
+
+LOCATION_OPTIONS = {
+    *("config", "cfg_options", "load_from", "work_dir", "resume"),
+    *("launcher", "local_rank", "no_pin_memory"),
+}
+SPEED_OPTIONS = {"num_workers", "persistent_workers", "no_persistent_workers", "pin_memory"}
+"""With `LOCATION_OPTIONS`: what may change when a run is resumed, since no result depends on it."""
 
 
-def settings_of(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
-    """Return all that a training's result depends on, as JSON gives it.
+def training_settings(cfg: Config, options: TrainingOptions) -> dict[str, Any]:
+    """Return the settings that a training's result depends on, in JSON types.
 
     Args:
         cfg: the config with `--cfg-options` merged in.
-        args: what the parser of tools/train.py understood.
+        options: options of tools/train.py.
     """
-    settings = {key: value for key, value in cfg.to_dict().items() if key not in PLACES}
+    settings = {k: value for k, value in cfg.to_dict().items() if k not in LOCATION_OPTIONS}
     for key, value in settings.items():
         if key.endswith("_dataloader") and value:
-            settings[key] = {name: value[name] for name in value if name not in SPEED}
-    options = {key: value for key, value in vars(args).items() if key not in PLACES | SPEED}
-    return json.loads(json.dumps(settings | {"options": options}, default=repr))
+            settings[key] = {name: value[name] for name in value if name not in SPEED_OPTIONS}
+    ignored = LOCATION_OPTIONS | SPEED_OPTIONS
+    kept = {key: value for key, value in asdict(options).items() if key not in ignored}
+    return json.loads(json.dumps(settings | {"options": kept}, default=repr))
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
-    """Say in which places two nested settings differ, one after the other: `a.b: 1 → 2`.
+    """Yield the differences between two nested settings, each as `a.b: 1 → 2`.
 
     Args:
-        before: what JSON can hold.
-        now: the same.
-        key: dotted key of the place.
+        before: settings in JSON types.
+        now: settings to compare with them.
+        key: dotted key of the two in the whole settings.
     """
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in sorted(before.keys() | now.keys()):
-            place = f"{key}.{name}" if key else name
-            yield from differences(before.get(name), now.get(name), place)
+            inner = f"{key}.{name}" if key else name
+            yield from differences(before.get(name), now.get(name), inner)
     elif before != now:
         shown = [
             value if len(value) <= 60 else f"{value[:57]}..." for value in map(str, (before, now))
@@ -51,11 +57,26 @@ def differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
         yield f"{key}: {' → '.join(shown)}"
 
 
-VERSION = 1
+def raise_if_changed(
+    changes: Sequence[str], what: str, remedy: str = "choose another --work-dir"
+) -> None:
+    """Raise a ValueError when settings have changed.
+
+    Args:
+        changes: the differences.
+        what: what was made with the earlier settings.
+        remedy: what to do besides undoing the change.
+    """
+    if changes:
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        raise ValueError(
+            f"{what} with other settings ({'; '.join(changes[:3])}{more}); "
+            f"undo the change, or {remedy}"
+        )
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """Return what a file of this version of the layout holds; None without a whole one."""
+    """Read a JSON file of this version; None when it is missing, damaged or of another version."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -64,33 +85,18 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:
-    """Write a file at once, so that an interruption leaves the one before or the new one.
+    """Replace a JSON file atomically, with the version added.
 
     Args:
         file: the file.
-        value: what JSON can hold; the version of the layout is added.
+        value: JSON types.
     """
     write_text(file, json.dumps({"version": VERSION, **value}, indent=1, allow_nan=False) + "\n")
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a text file at once; see `write_json`."""
+    """Replace a text file atomically: an interruption leaves the earlier file or the new one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(file)
-
-
-def refuse(changes: Sequence[str], what: str) -> None:
-    """Raise a ValueError when settings have changed.
-
-    Args:
-        changes: the differences.
-        what: what there is with the settings of before.
-    """
-    if changes:
-        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-        raise ValueError(
-            f"{what} with other settings ({'; '.join(changes[:3])}{more}); "
-            "undo the change or choose another --work-dir"
-        )

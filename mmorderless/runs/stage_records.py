@@ -1,4 +1,4 @@
-"""The records and checkpoints of training stages."""
+"""Record training stages, and find the checkpoints that they hand over."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
-from mmorderless.runs.records import differences
+from mmorderless.runs.records import differences, raise_if_changed, write_text
 
 RECORD = "stage.json"
 HAND_OVER = ("best", "last")
@@ -19,16 +19,17 @@ HAND_OVER = ("best", "last")
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the trainings.
+    """One training of several in a row.
 
     Attributes:
         config: path of its config.
         folder: its work dir.
-        flags: options for tools/train.py but `--cfg-options`.
+        flags: options for tools/train.py except `--cfg-options`.
         cfg_options: the words KEY=VALUE after `--cfg-options`.
-        settings: all that its result depends on but the weights it starts from; as JSON gives it.
-        load_from: weights that the config itself names to start from.
-        hand_over: `best` or `last`, which checkpoint the next stage starts from.
+        settings: settings that its result depends on, except the weights it starts from; in JSON
+            types.
+        load_from: weights to start from, as the config names them.
+        hand_over: which checkpoint the next stage starts from, `best` or `last`.
     """
 
     config: str
@@ -41,10 +42,15 @@ class Stage:
 
 
 def hand_over_of(cfg: Config, config: str, no_validate: bool) -> str:
-    """Return which checkpoint a stage hands over, having checked that it will be written.
+    """Return which checkpoint a stage hands over, `best` or `last`.
+
+    Args:
+        cfg: the stage's config.
+        config: its path, for messages.
+        no_validate: whether the stage trains without validation.
 
     Raises:
-        ValueError: there will be no such checkpoint.
+        ValueError: the training will not write this checkpoint.
     """
     hand_over = cfg.get("hand_over", "last")
     if hand_over not in HAND_OVER:
@@ -60,10 +66,10 @@ def hand_over_of(cfg: Config, config: str, no_validate: bool) -> str:
 
 
 def read_record(stage: Stage) -> dict[str, Any] | None:
-    """Return what `stage.json` holds, None for a stage of which nothing is to be kept.
+    """Read `stage.json`; None for a stage that has no checkpoint yet.
 
     Raises:
-        ValueError: the folder holds a training that did not start as a stage.
+        ValueError: the file is damaged, or the folder holds a training that was not a stage.
     """
     file = stage.folder / RECORD
     started = (stage.folder / "last_checkpoint").is_file()
@@ -78,7 +84,7 @@ def read_record(stage: Stage) -> dict[str, Any] | None:
         record = json.loads(file.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"{file} is damaged ({error}); remove {stage.folder} to train this stage anew"
+            f"{file} is damaged ({error}); remove {stage.folder} to train this stage again"
         ) from error
     return record if started or record["checkpoint"] else None
 
@@ -89,65 +95,58 @@ def write_record(stage: Stage, start: str | None, checkpoint: str | None) -> Non
     Args:
         stage: the stage.
         start: the checkpoint that it starts from.
-        checkpoint: the one that it hands over; None before its end.
+        checkpoint: the checkpoint that it hands over; None before its end.
     """
     record = {
         "settings": settings_from(stage, start),
         "checkpoint": checkpoint and os.path.relpath(checkpoint, stage.folder),
     }
-    stage.folder.mkdir(parents=True, exist_ok=True)
-    unfinished = stage.folder / f"{RECORD}.{os.getpid()}"
-    unfinished.write_text(json.dumps(record, indent=1) + "\n")
-    unfinished.replace(stage.folder / RECORD)
+    write_text(stage.folder / RECORD, json.dumps(record, indent=1) + "\n")
 
 
 def settings_from(stage: Stage, start: str | None) -> dict[str, Any]:
-    """Return a stage's settings with the weights that it starts from, as `stage.json` has them."""
-    # Relative, so that the folder of all stages may be moved.
+    """Return a stage's settings with the weights that it starts from, as in `stage.json`."""
+    # A relative path, so that the folder of all stages may be moved.
     load_from = stage.load_from if start is None else os.path.relpath(start, stage.folder)
     return stage.settings | {"load_from": load_from}
 
 
 def finished_checkpoints(stages: Sequence[Stage]) -> list[str]:
-    """Return the checkpoints of the stages that are finished, in order.
+    """Return the checkpoints of the finished stages, in order.
 
     Raises:
-        ValueError: the others cannot go on: settings have changed, or a stage before was removed.
-        FileNotFoundError: a checkpoint is gone.
+        ValueError: a stage cannot be resumed: its settings have changed, or an earlier stage was
+            removed.
+        FileNotFoundError: a checkpoint is missing.
     """
     checkpoints: list[str] = []
     for i, stage in enumerate(stages):
         record = read_record(stage)
         if record is None:
             continue
-        remedy = f"choose another --work-dir, or remove {stage.folder} to train this stage anew"
+        remedy = f"choose another --work-dir, or remove {stage.folder} to train this stage again"
         if len(checkpoints) < i:
             raise ValueError(
-                f"{stage.folder} started from a stage that is no longer finished, or is another "
-                f"one now ({stages[i - 1].folder}); {remedy}"
+                f"{stage.folder} started from a stage that is no longer finished, or was replaced "
+                f"({stages[i - 1].folder}); {remedy}"
             )
         now = settings_from(stage, checkpoints[-1] if checkpoints else None)
         changes = list(differences(record["settings"], now))
-        if changes:
-            more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-            raise ValueError(
-                f"{stage.folder} was trained with other settings ({'; '.join(changes[:3])}{more}); "
-                f"undo the change, or {remedy}"
-            )
+        raise_if_changed(changes, f"{stage.folder} was trained", remedy)
         if record["checkpoint"]:
             checkpoint = os.path.normpath(stage.folder / record["checkpoint"])
             if not Path(checkpoint).is_file():
-                raise FileNotFoundError(f"{checkpoint} is gone; put it back, or {remedy}")
+                raise FileNotFoundError(f"{checkpoint} is missing; restore it, or {remedy}")
             checkpoints.append(existing_checkpoint(checkpoint))
     return checkpoints
 
 
 def find_checkpoint(stage: Stage) -> str:
-    """Return the checkpoint that a stage hands over at its end.
+    """Return the checkpoint that a finished stage hands over.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: there are several, or it is damaged.
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: there are several best checkpoints, or it is damaged.
     """
     if stage.hand_over == "last":
         found = last_checkpoint(stage.folder)
@@ -156,16 +155,16 @@ def find_checkpoint(stage: Stage) -> str:
                 f"the training in {stage.folder} wrote no checkpoint to hand over; set "
                 "default_hooks.checkpoint.save_last=True"
             )
-        # mmengine notes the absolute path; this one is as the command line has the folder.
+        # mmengine writes the absolute path; the command line may name the folder by another.
         path = os.path.normpath(stage.folder / os.path.relpath(found, stage.folder))
         return existing_checkpoint(path)
     best = sorted(map(str, stage.folder.glob("best_*.pth")))
-    noted = noted_best(stage)
-    if noted in best:
-        return existing_checkpoint(noted)
+    recorded = recorded_best(stage)
+    if recorded in best:
+        return existing_checkpoint(recorded)
     if not best:
         raise FileNotFoundError(
-            f"there is no best_*.pth in {stage.folder} to hand over; validate within the training "
+            f"there is no best_*.pth in {stage.folder} to hand over; validate during the training "
             "(train_cfg.val_interval), or set hand_over=last"
         )
     if len(best) > 1:
@@ -176,14 +175,14 @@ def find_checkpoint(stage: Stage) -> str:
     return existing_checkpoint(best[0])
 
 
-def noted_best(stage: Stage) -> str | None:
-    """Return the best checkpoint by the notes of the last one, in the stage's folder.
+def recorded_best(stage: Stage) -> str | None:
+    """Return the path in the stage's folder of the best checkpoint that the last one names.
 
-    A folder that was moved in the middle of a training may hold an earlier best one, too.
+    A folder that was moved during a training may also hold an earlier best checkpoint.
     """
     last = last_checkpoint(stage.folder)
     if last is None:
         return None
-    notes = CheckpointLoader.load_checkpoint(last, map_location="cpu", logger=None)
-    best = notes.get("message_hub", {}).get("runtime_info", {}).get("best_ckpt")
+    saved = CheckpointLoader.load_checkpoint(last, map_location="cpu", logger=None)
+    best = saved.get("message_hub", {}).get("runtime_info", {}).get("best_ckpt")
     return best and str(stage.folder / Path(best).name)

@@ -125,7 +125,7 @@ def test_a_method_that_has_changed_since_its_first_run_is_refused(compare, repos
         call("--methods", "ria", "--seeds", "1")
     assert str(refused.value) == (
         f"{compare.folder / 'ria'} holds runs of ria with other settings "
-        "(model.head.new: None → 0.75); undo the change or choose another --work-dir"
+        "(model.head.new: None → 0.75); undo the change, or choose another --work-dir"
     )
     assert len(compare.collected) == 3
     # A version that has an option more, which is None and so changes nothing.

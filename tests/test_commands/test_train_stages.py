@@ -102,7 +102,7 @@ def test_finished_stages_are_not_trained_again(folder, trainer, capsys):
     assert train() == 3
     assert trainer.trained() == ["bce", "pla"]
     assert capsys.readouterr().err == (
-        "error: stage 2 of 3 (pla) failed (exit code 3); the same command goes on from there\n"
+        "error: stage 2 of 3 (pla) failed (exit code 3); run the same command to resume\n"
     )
     trainer.fails = {"fine": "^C"}
     assert train() == 130
@@ -113,7 +113,7 @@ def test_finished_stages_are_not_trained_again(folder, trainer, capsys):
     assert trainer.trained() == ["fine"]
     assert train() == 0
     assert trainer.trained() == []
-    assert "stage 3 of 3 (fine): finished before" in capsys.readouterr().out
+    assert "stage 3 of 3 (fine): already finished" in capsys.readouterr().out
     assert sorted(os.listdir("work_dirs/fine_stages")) == sorted(NAMES)
 
 
@@ -190,7 +190,7 @@ def test_other_settings_are_refused_and_named(folder, trainer):
             ValueError,
             match=rf"^w/{stage} was trained with other settings \(seed: None → 1; "
             r"train_cfg.max_epochs: 4 → 5\); undo the change, or choose another --work-dir, or "
-            rf"remove w/{stage} to train this stage anew$",
+            rf"remove w/{stage} to train this stage again$",
         ):
             train("--work-dir", "w", "--stage-options", number, "train_cfg.max_epochs=5", "seed=1")
     with pytest.raises(ValueError, match=r"w/bce .*\(options.amp: False → True\)"):
@@ -223,7 +223,7 @@ def test_stages_that_do_not_belong_together_are_refused(folder, trainer):
     Path("bce_1").rename("w/bce")
     assert train("--work-dir", "w") == 0
     Path("w/bce/best_set_OF1_epoch_3.pth").unlink()
-    with pytest.raises(FileNotFoundError, match=r"^w/bce/best_\S+\.pth is gone; put it back, or"):
+    with pytest.raises(FileNotFoundError, match=r"^w/bce/best_\S+\.pth is missing; restore it, or"):
         train("--work-dir", "w")
 
 
@@ -281,11 +281,11 @@ def test_last_checkpoint_must_have_been_written(folder, trainer):
         (["--stage-options", "4", "a=1"], r"number of a stage \(1 to 3\) and KEY=VALUE, got 4 a=1"),
         (["--stage-options", "a=1"], r"number of a stage \(1 to 3\) and KEY=VALUE, got a=1"),
         (["--stage-options", "2"], r"number of a stage \(1 to 3\) and KEY=VALUE, got 2"),
-        (["--resume", "x.pth"], "every stage gets its --resume from tools/train_stages.py"),
-        (["--launcher", "slurm"], "every stage gets its --launcher from"),
+        (["--resume", "x.pth"], "tools/train_stages.py sets --resume for every stage"),
+        (["--launcher", "slurm"], "sets --launcher for every stage"),
         (
             ["--cfg-options", "load_from=a.pth"],
-            r"pla\.py starts from the stage before, not from lo",
+            r"pla\.py starts from the previous stage, not from lo",
         ),
         (["--cfg-options", "hand_over=first"], "hand_over in bce.py must be 'best' or 'last', got"),
         (["--no-validate"], r"bce\.py hands over its best checkpoint, which needs validation and"),

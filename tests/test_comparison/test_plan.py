@@ -60,7 +60,7 @@ def test_a_folder_refuses_other_settings_and_names_the_difference(tmp_path):
         joined(NOW, NOW, changes, tmp_path)
     assert str(refused.value) == (
         f"{tmp_path} holds a comparison with other settings (train_cfg.max_epochs: 6 → 12; "
-        "b: 1 → 2; c: 1 → 2 and 1 more); undo the change or choose another --work-dir"
+        "b: 1 → 2; c: 1 → 2 and 1 more); undo the change, or choose another --work-dir"
     )
 
 

@@ -23,7 +23,7 @@ from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.models.losses.aligned import FixedOrderLoss
 from mmorderless.runs.config import read_config
 from mmorderless.runs.launch import build_runner, training_config
-from mmorderless.runs.options import training_parser
+from mmorderless.runs.options import parse_training_options
 
 CONFIG = """
 default_scope = 'mmpretrain'
@@ -205,7 +205,7 @@ def test_training_evaluation_and_prediction(read, tmp_path, monkeypatch):
 
     monkeypatch.setattr(FixedOrderLoss, "set_training_labels", note)
     arguments = ["config.py", "--work-dir", str(tmp_path / "work")]
-    runner = build_runner(training_config(training_parser().parse_args(arguments)))
+    runner = build_runner(training_config(parse_training_options(arguments)))
     runner.train()
     assert runner.iter == 8  # 18 images in batches of 5, twice
     # Frequent-first counts the part that it trains on.

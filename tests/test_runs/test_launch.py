@@ -13,7 +13,7 @@ from torch import distributed
 from mmorderless.commands.test import metrics_json
 from mmorderless.runs import launch
 from mmorderless.runs.distributed import start_cpu_processes
-from mmorderless.runs.options import evaluation_parser, training_parser
+from mmorderless.runs.options import parse_evaluation_options, parse_training_options
 
 CONFIG = """
 default_scope = 'mmpretrain'
@@ -41,11 +41,11 @@ def _cpu(monkeypatch):
 
 
 def training(*options: str):
-    return launch.training_config(training_parser().parse_args(options))
+    return launch.training_config(parse_training_options(options))
 
 
 def evaluation(*options: str):
-    return launch.evaluation_config(evaluation_parser().parse_args(options))
+    return launch.evaluation_config(parse_evaluation_options(options))
 
 
 def hook_types(cfg) -> list[str]:
@@ -105,6 +105,18 @@ def test_dataloaders_fit_the_machine(config, monkeypatch):
     assert training(config).train_dataloader.pin_memory is True
     loader = training(config, "--no-pin-memory", "--no-persistent-workers").val_dataloader
     assert (loader.pin_memory, loader.persistent_workers) == (False, False)
+
+
+def test_compile_becomes_a_hook_for_the_backbone(config):
+    for value, options in [("True", {}), ("dict(backend='eager')", {"backend": "eager"})]:
+        Path("compiled.py").write_text(f"{CONFIG}\ncompile = {value}")
+        cfg = training("compiled.py")
+        assert cfg.custom_hooks[-1] == dict(type="CompileBackboneHook", **options)
+        assert "compile" not in cfg  # mmengine would compile the whole train_step
+    cfg = training("compiled.py", "--cfg-options", "compile=False")
+    assert "CompileBackboneHook" not in hook_types(cfg)
+    with pytest.raises(ValueError, match=r"compile must be True or dict.*got 'inductor'"):
+        training(config, "--cfg-options", "compile=inductor")
 
 
 def test_resume_auto_without_a_checkpoint_starts_from_the_configs_weights(config, capsys):

@@ -16,7 +16,7 @@ from mmorderless.models.losses.aligned import STRATEGIES, FixedOrderLoss
 from mmorderless.runs import methods
 from mmorderless.runs.config import read_config
 from mmorderless.runs.launch import training_config
-from mmorderless.runs.options import training_parser
+from mmorderless.runs.options import parse_training_options
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = {path.stem: path for path in sorted((CONFIGS / "_base_/methods").glob("*.py"))}
@@ -165,7 +165,7 @@ def test_a_config_that_was_written_down_is_not_changed_again(method, write, tmp_
 
 def test_a_run_takes_the_method(write):
     arguments = ["project/a/config.py", "--cfg-options", "method=sr_cnn_rnn"]
-    cfg = training_config(training_parser().parse_args(arguments))
+    cfg = training_config(parse_training_options(arguments))
     assert cfg.model.head.decoder == dict(type="SemanticRNN")
     assert cfg.method is None
 

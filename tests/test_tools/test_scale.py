@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmorderless.commands.train import train
 from mmorderless.engine.schedules.sawtooth import sawtooth_factor
 from mmorderless.runs import launch
-from mmorderless.runs.options import training_parser
+from mmorderless.runs.options import parse_training_options
 
 SWA = """
 _base_ = 'tiny.py'
@@ -118,7 +118,7 @@ def test_amp_in_bf16_by_option_trains(folder, monkeypatch):
     features = []
     args = ["swa.py", "--work-dir", "w", "--amp", "--no-pin-memory", "--no-validate"]
     args += ["--cfg-options", "optim_wrapper.dtype=bfloat16", "train_cfg.max_epochs=1"]
-    runner = launch.build_runner(launch.training_config(training_parser().parse_args(args)))
+    runner = launch.build_runner(launch.training_config(parse_training_options(args)))
     pre_logits = runner.model.head.pre_logits
     runner.model.head.pre_logits = lambda x: features.append(x[-1].dtype) or pre_logits(x)
     runner.train()
@@ -136,7 +136,7 @@ def test_amp_is_fp16_with_a_loss_scaler_unless_the_dtype_says_bf16(
     monkeypatch.setattr(launch, "get_device", lambda: "cuda")
     monkeypatch.setattr(amp, "is_cuda_available", lambda: True)
     args = ["swa.py", "--amp", "--cfg-options", "optim_wrapper.accumulative_counts=2", *option]
-    cfg = launch.training_config(training_parser().parse_args(args)).optim_wrapper
+    cfg = launch.training_config(parse_training_options(args)).optim_wrapper
     cfg = dict(cfg, optimizer=torch.optim.Adam([torch.zeros(1, requires_grad=True)]))
     del cfg["paramwise_cfg"]
     assert cfg.pop("type") == "AmpOptimWrapper"

@@ -3,7 +3,7 @@
 from mmorderless.engine.hooks.buffer_agreement_hook import BufferAgreementHook
 from mmorderless.engine.hooks.checkpoint_match_hook import CheckpointMatchHook
 from mmorderless.engine.hooks.class_names_match_hook import ClassNamesMatchHook
-from mmorderless.engine.hooks.compile_scope_hook import CompileScopeHook
+from mmorderless.engine.hooks.compile_backbone_hook import CompileBackboneHook
 from mmorderless.engine.hooks.deterministic_resume_hook import DeterministicResumeHook
 from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.engine.hooks.label_set_report_hook import LabelSetReportHook
@@ -14,7 +14,7 @@ __all__ = [
     "BufferAgreementHook",
     "CheckpointMatchHook",
     "ClassNamesMatchHook",
-    "CompileScopeHook",
+    "CompileBackboneHook",
     "DeterministicResumeHook",
     "LabelOrderHook",
     "LabelSetReportHook",

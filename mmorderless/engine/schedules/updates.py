@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import torch
 from mmengine.optim import OptimWrapper
 
 
@@ -22,8 +21,6 @@ def after_each_update(optim_wrapper: OptimWrapper, call: Callable[[], None]) -> 
     """
     step = optim_wrapper.step
 
-    # The bookkeeping of an update is no work for torch.compile, which would trace it.
-    @torch.compiler.disable
     @wraps(step)  # also keeps the mark by which mmengine's schedulers know a counted `step`
     def step_and_call(*args: Any, **kwargs: Any) -> None:
         step(*args, **kwargs)

@@ -172,15 +172,3 @@ def test_schedulers_beside_it_do_not_lose_its_count(tmp_path):
     for schedulers in ([dict(type="SawtoothLR"), momentum], [momentum, dict(type="SawtoothLR")]):
         rates = train(tmp_path, param_scheduler=schedulers)
         assert_rates(rates, BASES, 15)
-
-
-def test_under_torch_compile():
-    model = TwoLayers()
-    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=LR))
-    SawtoothLR(wrapper)
-    step = torch.compile(model.train_step, backend="eager")
-    rates = []
-    for _ in range(9):
-        rates.append(wrapper.get_lr()["lr"][0])
-        step({"numbers": [torch.ones(1)]}, optim_wrapper=wrapper)
-    assert rates == pytest.approx([LR * FALL[k % 4] for k in range(9)], **EXACT)
