@@ -43,8 +43,6 @@ FUNCTIONS = {"torch.nn.functional", "torch.nn.utils", "matplotlib.figure.Figure"
 # Not yet true on 2026-11-26; both lists must end up empty.
 XFAIL_IMPORTS = {
     "datasets.inspection: mmorderless.runs.progress.progress_bar",
-    "runs.launch: argparse",
-    "runs.records: argparse",
 }
 XFAIL_LONG = {
     "datasets/inspection.py",
