@@ -1,139 +1,146 @@
-"""Checks of a batch of label sets: range, distinct classes, room for END."""
+"""Checks of a batch of label sets: range, distinct classes, hard labels, space for END.
+
+Letters: B images, C classes, n_i labels of image i, N = max n_i, F = Σ n_i.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Union
+from typing import NamedTuple, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
-LabelSets = Union[Sequence[Tensor], Tensor]
-"""Per image a 1-D tensor of class indices, or a multi-hot tensor (B, C)."""
+LabelSets: TypeAlias = Sequence[Tensor] | Tensor
+"""Label sets of B images, unchecked: 1-D tensors of class indices, or a multi-hot matrix (B, C)."""
 
 
-class _Sets(NamedTuple):
-    """Label sets of a batch on the host, flat: image after image, ascending within an image.
+class CheckedLabels(NamedTuple):
+    """Label sets of a batch that passed the checks, on the CPU.
 
     Args:
-        labels: class indices, shape (F,).
-        counts: n_i, shape (B,).
-        most: the largest n_i.
-        image: which image each label, and each step t < n_i, belongs to, shape (F,).
-        step: t, shape (F,).
-        base: C + 2 times the image, so that `base` + token tells images apart, shape (F,).
-        key: `base` + label, ascending throughout, shape (F,).
+        labels: class indices in ascending order, END (C) from n_i on, int64, shape (B, N).
+        num_labels: n_i, int64, shape (B,).
+        num_classes: C.
     """
 
-    labels: np.ndarray
-    counts: np.ndarray
-    most: int
-    image: np.ndarray
-    step: np.ndarray
-    base: np.ndarray
-    key: np.ndarray
+    labels: Tensor
+    num_labels: Tensor
+    num_classes: int
+
+    def mask(self) -> Tensor:
+        """Boolean matrix of the labels, shape (B, C)."""
+        mask = torch.zeros(len(self.labels), self.num_classes + 1, dtype=torch.bool)
+        return mask.scatter_(1, self.labels, True)[:, : self.num_classes]
 
 
-def check_room(num_labels: int, num_steps: int) -> None:
-    """Raise a ValueError when labels and END do not fit into the decoding steps."""
-    if num_labels + 1 > num_steps:
+def check_fits(num_labels: int, max_steps: int) -> None:
+    """Raise a ValueError when `num_labels` labels and END exceed the decoding steps."""
+    if num_labels + 1 > max_steps:
         raise ValueError(
-            f"cannot place {num_labels} labels in {num_steps} decoding steps; "
+            f"cannot place {num_labels} labels in {max_steps} decoding steps; "
             f"raise max_steps to at least {num_labels + 1} (labels + END)"
         )
 
 
-def _sort_sets(
-    labels: np.ndarray, counts: np.ndarray, num_classes: int, num_steps: int
-) -> tuple[_Sets, np.ndarray]:
-    """Check flat labels and sort them within each image.
-
-    Sorted labels make exact ties between costs independent of the order given.
+@torch.compiler.disable  # Nothing to trace: it reads values on the CPU.
+def check_labels(label_sets: LabelSets, num_classes: int) -> CheckedLabels:
+    """Check the label sets of a batch and copy them to the CPU, which waits for the device.
 
     Args:
-        labels: image after image, shape (F,).
-        counts: n_i, shape (B,).
+        label_sets: B one-dimensional tensors of class indices in any order, or a multi-hot
+            matrix (B, C).
         num_classes: C.
-        num_steps: T.
-
-    Returns:
-        The sets, and where each of their labels was before, shape (F,).
-    """
-    most = int(counts.max())
-    check_room(most, num_steps)
-    image, step = _places(counts)
-    order = np.arange(len(labels))
-    # Room for END, and for −1, which falls between two images: `_around_predictions` looks tokens
-    # up in the keys.
-    base = image * (num_classes + 2)
-    key = base + labels
-    if len(labels) and labels.view(np.uint64).max() >= num_classes:  # negative ones are huge
-        wrong = image[(labels < 0) | (labels >= num_classes)][0]
-        raise _bad_set(
-            wrong,
-            f"holds an index outside 0 … {num_classes - 1}; compare num_classes with the "
-            "annotation file",
-        )
-    if not (key[1:] > key[:-1]).all():
-        order = key.argsort(kind="stable")
-        key, labels = key[order], labels[order]
-        twice = (key[1:] == key[:-1]).nonzero()[0]
-        if len(twice):
-            raise _bad_set(
-                image[twice[0]], "names a class twice; remove duplicates from the annotation file"
-            )
-    return _Sets(labels, counts, most, image, step, base, key), order
-
-
-def _places(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Image, and place 0 … n_i − 1 within it, of each flat label, shape (F,) each."""
-    image = np.repeat(np.arange(len(counts)), counts)
-    return image, np.arange(len(image)) - (counts.cumsum() - counts)[image]
-
-
-def _bad_set(image: int, what: str) -> ValueError:
-    return ValueError(f"the label set of image {image} of the batch {what}")
-
-
-def _flatten(targets: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of all sets, shape (F,), and how many each has, shape (B,), on the host.
 
     Raises:
-        ValueError: a set is not a 1-D tensor of integers.
+        ValueError: the batch is empty, a set is not a 1-D tensor of integers, a label is out of
+            range or repeated, or a multi-hot entry is neither 0 nor 1.
+
+    Example::
+
+        >>> checked = check_labels([torch.tensor([3, 1]), torch.tensor([2])], num_classes=4)
+        >>> checked.labels
+        tensor([[1, 3],
+                [2, 4]])
+        >>> checked.mask().int()
+        tensor([[0, 1, 0, 1],
+                [0, 0, 1, 0]], dtype=torch.int32)
     """
-    try:
-        labels = torch.cat(tuple(targets))
-    except (TypeError, RuntimeError):
-        labels = None
-    if labels is None or labels.dim() != 1 or labels.dtype != torch.int64:
-        _check_index_sets(targets)  # raises, unless only empty sets have another kind of type
-        labels = torch.cat([wanted.long() for wanted in targets])
-    counts = np.fromiter(map(Tensor.numel, targets), np.int64, len(targets))
-    return labels.cpu().numpy().astype(np.int64, copy=False), counts
+    values, num_labels = pack_labels(label_sets, num_classes)
+    return unpack_labels(values.cpu(), num_labels, num_classes)
 
 
-def _check_index_sets(targets: Sequence[Tensor]) -> None:
-    """Raise a ValueError when a label set is not a 1-D tensor of integers."""
-    for labels in targets:
+def pack_labels(label_sets: LabelSets, num_classes: int) -> tuple[Tensor, Tensor | None]:
+    """Make one tensor of a batch of label sets, without waiting for its device.
+
+    Args:
+        label_sets: as for `check_labels`.
+        num_classes: C.
+
+    Returns:
+        The labels of all images in one tensor (F,) and n_i, shape (B,) on the CPU; or the
+        multi-hot matrix (B, C) and None.
+
+    Raises:
+        ValueError: the batch is empty, or a set is not a 1-D tensor of integers.
+    """
+    if len(label_sets) == 0:
+        raise ValueError("no label sets: the batch is empty")
+    if isinstance(label_sets, Tensor):
+        if label_sets.dim() != 2 or label_sets.shape[1] != num_classes:
+            raise ValueError(
+                f"multi-hot labels must have shape (B, {num_classes}), got "
+                f"{tuple(label_sets.shape)}; pass index sets as a list of 1-D tensors"
+            )
+        return label_sets, None
+    for labels in label_sets:
         if not isinstance(labels, Tensor) or labels.dim() != 1:
             got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
             raise ValueError(f"each label set must be a 1-D tensor of class indices, got {got}")
         if (labels.is_floating_point() or labels.dtype == torch.bool) and len(labels) > 0:
             raise ValueError(f"class indices must be integers, got {labels.dtype}")
+    num_labels = torch.tensor([len(labels) for labels in label_sets])
+    return torch.cat([labels.long() for labels in label_sets]), num_labels
 
 
-def _check_multi_hot_shape(targets: Tensor, num_classes: int) -> None:
-    if targets.dim() != 2 or targets.shape[1] != num_classes:
-        raise ValueError(
-            f"multi-hot targets must have shape (B, {num_classes}), got {tuple(targets.shape)}; "
-            "pass index sets as a list of 1-D tensors"
-        )
+def unpack_labels(values: Tensor, num_labels: Tensor | None, num_classes: int) -> CheckedLabels:
+    """Check what `pack_labels` returned once it is on the CPU.
 
+    Args:
+        values: labels of all images, shape (F,), or a multi-hot matrix (B, C); any number type.
+        num_labels: n_i, shape (B,), or None with a multi-hot matrix.
+        num_classes: C, the padding value.
 
-def _check_binary(faulty: np.ndarray) -> None:
-    """Raise a ValueError when a multi-hot row (B,) has values other than 0 and 1."""
-    if faulty.any():
-        raise _bad_set(
-            np.flatnonzero(faulty)[0],
+    Raises:
+        ValueError: a label is out of range or repeated, or a multi-hot entry is neither 0 nor 1.
+    """
+    if num_labels is None:
+        _raise_for_image(
+            ((values != 0) & (values != 1)).any(1),
             "is multi-hot with values other than 0 and 1; soft labels (Mixup, CutMix) cannot be "
             "put into a sequence: set model.train_cfg=None",
         )
+        num_labels = values.count_nonzero(1)
+        # Classes that are no labels become END, the largest token, and so sort to the end.
+        labels = torch.arange(num_classes).where(values != 0, num_classes)
+    else:
+        is_label = torch.arange(int(num_labels.max())) < num_labels[:, None]  # (B, N)
+        labels = torch.full(is_label.shape, num_classes)
+        labels[is_label] = values.long()
+        _raise_for_image(
+            (((labels < 0) | (labels >= num_classes)) & is_label).any(1),
+            f"holds an index outside 0 … {num_classes - 1}; compare num_classes with the "
+            "annotation file",
+        )
+    # Sorted labels make exact ties between costs independent of the order given.
+    labels = labels.sort(1).values[:, : int(num_labels.max())]
+    _raise_for_image(
+        ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] < num_classes)).any(1),
+        "names a class twice; remove duplicates from the annotation file",
+    )
+    return CheckedLabels(labels, num_labels, num_classes)
+
+
+def _raise_for_image(is_faulty: Tensor, fault: str) -> None:
+    """Raise a ValueError that names the first faulty image of a batch, flags of shape (B,)."""
+    if is_faulty.any():
+        image = int(is_faulty.int().argmax())
+        raise ValueError(f"the label set of image {image} of the batch {fault}")

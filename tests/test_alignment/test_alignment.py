@@ -5,17 +5,19 @@ from math import factorial
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmorderless.alignment import assignment, targets, transfer
+from mmorderless.alignment import assignment, targets
 from mmorderless.alignment.assignment import align_min_loss, align_predicted
 from mmorderless.alignment.targets import (
-    _read_there,
+    check_finite,
+    copy_to_cpu,
     min_loss_targets,
     ordered_targets,
     predicted_label_targets,
 )
-from mmorderless.alignment.transfer import to_device, to_host
+from mmorderless.labels.checks import check_labels
 from mmorderless.labels.vocabulary import IGNORE
 
 STRATEGIES = {"mla": min_loss_targets, "pla": predicted_label_targets}
@@ -213,18 +215,23 @@ def test_extra_steps_are_ignored_even_when_not_finite():
 
 
 def test_ordered_targets_follow_ranks():
-    logits = torch.randn(2, 4, 6)
-    labels = [torch.tensor([0, 2, 4]), torch.tensor([3])]
+    labels = check_labels([torch.tensor([0, 2, 4]), torch.tensor([3])], num_classes=5)
     ranks = torch.tensor([4, 3, 0, 1, 2])
-    assert ordered_targets(logits, labels, ranks).tolist() == [
+    assert ordered_targets(labels, ranks, num_steps=4).tolist() == [
         [2, 4, 0, 5],
         [3, 5, IGNORE, IGNORE],
     ]
     per_image = torch.stack([ranks, ranks.flip(0)]).float()
-    assert ordered_targets(logits, labels, per_image)[0].tolist() == [2, 4, 0, 5]
+    assert ordered_targets(labels, per_image, num_steps=4)[0].tolist() == [2, 4, 0, 5]
 
 
-ALL = {**STRATEGIES, "ordered": lambda x, y: ordered_targets(x, y, torch.arange(x.shape[2] - 1))}
+def in_class_order(logits, label_sets):
+    num_classes = logits.shape[2] - 1
+    labels = check_labels(label_sets, num_classes)
+    return ordered_targets(labels, torch.arange(num_classes), logits.shape[1])
+
+
+ALL = {**STRATEGIES, "ordered": in_class_order}
 
 
 @pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
@@ -243,7 +250,14 @@ def test_wrong_labels_are_one_line_errors(align, labels, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+def check_only(logits, label_sets):
+    check_finite(logits, max(len(labels) for labels in label_sets))
+
+
+FINITE = {**STRATEGIES, "check_finite": check_only}
+
+
+@pytest.mark.parametrize("align", FINITE.values(), ids=FINITE.keys())
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_logits_that_are_not_finite_name_the_image(align, value):
     logits = torch.randn(3, 4, 6)
@@ -254,12 +268,13 @@ def test_logits_that_are_not_finite_name_the_image(align, value):
 
 
 def test_an_order_of_other_classes_is_an_error():
+    labels = check_labels([torch.tensor([0])], num_classes=5)
     for num_ranked in (1, 4, 6):
-        with pytest.raises(ValueError, match=f"ranks {num_ranked} classes .* logits have 5"):
-            ordered_targets(torch.randn(1, 3, 6), [torch.tensor([0])], torch.arange(num_ranked))
+        with pytest.raises(ValueError, match=f"ranks {num_ranked} classes .* labels have 5"):
+            ordered_targets(labels, torch.arange(num_ranked), num_steps=3)
 
 
-@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+@pytest.mark.parametrize("align", FINITE.values(), ids=FINITE.keys())
 def test_a_step_that_another_image_of_the_batch_counts_must_be_finite(align):
     """Its gradient would be NaN, although the image itself ended before."""
     logits = torch.randn(2, 4, 6)
@@ -294,8 +309,14 @@ def test_wrong_multi_hot_targets(align):
         align(logits, [torch.tensor([True, False])])
     with pytest.raises(ValueError, match=r"shape \(B, 5\)"):
         align(logits, torch.zeros(1, 6))
+
+
+@pytest.mark.parametrize("align", STRATEGIES.values(), ids=STRATEGIES.keys())
+def test_logits_of_another_shape_than_the_labels(align):
     with pytest.raises(ValueError, match="2 label sets for 1 images"):
-        align(logits, [torch.tensor([0])] * 2)
+        align(torch.randn(1, 3, 6), [torch.tensor([0])] * 2)
+    with pytest.raises(ValueError, match=r"shape \(B, T, C \+ 1\), got \(3, 6\)"):
+        align(torch.randn(3, 6), [torch.tensor([0])] * 3)
 
 
 def test_cost_functions_reject_bad_input():
@@ -319,49 +340,8 @@ def test_cost_functions_reject_bad_input():
     assert align_min_loss(cost, torch.tensor([1])).tolist() == [[0, -1]]
 
 
-@pytest.fixture(params=["host", "device"])
-def reader(request, monkeypatch):
-    """Logits on the host, and logits as on an accelerator: what reads those runs on any device."""
-    if request.param == "device":
-        monkeypatch.setattr(targets, "_read_here", _read_there)
-
-
-@pytest.mark.usefixtures("reader")
-def test_one_copy_each_way_and_no_needless_solve(monkeypatch):
-    copies = {"host": 0, "device": 0, "solve": 0}
-
-    def counted(name, function):
-        def call(*args):
-            copies[name] += 1
-            return function(*args)
-
-        return call
-
-    counted_to_host = counted("host", to_host)
-    for module in (targets, transfer):
-        monkeypatch.setattr(module, "to_host", counted_to_host)
-    monkeypatch.setattr(targets, "to_device", counted("device", to_device))
-    solver = assignment.linear_sum_assignment
-    monkeypatch.setattr(assignment, "linear_sum_assignment", counted("solve", solver))
-    logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
-    min_loss_targets(logits, labels)
-    assert copies == {"host": 1, "device": 1, "solve": sum(len(wanted) > 5 for wanted in labels)}
-
-    copies.update(host=0, device=0, solve=0)
-    perfect = torch.zeros(2, 4, 6)
-    for step, (a, b) in enumerate([(3, 0), (1, 4), (0, 5)]):
-        perfect[0, step, a] = perfect[1, step, b] = 9.0
-    tokens = predicted_label_targets(perfect, [torch.tensor([0, 1, 3]), torch.tensor([0, 4])])
-    assert tokens.tolist() == [[3, 1, 0, 5], [0, 4, 5, IGNORE]]
-    assert copies == {"host": 1, "device": 1, "solve": 0}  # all pinned: nothing to assign
-
-    copies.update(host=0)
-    ordered_targets(logits, labels, torch.arange(12))
-    assert copies["host"] == 1
-
-
-class Synchronisations(TorchDispatchMode):
-    """Counts the operations that make the host wait for a device."""
+class Synchronizations(TorchDispatchMode):
+    """Count the operations that make the CPU wait for a device."""
 
     names = ("aten._local_scalar_dense", "aten.nonzero", "aten.equal", "aten.item")
 
@@ -375,39 +355,62 @@ class Synchronisations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
-@pytest.mark.usefixtures("reader")
-def test_no_hidden_synchronisation(align):
+@pytest.mark.parametrize("align", STRATEGIES.values(), ids=STRATEGIES.keys())
+@pytest.mark.parametrize("multi_hot", [False, True])
+def test_one_copy_and_no_synchronization_before_it(align, multi_hot, monkeypatch):
     logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
-    hot = torch.zeros(len(labels), 12)
-    for image, wanted in enumerate(labels):
-        hot[image, wanted] = 1
-    for given in (labels, hot):
-        with Synchronisations() as mode:
-            align(logits, given)
-        assert mode.seen == []
-    with Synchronisations() as mode:
+    if multi_hot:
+        labels = torch.stack([F.one_hot(wanted, 12).sum(0) for wanted in labels])
+    seen_before_copy = []
+    copied = []
+
+    def copy(*tensors):
+        seen_before_copy.append(list(mode.seen))
+        copied.append(copy_to_cpu(*tensors))
+        return copied[-1]
+
+    monkeypatch.setattr(targets, "copy_to_cpu", copy)
+    with Synchronizations() as mode:
+        align(logits, labels)
+    assert seen_before_copy == [[]]
+    scores, _ = copied[0]
+    assert scores.shape[1] == (logits.shape[1] if multi_hot else max(map(len, labels)) + 1)
+    with Synchronizations() as mode:
         bool(logits.any())
     assert mode.seen  # the counter sees what it is for
 
 
+def test_no_needless_solve(monkeypatch):
+    solved = []
+    solver = assignment.linear_sum_assignment
+    monkeypatch.setattr(
+        assignment, "linear_sum_assignment", lambda cost: solved.append(len(cost)) or solver(cost)
+    )
+    logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
+    min_loss_targets(logits, labels)
+    assert solved == [len(wanted) for wanted in labels if len(wanted) > 1]
+
+    solved.clear()
+    perfect = torch.zeros(2, 4, 6)
+    for step, (a, b) in enumerate([(3, 0), (1, 4), (0, 5)]):
+        perfect[0, step, a] = perfect[1, step, b] = 9.0
+    tokens = predicted_label_targets(perfect, [torch.tensor([0, 1, 3]), torch.tensor([0, 4])])
+    assert tokens.tolist() == [[3, 1, 0, 5], [0, 4, 5, IGNORE]]
+    assert solved == []  # all pinned: nothing to assign
+
+
 @pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
-def test_both_readers_agree(align, monkeypatch):
+def test_types_of_logits_and_labels_do_not_matter(align):
     generator = torch.Generator().manual_seed(8)
-    cases = []
     for trial in range(40):
         logits, labels = random_batch(generator, num_classes=[1, 5, 8, 30][trial % 4], batch=6)
-        if trial % 3 == 0:
-            logits = logits.round().bfloat16()
+        logits = logits.bfloat16()
         hot = torch.zeros(len(labels), logits.shape[2] - 1, dtype=torch.bfloat16)
         for image, wanted in enumerate(labels):
             hot[image, wanted] = 1
-        shuffled = [wanted.flip(0).int() for wanted in labels]
-        cases += [(logits, labels), (logits, hot), (logits, shuffled)]
-    here = [align(*case) for case in cases]
-    monkeypatch.setattr(targets, "_read_here", _read_there)
-    for case, expected in zip(cases, here):
-        assert torch.equal(align(*case), expected)
+        expected = align(logits.double(), labels)
+        assert torch.equal(align(logits, hot), expected)
+        assert torch.equal(align(logits, [wanted.flip(0).int() for wanted in labels]), expected)
 
 
 @pytest.mark.parametrize("align", STRATEGIES.values(), ids=STRATEGIES.keys())
@@ -423,12 +426,23 @@ def test_a_huge_logit_of_one_image_leaves_the_others_alone(align, lowest):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("align", ALL.values(), ids=ALL.keys())
+@pytest.mark.parametrize("align", STRATEGIES.values(), ids=STRATEGIES.keys())
 @pytest.mark.parametrize("where", ["cpu", "cuda"])
 def test_cuda_equals_cpu(align, where):
     logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
-    there = align(logits.cuda(), [wanted.to(where) for wanted in labels])
-    assert torch.equal(there.cpu(), align(logits, labels))
+    on_cuda = align(logits.cuda(), [wanted.to(where) for wanted in labels])
+    assert on_cuda.device.type == "cuda"
+    assert torch.equal(on_cuda.cpu(), align(logits, labels))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cost_functions_on_cuda():
+    generator = torch.Generator().manual_seed(6)
+    cost = torch.randn(8, 5, 5, generator=generator)
+    num_labels = torch.arange(8).clamp(max=5)
+    predicted = torch.randint(-1, 5, (8, 5), generator=generator)
+    on_cuda = align_predicted(cost.cuda(), num_labels.cuda(), predicted.cuda())
+    assert torch.equal(on_cuda.cpu(), align_predicted(cost, num_labels, predicted))
 
 
 def test_alignment_is_not_differentiated_and_does_not_touch_its_input():

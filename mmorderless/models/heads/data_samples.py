@@ -4,7 +4,7 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmorderless.labels.checks import check_room
+from mmorderless.labels.checks import check_fits
 from mmorderless.models.decoding.emission import Emission
 
 
@@ -35,7 +35,7 @@ def training_labels(data_samples: list[DataSample], max_steps: int) -> list[Tens
             form.
     """
     labels = true_labels(data_samples)
-    check_room(max(len(label_set) for label_set in labels), max_steps)
+    check_fits(max(len(label_set) for label_set in labels), max_steps)
     for i, sample in enumerate(data_samples):
         if "gt_score" in sample:
             _check_hard(i, sample.gt_score.cpu(), labels[i].cpu())

@@ -17,8 +17,7 @@ from mmorderless.alignment.targets import (
     ordered_targets,
     predicted_label_targets,
 )
-from mmorderless.alignment.transfer import to_device
-from mmorderless.labels.checks import LabelSets
+from mmorderless.labels.checks import CheckedLabels, LabelSets, check_labels
 from mmorderless.labels.fixed_orders import check_order, class_ranks
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.cross_entropy import SequenceLoss
@@ -90,7 +89,7 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         check_order(order)
         self.order = order
         self.teacher_forcing = teacher_forcing
-        self.register_buffer("ranks", None, persistent=False)  # shape (C,)
+        self.ranks: Tensor | None = None  # shape (C,); on the CPU, where labels are ordered
         if classes is not None:
             self.set_training_labels(classes, counts)
 
@@ -115,17 +114,24 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
     @torch.compiler.disable
     def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
         """Target tokens in the fixed order, shape (B, T)."""
+        labels = check_labels(targets, logits.shape[2] - 1)
+        check_finite(logits, labels.labels.shape[1])
+        return self.tokens_in_order(labels, logits.shape[1]).to(logits.device)
+
+    @torch.compiler.disable
+    def tokens_in_order(self, labels: CheckedLabels, num_steps: int) -> Tensor:
+        """Target tokens in the fixed order, shape (B, num_steps), on the CPU."""
         if self.order == "random":
-            return ordered_targets(logits, targets, self._random_ranks(logits))
+            generator = self.generator_on(torch.device("cpu"))
+            shape = (len(labels.labels), labels.num_classes)
+            return ordered_targets(labels, torch.rand(shape, generator=generator), num_steps)
         if self.needs_training_labels:
             raise ValueError(
                 f"the order {self.order!r} needs the training set: add "
                 "custom_hooks=[dict(type='LabelOrderHook')] to the config, or give FixedOrderLoss "
                 "its classes and counts"
             )
-        if self.ranks.device != logits.device:  # once: they stay there
-            self.ranks = to_device(self.ranks, logits.device)
-        return ordered_targets(logits, targets, self.ranks)
+        return ordered_targets(labels, self.ranks, num_steps)
 
     @torch.compiler.disable(recursive=False)
     def forward_train(
@@ -136,17 +142,12 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
             return super().forward_train(decoder, grid, labels, max_steps)
         longest = max(len(label_set) for label_set in labels)
         # The order is known before anything is predicted; it is drawn once, if it is random.
-        num_outputs = decoder.vocabulary.num_outputs
-        tokens = self.align(grid.new_zeros(len(grid), longest + 1, num_outputs), labels)
+        checked = check_labels(labels, decoder.vocabulary.num_classes)
+        tokens = self.tokens_in_order(checked, longest + 1).to(grid.device)
         lengths = [len(label_set) + 1 for label_set in labels]
         logits = decoder.training_rollout(grid, lengths, feed=tokens).logits
         check_finite(logits, longest)  # aligning to a prediction checks this as well
         return dict(loss=self.loss_of_tokens(logits, tokens))
-
-    def _random_ranks(self, logits: Tensor) -> Tensor:
-        """Independent ranks for every image, shape (B, C), drawn on the device of the logits."""
-        shape = (logits.shape[0], logits.shape[2] - 1)
-        return torch.rand(shape, generator=self.generator_on(logits.device), device=logits.device)
 
 
 STRATEGIES = {

@@ -12,9 +12,10 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from mmorderless.alignment.targets import check_finite
+from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.cross_entropy import SequenceLoss, loss_normalizer
-from mmorderless.models.losses.remaining_labels import label_mask, remaining_labels
+from mmorderless.models.losses.remaining_labels import remaining_labels
 from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
 
 
@@ -80,8 +81,7 @@ class OCDLoss(RandomDraws, SequenceLoss):
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
         """See `SequenceLoss.forward_train`; the fed tokens are sampled."""
-        longest = max(len(label_set) for label_set in labels)
-        mask = label_mask(labels, longest, decoder.vocabulary.num_classes, grid)  # (B, C)
+        mask = check_labels(labels, decoder.vocabulary.num_classes).mask().to(grid.device)
         generator = self.generator_on(grid.device)
         logits, tokens, _ = decoder.rollout(
             grid,

@@ -13,9 +13,10 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from mmorderless.alignment.targets import check_finite
+from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.cross_entropy import SequenceLoss
-from mmorderless.models.losses.remaining_labels import label_mask, remaining_labels
+from mmorderless.models.losses.remaining_labels import remaining_labels
 
 
 def remaining_bce(logits: Tensor, remaining: Tensor, num_labels: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class OrderFreeLoss(SequenceLoss):
         """See `SequenceLoss.forward_train`; no label is emitted twice."""
         num_classes = decoder.vocabulary.num_classes
         lengths = [max(len(label_set), 1) for label_set in labels]
-        mask = label_mask(labels, max(lengths), num_classes, grid)  # (B, C)
+        mask = check_labels(labels, num_classes).mask().to(grid.device)  # (B, C)
         emitted = torch.zeros_like(mask)
 
         def choose(t: int, logits: Tensor, images: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from mmorderless.alignment.targets import check_finite
+from mmorderless.labels.checks import check_labels
 from mmorderless.labels.vocabulary import IGNORE
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.cross_entropy import SequenceLoss
-from mmorderless.models.losses.remaining_labels import label_mask
 from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
 
 
@@ -63,7 +63,7 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
         """See `SequenceLoss.forward_train`; the fed tokens are an order of the true labels."""
         end = decoder.vocabulary.end
         longest = max(len(label_set) for label_set in labels)
-        mask = label_mask(labels, longest, end, grid)  # (B, C)
+        mask = check_labels(labels, end).mask().to(grid.device)  # (B, C)
         remaining = torch.cat([mask, torch.zeros_like(mask[:, :1])], 1)  # (B, C + 1)
         uniform = self.batches_seen < self.uniform_steps  # stays on the device
         generator = self.generator_on(grid.device)
