@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmorderless.models.decoders.base import check_sizes
+
 
 class ImageClassifierBranch(nn.Module):
     """Class probabilities from the mean of the cells, with a binary cross-entropy of their own.
@@ -16,10 +18,14 @@ class ImageClassifierBranch(nn.Module):
     Args:
         num_classes: C.
         in_channels: D.
+
+    Raises:
+        ValueError: a size is not positive.
     """
 
     def __init__(self, num_classes: int, in_channels: int) -> None:
         super().__init__()
+        check_sizes(num_classes=num_classes, in_channels=in_channels)
         self.linear = nn.Linear(in_channels, num_classes)
 
     def forward(self, grid: Tensor) -> Tensor:
@@ -30,7 +36,7 @@ class ImageClassifierBranch(nn.Module):
         """
         return self.linear(grid.mean(1))
 
-    # Label sets have other lengths in every batch.
+    # Not compiled: the label sets have other lengths in every batch.
     @torch.compiler.disable
     def loss(self, grid: Tensor, labels: Sequence[Tensor]) -> Tensor:
         """Return the binary cross-entropy, a scalar in nats per image and class.

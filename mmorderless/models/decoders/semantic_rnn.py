@@ -17,7 +17,6 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from mmorderless.models.decoders.attention_rnn import AttentionLSTM, RNNState
-from mmorderless.models.decoders.base import check_sizes
 from mmorderless.models.decoders.image_classifier import ImageClassifierBranch
 
 
@@ -50,7 +49,6 @@ class SemanticRNN(AttentionLSTM):
         embed_size: int = 256,
         semantic_weight: float = 1.0,
     ) -> None:
-        check_sizes(in_channels=in_channels)
         sizes = dict(hidden_size=hidden_size, embed_size=embed_size, attention_size=None)
         super().__init__(num_classes, num_classes, **sizes)
         self.semantic_weight = semantic_weight

@@ -1,15 +1,16 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mmorderless.models.decoders.attention_rnn import AttentionGRU
-from mmorderless.models.decoders.dropout import draw_mask
 
 B, L, D, C = 3, 6, 10, 5
 
 
 def make(attention=True, dropout=0.0):
     torch.manual_seed(1)
-    return AttentionGRU(C, D, 8, 4, 7 if attention else None, dropout)
+    size = 7 if attention else None
+    return AttentionGRU(C, D, hidden_size=8, embed_size=4, attention_size=size, dropout=dropout)
 
 
 @pytest.mark.parametrize("attention", [True, False])
@@ -22,8 +23,9 @@ def test_equals_the_equations_written_out(attention):
     for logits in decoder.rollout(grid, 4).logits.unbind(1):
         x = decoder.embedding(token)
         if attention:
-            energy = decoder.energy(torch.relu(decoder.key(grid) + decoder.query(h)[:, None]))
-            context = torch.sigmoid(decoder.gate(h)) * (energy.softmax(1) * grid).sum(1)
+            layers = decoder.attention
+            energy = layers.energy(torch.relu(layers.key(grid) + layers.query(h)[:, None]))
+            context = torch.sigmoid(layers.gate(h)) * (energy.softmax(1) * grid).sum(1)
             x = torch.cat([x, context], 1)
         of_x = (x @ gru.weight_ih.t() + gru.bias_ih).chunk(3, 1)
         of_h = (h @ gru.weight_hh.t() + gru.bias_hh).chunk(3, 1)
@@ -38,20 +40,21 @@ def test_equals_the_equations_written_out(attention):
 def test_keys_are_computed_once_per_rollout():
     decoder = make()
     calls = []
-    decoder.key.register_forward_hook(lambda *_: calls.append(1))
+    decoder.attention.key.register_forward_hook(lambda *_: calls.append(1))
     decoder.rollout(torch.randn(B, L, D), 6)
-    assert len(calls) == 1
+    decoder.training_rollout(torch.randn(B, L, D), [2, 4, 1])
+    assert len(calls) == 2
 
 
 def test_dropout_draws_one_mask_of_the_attended_cells_per_rollout():
     decoder = make(dropout=0.5)
     grid = torch.randn(B, L, D)
     torch.manual_seed(0)
-    dropped = 2 * draw_mask(grid, 0.5) * grid
+    dropped = F.dropout(grid, 0.5)
     torch.manual_seed(0)
     state = decoder.init_state(grid)
     torch.testing.assert_close(state.grid, dropped)
-    torch.testing.assert_close(state.keys, decoder.key(dropped))
+    torch.testing.assert_close(state.keys, decoder.attention.key(dropped))
     torch.testing.assert_close(state.hidden, decoder.init_hidden(grid.mean(1)))  # nothing dropped
 
 

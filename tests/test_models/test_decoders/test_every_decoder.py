@@ -1,37 +1,26 @@
-"""What all decoders promise, whatever is inside them."""
+"""Properties that every decoder has."""
 
 import pytest
 import torch
 from mmpretrain.registry import MODELS
 
-from mmorderless.models.decoders.base import select
-from mmorderless.models.heads.orderless_head import OrderlessRNNHead
+from mmorderless.models.decoders.base import LabelDecoder, select
 from mmorderless.models.losses.aligned import MLALoss, PLALoss
 
 B, L, D, C, T = 5, 4, 9, 6, 4
-DECODERS = {
-    "lstm": dict(type="AttentionLSTM"),
-    "lstm, no attention": dict(type="AttentionLSTM", attention_size=None),
-    "gru": dict(type="AttentionGRU"),
-    "gru, no attention": dict(type="AttentionGRU", attention_size=None),
-    "transformer": dict(
-        type="TransformerLabelDecoder", num_heads=2, feedforward_size=24, layer_dropout=0.0
-    ),
-    "joint embedding": dict(type="JointEmbeddingRNN"),
-    "semantic": dict(type="SemanticRNN"),
-}
-every_decoder = pytest.mark.parametrize("name", DECODERS)
 
 
-def make(name, **options):
-    torch.manual_seed(1)
-    sizes = dict(hidden_size=16, embed_size=8, attention_size=12, dropout=0.0)
-    return MODELS.build({"num_classes": C, "in_channels": D, **sizes, **DECODERS[name], **options})
+def test_every_registered_decoder_is_tested(configs):
+    registered = {
+        name
+        for name, module in MODELS.module_dict.items()
+        if isinstance(module, type) and issubclass(module, LabelDecoder)
+    }
+    assert registered == {config["type"] for config in configs.values()}
 
 
-@every_decoder
-def test_rollout_is_repeated_steps(name):
-    decoder = make(name).eval()
+def test_rollout_is_repeated_steps(make_decoder):
+    decoder = make_decoder(C, D).eval()
     grid = torch.randn(B, L, D)
     rollout = decoder.rollout(grid, T, return_attention=decoder.attends)
     assert rollout.logits.shape == (B, T, C + 1)
@@ -49,57 +38,28 @@ def test_rollout_is_repeated_steps(name):
             assert weights is None
 
 
-@every_decoder
-@pytest.mark.parametrize("feeds", [False, True], ids=["own", "target"])
-def test_rollout_of_training_equals_the_stepwise_one_with_gradients(name, feeds):
-    decoder = make(name).double()
-    lengths = [3, 1, 4, 2, 4]
-    counted = (torch.arange(T) < torch.tensor(lengths)[:, None])[:, :, None]
-    weights = torch.randn(B, T, C + 1, dtype=torch.float64) * counted
-    feed = torch.randint(0, C + 1, (B, T)) if feeds else None
-    if feeds:
-        feed[1, 2:] = -100  # IGNORE stands for END
-    grid = torch.randn(B, L, D, dtype=torch.float64, requires_grad=True)
-    results = []
-    for rollout in (
-        decoder.rollout(grid, T, feed=feed),
-        decoder.rollout_counted(grid, lengths, feed),
-    ):
-        wanted = dict(decoder.named_parameters(), grid=grid)
-        gradients = torch.autograd.grad((rollout.logits * weights).sum(), wanted.values())
-        gradients = dict(zip(wanted, gradients))
-        tokens = rollout.tokens.masked_fill(~counted[:, :, 0], C)
-        results.append(dict(gradients, logits=rollout.logits * counted, tokens=tokens))
-    stepwise, counted_only = results
-    for key, value in stepwise.items():
-        torch.testing.assert_close(counted_only[key], value, msg=key)
-
-
-@every_decoder
-def test_the_gradient_reaches_every_parameter_and_every_cell(name):
-    decoder = make(name)
+def test_the_gradient_reaches_every_parameter_and_every_cell(make_decoder):
+    decoder = make_decoder(C, D)
     grid = torch.randn(B, L, D, requires_grad=True)
-    decoder.rollout_counted(grid, [T] * B).logits.square().sum().backward()
+    decoder.training_rollout(grid, [T] * B).logits.square().sum().backward()
     for parameter_name, parameter in decoder.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
     assert (grid.grad.abs().sum(2) > 0).all()
 
 
-@every_decoder
-def test_images_of_a_batch_do_not_influence_each_other(name):
-    decoder = make(name).eval()
+def test_images_of_a_batch_do_not_influence_each_other(make_decoder):
+    decoder = make_decoder(C, D).eval()
     grid = torch.randn(B, L, D)
     together = decoder.rollout(grid, T).logits
     alone = torch.cat([decoder.rollout(grid[i : i + 1], T).logits for i in range(B)])
     torch.testing.assert_close(together, alone)
 
 
-@every_decoder
-def test_rows_of_a_state_go_on_as_they_would_have(name):
-    """Selected as images that are still decoded, and swapped with a row of the same image."""
-    decoder = make(name).eval()
-    grid = torch.randn(2, L, D).repeat_interleave(2, 0)  # two hypotheses an image
+def test_selected_rows_of_a_state_continue_unchanged(make_decoder):
+    """Both `select` (images that are still decoded) and `reorder` (rows of the same image)."""
+    decoder = make_decoder(C, D).eval()
+    grid = torch.randn(2, L, D).repeat_interleave(2, 0)  # two hypotheses per image
     first, second = torch.tensor([0, 1, 2, 3]), torch.tensor([4, 5, 0, 1])
     _, state, _ = decoder.step(torch.full((4,), C + 1), decoder.init_state(grid))
     _, state, _ = decoder.step(first, state)
@@ -112,56 +72,52 @@ def test_rows_of_a_state_go_on_as_they_would_have(name):
     )
 
 
-@every_decoder
-def test_dropout_is_for_training_only(name):
-    decoder = make(name, dropout=0.5)
+def test_dropout_is_for_training_only(make_decoder, configs, name):
+    decoder = make_decoder(C, D, **({"dropout": 0.5} if "dropout" in configs[name] else {}))
     grid = torch.randn(B, L, D)
-    losing = {"lstm", "gru", "transformer", "joint embedding"}  # the others have nothing to drop
+    dropping = {"lstm", "gru", "transformer", "joint embedding", "order-free"}
     first, second = (decoder.rollout(grid, 1).logits for _ in range(2))
-    assert torch.equal(first, second) == (name not in losing)
+    assert torch.equal(first, second) == (name not in dropping)
     decoder.eval()
     assert torch.equal(decoder.rollout(grid, T).logits, decoder.rollout(grid, T).logits)
 
 
-@every_decoder
-def test_autocast_is_close_to_float32(name):
-    decoder = make(name)
+def test_autocast_is_close_to_float32(make_decoder):
+    decoder = make_decoder(C, D)
     grid = torch.randn(B, L, D)
-    feed = torch.randint(0, C + 1, (B, T))  # so that rounding cannot change the way
-    wanted = decoder.rollout_counted(grid, [T] * B, feed).logits
+    tokens = torch.randint(0, C + 1, (B, T))  # rounding cannot change the sequence
+
+    def choose(t, logits, images):
+        return tokens[images, t]
+
+    expected = decoder.rollout(grid, T, choose=choose).logits
     with torch.autocast("cpu", torch.bfloat16):
-        for found in (
-            decoder.rollout_counted(grid, [T] * B, feed),
-            decoder.rollout(grid, T, feed=feed),
-        ):
-            torch.testing.assert_close(found.logits.float(), wanted, atol=0.1, rtol=0.1)
+        found = decoder.rollout(grid, T, choose=choose).logits
+    torch.testing.assert_close(found.float(), expected, atol=0.1, rtol=0.1)
 
 
-@pytest.mark.slow_except("pla-lstm", "mla-joint embedding")
-@every_decoder
+@pytest.mark.slow_except("lstm-pla", "joint embedding-mla")
 @pytest.mark.parametrize("loss", [PLALoss(), MLALoss()], ids=["pla", "mla"])
-def test_learns_label_sets_by_heart_and_stops_where_they_end(name, loss, monkeypatch):
-    """The losses know nothing of the decoder. Then, images that have ended are left out."""
-    decoder = make(name)
+def test_memorizes_label_sets_and_stops_after_them(make_decoder, loss, monkeypatch):
+    """The losses serve every decoder; images that have ended are no longer decoded."""
+    decoder = make_decoder(C, D)
     labels = [torch.randperm(C)[:n].sort().values for n in (0, 0, 1, 1, 1, 2, 3, 3)]
     lengths = [len(label_set) + 1 for label_set in labels]
     grid = torch.randn(8, L, D)
-    optimiser = torch.optim.Adam(decoder.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
     for _ in range(160):
-        value = loss(decoder.rollout_counted(grid, lengths).logits, labels)
-        optimiser.zero_grad()
+        value = loss(decoder.training_rollout(grid, lengths).logits, labels)
+        optimizer.zero_grad()
         value.backward()
-        optimiser.step()
+        optimizer.step()
     assert value < 0.05
 
     decoder.eval()
     whole = decoder.rollout(grid, 6)
     rows = []
-    step = decoder.stepper(8)
+    step = decoder.step
     monkeypatch.setattr(
-        decoder,
-        "stepper",
-        lambda _: lambda token, state: rows.append(len(token)) or step(token, state),
+        decoder, "step", lambda token, state: rows.append(len(token)) or step(token, state)
     )
     short = decoder.rollout(grid, 6, until_end=True)
     assert rows == [8, 8, 3, 3]  # after two steps more than half have ended, after four all
@@ -173,29 +129,7 @@ def test_learns_label_sets_by_heart_and_stops_where_they_end(name, loss, monkeyp
         torch.testing.assert_close(short.logits[i, : n + 1], whole.logits[i, : n + 1])
 
 
-@every_decoder
 @pytest.mark.parametrize("size", ["in_channels", "hidden_size", "embed_size"])
-def test_sizes_are_positive(name, size):
+def test_sizes_are_positive(make_decoder, size):
     with pytest.raises(ValueError, match=f"{size} must be at least 1, got 0"):
-        make(name, **{size: 0})
-
-
-def test_a_transformer_has_room_for_the_heads_steps():
-    head = OrderlessRNNHead(
-        num_classes=81,
-        in_channels=4,
-        max_steps=82,
-        decoder=dict(
-            type="TransformerLabelDecoder",
-            feedforward_size=8,
-            hidden_size=8,
-            embed_size=4,
-            attention_size=8,
-        ),
-        decoding=dict(end_bias=99.0),
-    ).eval()
-    with torch.no_grad():
-        [sample] = head.predict((torch.randn(1, 4, 2, 2),))
-    assert len(sample.sequence) == 82
-    with pytest.raises(ValueError, match="positions"):
-        head.decoder.rollout(torch.randn(1, 4, 4), 83)
+        make_decoder(C, D, **{size: 0})

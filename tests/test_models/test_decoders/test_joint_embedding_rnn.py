@@ -21,7 +21,7 @@ def test_logits_equal_the_equations():
     tokens = torch.cat([torch.full((B, 1), C + 1), fed[:, :-1]], 1)
     output, _ = recurrent(labels.t()[tokens])  # (B, 3, H)
     image = grid.mean(1)
-    for t, logits in enumerate(decoder.rollout(grid, 3, feed=fed).logits.unbind(1)):
+    for t, logits in enumerate(decoder.training_rollout(grid, [3] * B, feed=fed).logits.unbind(1)):
         x = (
             output[:, t] @ decoder.project_output.weight.t()
             + image @ decoder.project_image.weight.t()
@@ -50,7 +50,7 @@ def test_the_recurrent_layer_does_not_see_the_image():
 
 def test_order_of_the_cells_does_not_matter():
     """The image is a mean: there is nothing to attend to."""
-    decoder = make(attention_size=512)
+    decoder = make()
     grid = torch.randn(B, L, D)
     assert not decoder.attends
     torch.testing.assert_close(

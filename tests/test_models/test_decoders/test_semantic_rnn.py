@@ -13,8 +13,8 @@ def make(**options):
 
 
 def invisible(decoder):
-    """What can be added to every cell without a change of any class probability, (D,)."""
-    weight = decoder.classify.weight.detach()  # (C, D), C < D
+    """Vector (D,) that can be added to every cell without changing any class probability."""
+    weight = decoder.image_classifier.linear.weight.detach()  # (C, D), C < D
     return torch.linalg.svd(weight).Vh[-1] * 10
 
 
@@ -26,14 +26,16 @@ def test_images_of_equal_class_probabilities_get_equal_sequences():
     torch.testing.assert_close(
         decoder.rollout(grid, 5).logits, decoder.rollout(twin, 5).logits, atol=1e-4, rtol=1e-4
     )
-    other = grid + decoder.classify.weight[0].detach() * 10  # class 0 becomes more probable
+    other = (
+        grid + decoder.image_classifier.linear.weight[0].detach() * 10
+    )  # class 0 becomes more probable
     assert not torch.allclose(decoder.rollout(grid, 5).logits, decoder.rollout(other, 5).logits)
 
 
 def test_the_gradient_of_the_sequence_reaches_the_image_through_the_probabilities_alone():
     decoder = make()
     grid = torch.randn(B, L, D, requires_grad=True)
-    decoder.rollout_counted(grid, [3] * B).logits.square().sum().backward()
+    decoder.training_rollout(grid, [3] * B).logits.square().sum().backward()
     assert (grid.grad.abs().sum((1, 2)) > 0).all()
     torch.testing.assert_close(grid.grad @ invisible(decoder), torch.zeros(B, L), atol=1e-5, rtol=0)
 
@@ -49,7 +51,7 @@ def test_auxiliary_loss_is_the_mean_binary_cross_entropy(weight):
         torch.arange(C),
     ]
     truth = torch.tensor([[1, 0, 0, 0, 1], [0] * C, [0, 0, 1, 0, 0], [1] * C]).float()
-    p = decoder.classify(grid.mean(1)).sigmoid()
+    p = decoder.image_classifier.linear(grid.mean(1)).sigmoid()
     losses = decoder.auxiliary_loss(grid, labels)
     assert list(losses) == ["loss_semantic"]
     torch.testing.assert_close(losses["loss_semantic"], weight * F.binary_cross_entropy(p, truth))
@@ -59,7 +61,7 @@ def test_auxiliary_loss_of_images_without_labels():
     decoder = make()
     grid = torch.randn(2, L, D)
     empty = [torch.tensor([], dtype=torch.long)] * 2
-    p = decoder.classify(grid.mean(1)).sigmoid()
+    p = decoder.image_classifier.linear(grid.mean(1)).sigmoid()
     torch.testing.assert_close(
         decoder.auxiliary_loss(grid, empty)["loss_semantic"], -(1 - p).log().mean()
     )
@@ -70,4 +72,4 @@ def test_auxiliary_loss_leaves_the_sequence_alone():
     losses = decoder.auxiliary_loss(torch.randn(1, L, D), [torch.tensor([1])])
     losses["loss_semantic"].backward()
     trained = [name for name, p in decoder.named_parameters() if p.grad is not None]
-    assert trained == ["classify.weight", "classify.bias"]
+    assert trained == ["image_classifier.linear.weight", "image_classifier.linear.bias"]

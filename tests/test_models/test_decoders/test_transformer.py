@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from mmorderless.models.decoders.dropout import draw_mask
-from mmorderless.models.decoders.transformer import TransformerLabelDecoder
+from mmorderless.models.decoders.transformer import TransformerLabelDecoder, sinusoids
 
 B, L, D, C, H, A = 3, 6, 10, 5, 8, 12
 
@@ -28,10 +30,20 @@ def attend(query, key, value, num_heads, mask=None):
     return torch.cat(outputs, 1), torch.stack(weights).mean(0)
 
 
+def positions(number, size):
+    """Sinusoidal positions (number, size) by the formula of Vaswani et al., section 3.5."""
+    return torch.tensor(
+        [
+            [(math.sin, math.cos)[k % 2](p / 10_000 ** ((k - k % 2) / size)) for k in range(size)]
+            for p in range(number)
+        ]
+    )
+
+
 def without_cache(decoder, grid, tokens):
-    """Logits of the last of an image's tokens, and its weights, everything computed anew."""
+    """Logits and attention weights after an image's last token, computed from all tokens."""
     cells = decoder.cells(grid)  # (L, H)
-    x = decoder.expand(decoder.embedding(tokens)) + decoder.position.weight[: len(tokens)]
+    x = decoder.expand(decoder.embedding(tokens)) + positions(len(tokens), H)
     mask = torch.ones(len(tokens), len(tokens), dtype=torch.bool).tril()
     for layer in decoder.layers:
         query, key, value = layer.self_input(layer.self_norm(x)).chunk(3, 1)
@@ -82,8 +94,8 @@ def test_a_layer_equals_pytorchs_own():
     x, cells = torch.randn(B, 4, H), torch.randn(B, L, H)
     mask = nn.Transformer.generate_square_subsequent_mask(4)
     none = torch.empty(B, 2, 0, H // 2)
-    for weigh in (False, True):
-        found, _, weights = layer(x, (none, none), layer.look_at(cells), weigh)
+    for need_weights in (False, True):
+        found, _, weights = layer(x, (none, none), layer.project_cells(cells), need_weights)
         torch.testing.assert_close(found, own(x, cells, tgt_mask=mask, tgt_is_causal=True))
     assert weights.shape == (B, 4, L)
 
@@ -100,11 +112,11 @@ def test_cells_are_projected_once_per_rollout_and_a_step_costs_one_token():
     assert tokens == [(B, 1)] * 5
 
 
-def test_known_tokens_are_decoded_at_once():
+def test_known_tokens_are_decoded_together():
     decoder = make()
     calls = []
     decoder.layers[0].register_forward_hook(lambda *_: calls.append(1))
-    decoder.rollout_counted(torch.randn(B, L, D), [2, 4, 1], torch.zeros(B, 6, dtype=torch.long))
+    decoder.training_rollout(torch.randn(B, L, D), [2, 4, 1], torch.zeros(B, 6, dtype=torch.long))
     assert len(calls) == 1
 
 
@@ -113,7 +125,7 @@ def test_a_step_does_not_see_later_tokens():
     grid, feed = torch.randn(B, L, D), torch.randint(0, C, (B, 5))
     changed = feed.clone()
     changed[:, 2] = (feed[:, 2] + 1) % C  # what step 2 emitted, fed to step 3
-    before, after = (decoder.rollout_counted(grid, [5] * B, f).logits for f in (feed, changed))
+    before, after = (decoder.training_rollout(grid, [5] * B, f).logits for f in (feed, changed))
     torch.testing.assert_close(before[:, :3], after[:, :3])
     assert not torch.allclose(before[:, 3], after[:, 3])
 
@@ -122,7 +134,7 @@ def test_dropout_draws_one_mask_of_the_cells_per_rollout():
     decoder = make(dropout=0.5)
     grid = torch.randn(B, L, D)
     torch.manual_seed(0)
-    dropped = 2 * draw_mask(grid, 0.5) * grid
+    dropped = F.dropout(grid, 0.5)
     torch.manual_seed(0)
     rollout = decoder.rollout(grid, 4)
     torch.testing.assert_close(rollout.logits, decoder.eval().rollout(dropped, 4).logits)
@@ -136,20 +148,26 @@ def test_dropout_of_the_layers_is_for_training_only():
     torch.testing.assert_close(decoder.rollout(grid, 2).logits, make().rollout(grid, 2).logits)
 
 
-def test_positions_must_suffice():
-    decoder = make(max_steps=3)
-    grid = torch.randn(B, L, D)
-    assert decoder.rollout(grid, 3).logits.shape == (B, 3, C + 1)
-    remedy = "cannot decode 4 steps with 3 positions; raise the decoder's max_steps to at least 4"
-    with pytest.raises(ValueError, match=remedy):
-        decoder.rollout(grid, 4, until_end=True)  # before an image needs it
-    with pytest.raises(ValueError, match=remedy):
-        decoder.rollout_counted(grid, [1, 4, 2], torch.zeros(B, 4, dtype=torch.long))
-    state = decoder.init_state(grid)
-    for _ in range(3):
-        _, state, _ = decoder.step(torch.zeros(B, dtype=torch.long), state)
-    with pytest.raises(ValueError, match=remedy):
-        decoder.step(torch.zeros(B, dtype=torch.long), state)
+@pytest.mark.parametrize("size", [1, 2, 7, 8])
+def test_sinusoids_equal_the_formula(size):
+    expected = positions(500, size)
+    found = sinusoids(0, 500, torch.empty(3, size))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    some = sinusoids(77, 3, torch.empty(3, size, dtype=torch.bfloat16))
+    assert torch.equal(some, found[77:80].bfloat16())
+
+
+def test_a_rollout_may_have_any_number_of_steps():
+    decoder = make()
+    grid = torch.randn(1, L, D)
+    rollout = decoder.rollout(grid, 90)
+    assert rollout.logits.shape == (1, 90, C + 1)
+    inputs = torch.cat([torch.tensor([C + 1]), rollout.tokens[0, :-1]])
+    for t in (64, 65, 89):
+        expected, _ = without_cache(decoder, grid[0], inputs[: t + 1])
+        torch.testing.assert_close(rollout.logits[0, t], expected, atol=1e-4, rtol=1e-4)
+    known = decoder.training_rollout(grid, [90], feed=rollout.tokens)
+    torch.testing.assert_close(known.logits, rollout.logits, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("attention_size", [None, 0, 10])
