@@ -14,7 +14,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mmorderless", "mmorderless.*"]),
-    package_data={"mmorderless.comparison.report": ["report.html"]},
+    package_data={"mmorderless.comparison.report": ["templates/*"]},
     python_requires=">=3.10",
     install_requires=[
         # The CPU build of torch 2.13 breaks `import torchvision`.

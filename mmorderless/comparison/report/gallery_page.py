@@ -1,10 +1,10 @@
-"""The gallery of a comparison's report: photos with each method's labels and attention."""
+"""The gallery of the report: photos with each method's labels and attention maps."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from mmorderless.comparison.report.results import REFERENCE, Comparison, label_l
 from mmorderless.figures.style import title_of
 from mmorderless.labels.label_lists import Labels
 
-# Pixels of a photo's longer side, and the JPEG quality: about 8 kB a photo.
+# Pixels of a photo's longer side and JPEG quality: about 8 kB per photo.
 PHOTO_SIDE, PHOTO_QUALITY = 192, 80
 KINDS = {
     "": "any",
@@ -36,21 +36,59 @@ class Photo(NamedTuple):
     height: int
 
 
-def gallery_parts(comparison: Comparison, size: int) -> tuple[str, dict[str, Any]]:
-    """The gallery's elements, and what its script reads.
+@dataclass(frozen=True)
+class Card:
+    """A photo of the gallery, to which the script adds a method's labels.
+
+    Attributes:
+        path: path of the photo.
+        photo: the downscaled photo; None if it cannot be read.
+        labels: names of its true labels.
+    """
+
+    path: str
+    photo: Photo | None
+    labels: str
+
+    @property
+    def name(self) -> str:
+        """File name of the photo."""
+        return Path(self.path).name
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The gallery's content.
+
+    Attributes:
+        note: sentence above the photos.
+        cards: the photos; empty if no run has predictions.
+        filters: the options of each filter: text by value.
+        method: value of the method that is shown first.
+        data: what the script reads.
+    """
+
+    note: str
+    cards: list[Card]
+    filters: dict[str, dict[str, str]]
+    method: str
+    data: dict[str, Any]
+
+
+def fill_gallery(comparison: Comparison, size: int) -> Gallery:
+    """Choose photos and collect each method's predictions for them.
 
     Args:
-        comparison: with the predictions of at least one method, or the gallery is empty.
-        size: how many photos to show.
+        comparison: the results; without predictions the gallery is empty.
+        size: number of photos to show.
     """
     if not comparison.predictions:
-        return '<p class="note">No run has written predictions.</p>', {"methods": []}
+        return Gallery("No run has written predictions.", [], {}, "", {"methods": []})
     first = next(iter(comparison.predictions.values()))
     classes = [str(name) for name in first["classes"]]
     all_truth = label_lists(first, "truth")
     chosen = np.sort(choose_gallery(all_truth, len(classes), size))
     truth = [all_truth[i] for i in chosen]
-    paths = [str(first["img_path"][i]) for i in chosen]
     ordered = {
         method: bool(next(iter(comparison.results[method].values()))["sequence"])
         for method in comparison.predictions
@@ -64,105 +102,75 @@ def gallery_parts(comparison: Comparison, size: int) -> tuple[str, dict[str, Any
             for i in chosen
         ]
     titles = {method: title_of(method) for method in records}
-    cards = "\n".join(
-        card_element(path, embed_photo(path), [classes[label] for label in labels])
-        for path, labels in zip(paths, truth, strict=True)
+    paths = [str(first["img_path"][i]) for i in chosen]
+    return Gallery(
+        gallery_note(len(chosen), len(all_truth), comparison.cuts),
+        [
+            Card(path, embed_photo(path), ", ".join(classes[label] for label in labels) or "none")
+            for path, labels in zip(paths, truth, strict=True)
+        ],
+        gallery_filters(classes, truth, records, titles),
+        str(list(records).index(REFERENCE)) if REFERENCE in records else "0",
+        gallery_data(classes, truth, records, titles, ordered),
     )
-    filters = filters_element(classes, truth, records, titles)
-    missing = len(all_truth) - len(chosen)
-    note = (
-        f"{len(chosen)} of the {len(all_truth):,} test photos, drawn at random such that every "
-        "class is among their labels where that is possible. "
-        if missing
-        else "All test photos. "
-    )
-    note += (
-        "Predictions are those of each method's first seed. Labels of a sequence model are in "
-        "order of emission, the others by class; beside each is its score. "
-    )
-    if comparison.cuts:
-        note += (
-            "The photos are shown whole, but the network sees a part of each "
-            f"({', '.join(comparison.cuts)}), so there are no maps of where it looked."
-        )
-    else:
-        note += (
-            "Point at a label, or focus or tap it, to see where the model looked when it emitted "
-            "it (where the method has attention)."
-        )
-    legend = (
-        '<ul class="legend"><li class="right">✓ right</li><li class="wrong">✗ wrong</li>'
-        '<li class="repeat">↻ repeated</li><li class="missing">– <span class="name">missing</span>'
-        "</li></ul>"
-    )
-    photos = f'<ul class="photos" hidden>\n{cards}\n</ul>'  # the script shows them, filled
-    html = f'<p class="note">{escape(note)}</p>\n{legend}\n{filters}\n{photos}'
-    return html, gallery_data(classes, truth, records, titles, ordered)
 
 
-def filters_element(
+def gallery_note(shown: int, total: int, cuts: Sequence[str]) -> str:
+    """Return how the photos were chosen and how to read their labels.
+
+    Args:
+        shown: number of photos in the gallery.
+        total: number of test photos.
+        cuts: names of the transforms that crop the network's input.
+    """
+    choice = (
+        f"{shown} of the {total:,} test photos, drawn at random such that every class is among "
+        "their labels if possible."
+        if shown < total
+        else "All test photos."
+    )
+    attention = (
+        "The photos are shown whole, but the network sees only a part of each "
+        f"({', '.join(cuts)}), so attention maps are not shown."
+        if cuts
+        else "Hover over a label, focus it or tap it to see the model's attention when it emitted "
+        "the label (for methods with attention)."
+    )
+    return (
+        f"{choice} Predictions are those of each method's first seed. The labels of a sequence "
+        "model are in order of emission, those of other methods in order of class; the number "
+        f"beside each label is its score. {attention}"
+    )
+
+
+def gallery_filters(
     classes: Sequence[str],
-    truth: Sequence[Any],
+    truth: Sequence[Labels],
     records: Mapping[str, Sequence[Mapping[str, Any]]],
     titles: Mapping[str, str],
-) -> str:
-    """The selects of method, class and kind; classes that no photo is about are left out."""
+) -> dict[str, dict[str, str]]:
+    """Return the options of the filters by method, class and kind, as text by value.
+
+    Classes that no photo has or is predicted to have are left out.
+    """
     true_labels = [int(label) for labels in truth for label in labels]
     emitted = {c for photos in records.values() for photo in photos for c in photo["labels"]}
     shown = sorted(emitted.union(true_labels), key=lambda c: classes[c].casefold())
-    options = {
+    counts = {str(c): f"{classes[c]} ({true_labels.count(c)})" for c in shown}
+    return {
         "method": {str(i): titles[method] for i, method in enumerate(records)},
-        "class": {
-            "": "any",
-            **{str(c): f"{classes[c]} ({true_labels.count(c)})" for c in shown},
-        },
+        "class": {"": "any", **counts},
         "kind": KINDS,
     }
-    chosen = str(list(records).index(REFERENCE)) if REFERENCE in records else "0"
-    fields = "".join(
-        f'<label class="field"><span>{name.capitalize()}</span>'
-        f'<select id="{name}" autocomplete="off">'
-        + "".join(
-            f'<option value="{value}"{" selected" if (name, value) == ("method", chosen) else ""}>'
-            f"{escape(text)}</option>"
-            for value, text in choice.items()
-        )
-        + "</select></label>"
-        for name, choice in options.items()
-    )
-    return (
-        f'<div class="filters"><div class="controls" role="group" aria-label="Filter">{fields}'
-        '<button type="button" class="plain" id="reset" disabled>Clear filter</button></div>'
-        '<p id="shown" role="status" aria-live="polite"></p></div>'
-    )
-
-
-def card_element(path: str, photo: Photo | None, true_names: Sequence[str]) -> str:
-    """A photo of the gallery, which the script completes with a method's labels."""
-    name = escape(Path(path).name)
-    labels = escape(", ".join(true_names)) or "none"
-    if photo is None:
-        picture = f'<span class="absent">{name}<br>(not found)</span>'
-    else:
-        picture = (
-            f'<span class="picture" style="--width:{photo.width};--height:{photo.height}">'
-            f'<img src="{photo.source}" width="{photo.width}" height="{photo.height}" '
-            f'alt="Photo {name}; true labels: {labels}" decoding="async">'
-            "<canvas hidden></canvas></span>"
-        )
-    return (
-        f'<li class="photo"><div class="frame">{picture}</div>'
-        f'<h3 title="{escape(path)}">{name}</h3><div class="labels"></div></li>'
-    )
 
 
 def embed_photo(path: str) -> Photo | None:
-    """Read a photo and make it small; None where there is no readable picture."""
+    """Read and downscale a photo; None if it cannot be read."""
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (PHOTO_SIDE, PHOTO_SIDE))  # a large JPEG is decoded at a fraction
+            image.draft("RGB", (PHOTO_SIDE, PHOTO_SIDE))  # decodes a large JPEG at reduced size
             small = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError):  # a damaged file gives either
+    except (OSError, ValueError):  # raised for damaged files
         return None
     small.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
     buffer = BytesIO()
@@ -174,18 +182,18 @@ def embed_photo(path: str) -> Photo | None:
 def prediction_record(
     labels: Labels, truth: Labels, scores: np.ndarray, attention: AttentionMaps | None
 ) -> dict[str, Any]:
-    """What a method says of one photo, as plain values for the page.
+    """Return a method's prediction for one photo as JSON values.
 
     Args:
-        labels: the predicted labels, those of a sequence as emitted, repeats included.
+        labels: predicted labels; of a sequence model as emitted, repeats included.
         truth: the true labels.
         scores: score of each class, shape (C,).
-        attention: of these labels; that of others (of an older run) is left out.
+        attention: attention maps; ignored if they belong to other labels (of an older run).
 
     Returns:
-        `labels`; `missing`, the true labels that are not among them; `scores` of both, by class;
-        and `maps` where there are any: h, w, and for each label h · w bytes, 255 where its map is
-        largest, in Base64.
+        `labels`; `missing`, the true labels that are not among them; `scores` of both by class;
+        and, if there are any, `maps`: h, w, and Base64 of h · w bytes per label, 255 at its
+        maximum.
     """
     emitted = [int(label) for label in labels]
     missing = [int(label) for label in truth if label not in emitted]
@@ -207,14 +215,14 @@ def gallery_data(
     titles: Mapping[str, str],
     ordered: Mapping[str, bool],
 ) -> dict[str, Any]:
-    """What the page's script reads.
+    """Return the data that the script of the page reads.
 
     Args:
         classes: class names.
         truth: the true labels of each photo.
         records: `prediction_record` of each photo, by method.
-        titles: how each method is called.
-        ordered: whether a method's labels are in order of emission, by method.
+        titles: the methods' names as shown.
+        ordered: by method, whether its labels are in order of emission.
     """
     return {
         "classes": list(classes),

@@ -1,4 +1,4 @@
-"""Say in sentences where the reference method is ahead and where not."""
+"""State in which columns other methods are better than the reference method."""
 
 from mmorderless.comparison.report.results import REFERENCE, mean_and_deviation, paired_differences
 from mmorderless.comparison.report.tables import Column, Results, Table, values_of, with_deviation

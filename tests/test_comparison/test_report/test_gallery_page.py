@@ -1,6 +1,5 @@
 import re
 import shutil
-from html import unescape
 
 import numpy as np
 from PIL import Image
@@ -9,16 +8,16 @@ from mmorderless.comparison.evaluation.gallery import AttentionMaps
 from mmorderless.comparison.report.gallery_page import (
     PHOTO_SIDE,
     embed_photo,
-    gallery_parts,
+    fill_gallery,
     prediction_record,
 )
 from mmorderless.comparison.report.results import read_results
 
 
-def test_photos_become_small_and_upright(tmp_path):
+def test_photos_are_downscaled_and_turned_upright(tmp_path):
     picture = Image.new("RGB", (600, 300), "red")
     exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
+    exif[0x0112] = 6  # rotated by 90 degrees
     picture.save(tmp_path / "photo.jpg", exif=exif)
     photo = embed_photo(str(tmp_path / "photo.jpg"))
     assert (photo.width, photo.height) == (PHOTO_SIDE // 2, PHOTO_SIDE)
@@ -47,26 +46,29 @@ def test_a_record_has_only_the_maps_of_its_own_labels():
     assert "maps" not in prediction_record([3], [2], np.ones(4), AttentionMaps([2], maps))
 
 
-def test_a_gallery_may_be_smaller(comparison_folder):
-    text, data = gallery_parts(read_results(comparison_folder), 3)
-    assert text.count('<li class="photo">') == 3
-    assert "3 of the 12 test photos" in text
-    assert len(data["truth"]) == 3
+def test_the_gallery_has_as_many_photos_as_asked_for(comparison_folder):
+    gallery = fill_gallery(read_results(comparison_folder), 3)
+    assert len(gallery.cards) == 3
+    assert "3 of the 12 test photos" in gallery.note
+    assert len(gallery.data["truth"]) == 3
 
 
 def test_the_class_filter_counts_the_photos_of_each_class(comparison_folder):
-    html, data = gallery_parts(read_results(comparison_folder), 12)
-    options = re.findall(r'<option value="(\d+)">([^<]*) \((\d+)\)</option>', html)
-    assert len(options) == len(data["classes"])
-    for label, name, count in options:
-        assert unescape(name) == data["classes"][int(label)]
-        assert int(count) == sum(int(label) in labels for labels in data["truth"])
+    gallery = fill_gallery(read_results(comparison_folder), 12)
+    options = dict(gallery.filters["class"])
+    assert options.pop("") == "any"
+    assert len(options) == len(gallery.data["classes"])
+    for label, text in options.items():
+        name, count = re.fullmatch(r"(.*) \((\d+)\)", text).groups()
+        assert name == gallery.data["classes"][int(label)]
+        assert int(count) == sum(int(label) in labels for labels in gallery.data["truth"])
 
 
-def test_maps_of_a_part_of_the_photo_are_left_out(comparison_folder, tmp_path):
-    text, data = gallery_parts(read_results(comparison_folder), 12)
-    assert "to see where the model looked" in text
-    assert any("maps" in photo for photo in data["methods"][1]["predictions"])
+def test_attention_maps_of_a_cropped_photo_are_left_out(comparison_folder, tmp_path):
+    gallery = fill_gallery(read_results(comparison_folder), 12)
+    assert "attention" in gallery.note
+    assert "CropBox" not in gallery.note
+    assert any("maps" in photo for photo in gallery.data["methods"][1]["predictions"])
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     pipeline = "[dict(type='LoadImage'), dict(type='CropBox'), dict(type='PackInputs')]"
     for file in folder.glob("*/seed_*"):
@@ -74,6 +76,7 @@ def test_maps_of_a_part_of_the_photo_are_left_out(comparison_folder, tmp_path):
             "test_dataloader = dict(dataset=dict(type='DatasetPart', "
             f"dataset=dict(pipeline={pipeline})))"
         )
-    text, data = gallery_parts(read_results(folder), 12)
-    assert "the network sees a part of each (CropBox), so there are no maps" in text
-    assert not any("maps" in p for method in data["methods"] for p in method["predictions"])
+    gallery = fill_gallery(read_results(folder), 12)
+    assert "a part of each (CropBox), so attention maps are not shown" in gallery.note
+    methods = gallery.data["methods"]
+    assert not any("maps" in photo for method in methods for photo in method["predictions"])

@@ -3,7 +3,9 @@ from dataclasses import replace
 import pytest
 
 from mmorderless.comparison.plan import RECORD, RESULT, expand
-from mmorderless.comparison.report.markdown import markdown, write_tables
+from mmorderless.comparison.report.filled_tables import fill_table
+from mmorderless.comparison.report.markdown import write_tables
+from mmorderless.comparison.report.rendering import render
 from mmorderless.comparison.report.summary import losses_of_reference, where_reference_loses
 from mmorderless.comparison.report.tables import (
     ALL_TABLES,
@@ -16,6 +18,11 @@ from mmorderless.comparison.report.tables import (
 from mmorderless.runs.records import write_json
 
 SCORE = Column("C-F1", ("default", "CF1"), paired=True)
+
+
+def markdown(table, results, prior=None, note=""):
+    filled = fill_table(table, results, prior, note)
+    return render("tables.md", title="", caveats=[], tables=[filled])
 
 
 def results_of(**values):
@@ -37,7 +44,7 @@ def test_mean_and_sample_deviation_by_hand():
 def test_a_difference_to_pla_is_paired_by_seed():
     # Far apart between seeds, always 1 and 2 above PLA within them: 1.5 ± 0.7.
     results = results_of(mla=[11.0, 52.0], pla=[10.0, 50.0])
-    text = markdown(Table("scores", [SCORE]), results, None)
+    text = markdown(Table("scores", [SCORE]), results)
     assert "| MLA | 31.50 ± 28.99 | +1.50 ± 0.71 |" in text
     assert "| PLA | 30.00 ± 28.28 | – |" in text
 
@@ -81,7 +88,7 @@ def test_a_method_that_does_not_align_has_no_time_of_alignment():
         "bce": {0: {"times_ms_per_image": times}},
         "pla": {1: {"times_ms_per_image": {**times, "alignment": 0.5}}},
     }
-    text = markdown(TIME_TABLE, results, None, "Batch 64.")
+    text = markdown(TIME_TABLE, results, note="Batch 64.")
     assert "| BCE | 2.00 | – | 3.00 | 1.00 |" in text
     assert text.splitlines()[-3:] == [
         "Batch 64.",
@@ -92,18 +99,19 @@ def test_a_method_that_does_not_align_has_no_time_of_alignment():
 
 def test_a_table_without_rows_is_not_written():
     results = results_of(bce=[1.0], pla=[2.0])
-    assert markdown(TIME_TABLE, results, None) == ""
-    assert markdown(TIME_TABLE, results, {"dial": "threshold", "default": {"CF1": 7.0}}) == ""
+    assert fill_table(TIME_TABLE, results, None) is None
+    prior = {"dial": "threshold", "default": {"CF1": 7.0}}
+    assert fill_table(TIME_TABLE, results, prior) is None
 
 
 def test_numbers_of_seeds_are_written_where_they_differ():
     table = Table("", [SCORE])
-    text = markdown(table, results_of(bce=[1.0], pla=[2.0, 3.0]), None)
+    text = markdown(table, results_of(bce=[1.0], pla=[2.0, 3.0]))
     assert "| BCE (n=1) | 1.00 |" in text
     assert "| PLA (n=2) | 2.50 " in text
-    assert "(n=" not in markdown(table, results_of(bce=[1.0], pla=[2.0]), None)
+    assert "(n=" not in markdown(table, results_of(bce=[1.0], pla=[2.0]))
     once = Table("", [replace(SCORE, by_seed=False)])
-    assert "(n=" not in markdown(once, results_of(bce=[1.0], pla=[2.0, 3.0]), None)
+    assert "(n=" not in markdown(once, results_of(bce=[1.0], pla=[2.0, 3.0]))
 
 
 def test_it_says_so_when_pla_wins():
@@ -114,7 +122,7 @@ def test_it_says_so_when_pla_wins():
 
 
 def test_without_pla_there_are_no_differences():
-    text = markdown(Table("scores", [SCORE]), results_of(bce=[1.0, 3.0]), None)
+    text = markdown(Table("scores", [SCORE]), results_of(bce=[1.0, 3.0]))
     assert "| method | C-F1 |" in text
     assert "| BCE | 2.00 ± 1.41 |" in text
 
@@ -123,7 +131,7 @@ def test_a_value_that_is_the_same_for_every_seed_has_no_deviation():
     column = replace(SCORE, by_seed=False)
     results = results_of(bce=[1.0, 1.0], pla=[2.0, 2.0])
     results["bce"][5] = results["bce"].pop(0)  # of whichever seeds
-    assert "| BCE | 1.00 | −1.00 |" in markdown(Table("", [column]), results, None)
+    assert "| BCE | 1.00 | −1.00 |" in markdown(Table("", [column]), results)
     assert losses_of_reference(replace(column, better=-1), results) == ["BCE (−1.00)"]
 
 
@@ -131,10 +139,9 @@ def test_methods_without_any_value_are_left_out_and_the_dial_is_named():
     tuned = {"dial": "end_bias", "tuned": {"CF1": {"value": 0.25, "metrics": {"CF1": 4.0}}}}
     other = {"dial": "end_bias", "tuned": {"CF1": {"value": -1.0, "metrics": {"CF1": 6.0}}}}
     results = {"pla": {0: tuned, 1: other}, "bce": {0: {"dial": "threshold"}}}
-    table = Table(
-        "", [Column("C-F1", ("tuned", "CF1", "metrics", "CF1"))], ("tuned", "CF1", "value")
-    )
-    text = markdown(table, results, None)
+    columns = [Column("C-F1", ("tuned", "CF1", "metrics", "CF1"))]
+    table = Table("", columns, parameter=("tuned", "CF1", "value"))
+    text = markdown(table, results)
     assert "| PLA (n=2) | END bias 0.25, −1 | 5.00 ± 1.41 |" in text
     assert "BCE" not in text
 
