@@ -1,4 +1,4 @@
-"""The README's texts are run as they stand."""
+"""Code and claims of the READMEs: snippets run as they are, files and links exist."""
 
 import json
 import re
@@ -6,9 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmpretrain.registry import MODELS
 from PIL import Image
 
 from mmorderless.commands.train import train
+from mmorderless.metrics.label_set_metric import LabelSetMetric
+from mmorderless.models.losses.aligned import FixedOrderLoss, PLALoss
 
 FEW = [
     "train_cfg.max_epochs=1",
@@ -78,18 +81,67 @@ def test_other_backbones_as_the_table_says(folder, repository, base, backbone, h
     assert (folder.path / "work_dirs/my_config/epoch_1.pth").is_file()
 
 
-def test_every_file_that_is_named_exists(readme, repository):
-    named = set(re.findall(r"\b((?:tools|configs)/[\w/.-]+\.(?:py|sh))", readme))
-    assert {"tools/train.py", "tools/quickstart.sh"} <= named
-    assert [path for path in named if not (repository / path).is_file()] == []
+def test_the_head_of_the_snippet_is_built(readme):
+    (snippet,) = [block for block in python_blocks(readme) if "OrderlessRNNHead" in block]
+    namespace = {}
+    exec(compile(snippet, "README.md", "exec"), namespace)
+    head = MODELS.build(namespace["head"])
+    (text,) = re.findall(r"`loss=(dict\(type=\"FixedOrderLoss\".*?\))`", readme, flags=re.DOTALL)
+    fixed = eval(text, {"dict": dict})
+    assert isinstance(head.loss_module, PLALoss)
+    assert isinstance(
+        MODELS.build({**namespace["head"], "loss": fixed}).loss_module, FixedOrderLoss
+    )
+    del namespace["head"]["loss"]
+    short = MODELS.build({**namespace["head"], "strategy": "pla"})
+    assert type(short.loss_module) is type(head.loss_module)
 
 
-def test_every_metric_is_described(readme):
-    from mmorderless.metrics.label_set_metric import LabelSetMetric
+@pytest.mark.parametrize("path", ["README.md", "tools/README.md", "tools/benchmarks/README.md"])
+def test_every_file_that_is_named_exists(path, repository):
+    text = (repository / path).read_text(encoding="utf-8")
+    named = set(re.findall(r"\b((?:tools|configs)/[\w/.-]+\.(?:py|sh))", text))
+    assert [name for name in named if not (repository / name).is_file()] == []
+    links = re.findall(r"\]\(([^)#:]+)", text)
+    assert [link for link in links if not (repository / path).parent.joinpath(link).exists()] == []
 
+
+def test_the_readme_is_short_and_has_the_commands_and_the_picture(readme, repository):
+    lines = readme.splitlines()
+    assert len(lines) <= 200
+    assert lines.index("```python") < 60
+    assert {"bash tools/quickstart.sh", "python tools/train.py"} <= {
+        " ".join(line.split()[:2]) for line in lines
+    }
+    assert "](.github/overview.png)" in readme
+    assert (repository / ".github/overview.png").stat().st_size <= 200_000
+
+
+def test_results_are_those_of_the_configs(readme, repository):
+    rows = readme.partition("## Results")[2].partition("\n\n**PLA does not win")[0].splitlines()
+    numbers, source = 0, ""
+    for row in (row for row in rows if row.startswith("| ") and "C-F1" not in row):
+        link = re.search(r"\]\((configs/\w+/README.md)\)", row)
+        if link:
+            source = (repository / link[1]).read_text(encoding="utf-8")
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        scores = [cell for cell in cells[2:] if cell != "–"]
+        numbers += len(scores)
+        assert any(all(score in line for score in scores) for line in source.splitlines()), row
+    assert numbers > 30
+
+
+def test_every_method_is_named(readme, repository):
+    methods = {file.stem for file in (repository / "configs/_base_/methods").glob("*.py")}
+    table = readme.partition("## Methods")[2].partition("## Results")[0]
+    assert methods <= set(re.findall(r"`(\w+)`", table))
+
+
+def test_every_metric_is_described(repository):
+    text = (repository / "tools/README.md").read_text(encoding="utf-8")
     sample = dict(pred_label=[0, 1], gt_label=[1], pred_score=[0.5, 0.6, 0.1], sequence=[0, 1, 0])
     metric = LabelSetMetric(num_classes=3)
     metric.process({}, [sample])
     for name in metric.evaluate(1):
         stem = name.removeprefix("set/").replace("example_", "_")
-        assert re.search(rf"`(?:\w*{stem})`", readme), name
+        assert re.search(rf"`(?:\w*{stem})`", text), name

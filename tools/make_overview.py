@@ -1,0 +1,45 @@
+"""Draw the README's picture: a digit scene, its labels in order of emission, where each looked.
+
+python tools/make_overview.py work_dirs/quickstart/pla/epoch_16.pth
+
+The checkpoint is that of configs/digits/pla_digits.py; `bash tools/quickstart.sh` trains it.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmorderless.errors import run_tool
+from mmorderless.inference.visualizer import ImageVisualizer
+from mmorderless.runs.config import read_config
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw one scene of the test set.
+
+    Args:
+        argv: arguments of the command line.
+
+    Raises:
+        ValueError: the scene does not exist, or the checkpoint does not fit the model.
+        FileNotFoundError: the checkpoint or the scenes are missing.
+    """
+    parser = argparse.ArgumentParser(description="Draw the README's picture.")
+    parser.add_argument("checkpoint", help="checkpoint of configs/digits/pla_digits.py")
+    parser.add_argument("--index", type=int, default=0, help="index of the scene in the test set")
+    parser.add_argument("--out", default=str(ROOT / ".github/overview.png"), help="PNG to write")
+    args = parser.parse_args(argv)
+    config = read_config(str(ROOT / "configs/digits/pla_digits.py"))
+    figures, left_out = ImageVisualizer(config, args.checkpoint, "cpu").figures(args.index)
+    if "attention" not in figures:
+        raise ValueError(f"scene {args.index}: {'; '.join(left_out)}")
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figures["attention"].savefig(out)
+    print(out)
+
+
+if __name__ == "__main__":
+    run_tool(main)
