@@ -39,7 +39,7 @@ def check_finite(logits: Tensor, num_labels: int) -> None:
     """
     # All images are checked up to step N: a NaN there would reach the gradient even of an image
     # that has fewer labels.
-    counted = logits.detach()[:, : num_labels + 1].float()  # (B, N + 1, C + 1)
+    counted = logits.detach()[:, : num_labels + 1].float().cpu()  # (B, N + 1, C + 1)
     is_finite = np.isfinite(counted.numpy()).all(2)
     if not is_finite.all():
         image, step = (~is_finite).nonzero()
@@ -66,7 +66,7 @@ def min_loss_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
     """
     scores, labels = read_batch(logits, label_sets)
     label_of_step = align_min_loss(_cost(scores, labels), labels.num_labels)
-    return _tokens(label_of_step, labels, logits.shape[1]).to(logits.device)
+    return _to_device(_tokens(label_of_step, labels, logits.shape[1]), logits.device)
 
 
 def predicted_label_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
@@ -89,7 +89,7 @@ def predicted_label_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
     label_of_step = align_predicted(
         _cost(scores, labels), labels.num_labels, _predicted_position(scores, labels)
     )
-    return _tokens(label_of_step, labels, logits.shape[1]).to(logits.device)
+    return _to_device(_tokens(label_of_step, labels, logits.shape[1]), logits.device)
 
 
 def ordered_targets(labels: CheckedLabels, ranks: Tensor, num_steps: int) -> Tensor:
@@ -163,6 +163,13 @@ def copy_to_cpu(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     parts = [logits.flatten().float(), labels.flatten().to(logits.device).float()]
     values, indices = torch.cat(parts).cpu().split([logits.numel(), labels.numel()])
     return values.view(logits.shape), indices.view(labels.shape)
+
+
+def _to_device(tokens: Tensor, device: torch.device) -> Tensor:
+    """Copy tokens to a device; to CUDA from pinned memory, which does not wait for it."""
+    if device.type == "cuda":
+        tokens = tokens.pin_memory()
+    return tokens.to(device, non_blocking=True)
 
 
 def _cost(scores: Tensor, labels: CheckedLabels) -> Tensor:
