@@ -6,9 +6,14 @@ registries, so that a config needs one line to use them::
     custom_imports = dict(imports=["mmorderless"], allow_failed_imports=False)
 """
 
-from ._compat import allow_mmengine_checkpoints, require_openmmlab
+from ._compat import (
+    allow_mmengine_checkpoints,
+    disable_multimodal_models,
+    require_openmmlab,
+)
 
 require_openmmlab()
+disable_multimodal_models()
 allow_mmengine_checkpoints()
 
 from . import alignment, datasets, engine, inference, labels, metrics, models, runs  # noqa: E402

@@ -1,6 +1,7 @@
-"""What has to be true of the host before anything else is imported."""
+"""Check and repair the installed OpenMMLab packages before anything else is imported."""
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 
 INSTALL_HELP = (
     "install one family of OpenMMLab: `pip install 'mmorderless[onedl]'` (the maintained forks, "
@@ -19,7 +20,7 @@ def require_openmmlab() -> None:
         try:
             import_module(name)
         except ModuleNotFoundError as error:
-            # A host that is there but lacks a package of its own must not be called missing.
+            # An installed host that lacks one of its own dependencies is not missing itself.
             if error.name != name:
                 raise
             missing.append(name)
@@ -27,13 +28,31 @@ def require_openmmlab() -> None:
         raise ImportError(f"mmorderless needs {', '.join(missing)}; {INSTALL_HELP}")
 
 
-def attribute_of_history_buffer(owner: type, name: str) -> object:
-    """Stand in for `getattr` while a checkpoint is read: a HistoryBuffer pickles its own methods.
+def disable_multimodal_models() -> None:
+    """Keep mmpretrain from importing its multimodal models beside transformers 5.
 
-    The real `getattr` would open every attribute of every allowed type to a crafted file.
+    With pycocotools and any transformers from 4.28 on, mmpretrain (1.2.0, and 1.3.6 of the OneDL
+    fork) imports them, but they use names that transformers 5 removed: `import mmpretrain.models`
+    fails with "NoneType takes no arguments". Without this flag mmpretrain registers placeholders
+    that ask for the packages only when they are built.
+    """
+    try:
+        major = int(version("transformers").partition(".")[0])
+    except PackageNotFoundError:
+        return
+    if major >= 5:
+        from mmpretrain.utils import dependency
+
+        dependency.WITH_MULTIMODAL = False
+
+
+def attribute_of_history_buffer(owner: type, name: str) -> object:
+    """Replace `getattr` while a checkpoint is read, since a HistoryBuffer pickles its methods.
+
+    The real `getattr` would give a crafted file every attribute of every allowed type.
 
     Raises:
-        ValueError: the checkpoint asks for anything else.
+        ValueError: the checkpoint asks for something else than a method of HistoryBuffer.
     """
     from mmengine.logging import HistoryBuffer
 
@@ -45,8 +64,8 @@ def attribute_of_history_buffer(owner: type, name: str) -> object:
 def allow_mmengine_checkpoints() -> None:
     """Let `torch.load(weights_only=True)` read what mmengine's Runner writes.
 
-    Since torch 2.6 that is the default, and the original mmengine (0.10.7) cannot load its own
-    checkpoints: they hold HistoryBuffer objects and NumPy arrays and scalars. Naming these few
+    This is the default since torch 2.6, and the original mmengine (0.10.7) cannot load its own
+    checkpoints: they hold HistoryBuffer objects and NumPy arrays and scalars. Allowing these few
     harmless types keeps the protection against arbitrary code.
     """
     import numpy as np

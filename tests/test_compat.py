@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ def _allow():
     allow_mmengine_checkpoints()
 
 
-def test_what_mmengine_writes_can_be_loaded_with_weights_only(tmp_path):
+def test_mmengine_checkpoint_loads_with_weights_only(tmp_path):
     buffer = HistoryBuffer([1.0, 2.0, 3.0], [1, 1, 1])
     scores = {"best": np.float64(1.5), "epoch": np.int64(3), "map": np.ones(2, np.float32)}
     torch.save(
@@ -31,7 +32,7 @@ def test_what_mmengine_writes_can_be_loaded_with_weights_only(tmp_path):
     assert loaded["meta"]["map"].tolist() == [1, 1]
 
 
-def test_other_code_stays_forbidden(tmp_path):
+def test_other_code_in_a_checkpoint_is_rejected(tmp_path):
     class Evil:
         def __reduce__(self):
             return getattr, (np.ndarray, "tofile")
@@ -43,22 +44,38 @@ def test_other_code_stays_forbidden(tmp_path):
         attribute_of_history_buffer(HistoryBuffer, "__init__")
 
 
-def test_missing_openmmlab_names_both_ways_to_install_it(monkeypatch):
+def test_missing_openmmlab_error_names_both_ways_to_install_it(monkeypatch):
     for name in ("mmcv", "mmpretrain"):
         monkeypatch.setitem(sys.modules, name, None)  # what an absent module looks like to import
     with pytest.raises(ImportError, match=r"needs mmcv, mmpretrain; .*\[onedl\].*\[openmmlab\]"):
         require_openmmlab()
 
 
+def test_import_beside_transformers_5(repository, tmp_path):
+    """The multimodal models of mmpretrain import names that transformers 5 no longer has."""
+    for package, number in (("transformers", "5.0.0"), ("pycocotools", "2.0.8")):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+        info = tmp_path / f"{package}-{number}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {package}\nVersion: {number}\n")
+    path = os.pathsep.join([str(tmp_path), str(repository)])
+    subprocess.run(
+        [sys.executable, "-c", "import mmorderless, mmpretrain.models, mmpretrain.datasets"],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+    )
+
+
 def test_import_registers_everything(repository):
-    """In a process of its own, by the one line that configs use."""
+    """Run in a new process, with the one line that configs use."""
     code = """
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 import mmengine.utils
 mmengine.utils.import_modules_from_strings(imports=['mmorderless'], allow_failed_imports=False)
 from mmpretrain import registry
-wanted = dict(
+names_of = dict(
     MODELS=['OrderlessRNNHead', 'PLALoss', 'MLALoss', 'FixedOrderLoss', 'EfficientNetLite0',
             'FeaturePassThrough', 'StridedCNN', 'LabelSetClassifier', 'MeanBCELoss',
             'OrderFreeRNN', 'OrderFreeLoss', 'OrderSearchLoss', 'OCDLoss'],
@@ -71,7 +88,7 @@ wanted = dict(
            'BufferAgreementHook', 'CompileBackboneHook', 'ClassNamesMatchHook', 'SWAHook',
            'DeterministicResumeHook', 'ValidateOnResumeHook'],
 )
-missing = [n for r, names in wanted.items() for n in names if n not in getattr(registry, r)]
+missing = [n for r, names in names_of.items() for n in names if n not in getattr(registry, r)]
 assert not missing, missing
 """
     subprocess.run([sys.executable, "-c", code], cwd=repository, check=True)
