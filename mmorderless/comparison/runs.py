@@ -12,7 +12,7 @@ from mmorderless.comparison.plan import RESULT, TIMES, Run, read_result
 from mmorderless.comparison.progress import JobProgress
 from mmorderless.runs.config import read_config
 from mmorderless.runs.launch import TrainingOptions
-from mmorderless.runs.machine import environment, surroundings
+from mmorderless.runs.machine import measurement_conditions, shared_environment
 from mmorderless.runs.processes import Job, Step, run_jobs
 from mmorderless.runs.records import (
     differences,
@@ -152,7 +152,7 @@ def train_and_evaluate(
     done = len(runs) - len(jobs)
     print(f"{done} of {len(runs)} runs are finished", flush=True)
     with JobProgress("runs", len(runs), done) as progress:
-        variables = environment(max_workers)
+        variables = shared_environment(max_workers)
         return run_jobs(jobs, max_workers, variables, lock, progress.start, progress.end)
 
 
@@ -180,8 +180,8 @@ def time_methods(runs: Sequence[Run], lock: IO[str]) -> list[Job]:
     first_runs: dict[str, Run] = {}
     for run in finished:
         first_runs.setdefault(run.method, run)
-    variables = environment(1)
-    here = surroundings(variables)
+    variables = shared_environment(1)
+    here = measurement_conditions(variables)
     jobs = []
     for run in first_runs.values():
         times = read_json(run.folder.parent / TIMES)

@@ -1,4 +1,4 @@
-"""The machine that measurements are made on, and its clock."""
+"""Describe the machine that measurements are made on, and time what it does."""
 
 import os
 import platform
@@ -14,13 +14,13 @@ from mmorderless.version import __version__
 
 
 def describe_machine(device: torch.device, dtype: str) -> dict[str, Any]:
-    """Say what the measurements were made on.
+    """Describe device, data type, threads and package versions of a measurement.
 
     Args:
-        device: where the models are.
-        dtype: what they compute in.
+        device: device of the models.
+        dtype: data type that they compute in.
     """
-    name = processor() if device.type == "cpu" else torch.cuda.get_device_name(device)
+    name = cpu_name() if device.type == "cpu" else torch.cuda.get_device_name(device)
     packages = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless")
     versions = {"mmorderless": __version__, "python": platform.python_version()}
     for package in (*packages, *_host_packages()):
@@ -43,8 +43,8 @@ def _host_packages() -> list[str]:
     return [*names, *(f"onedl-{name}" for name in names)]
 
 
-def processor() -> str:
-    """Name of the CPU, as Linux tells it."""
+def cpu_name() -> str:
+    """Return the name of the CPU."""
     information = Path("/proc/cpuinfo")
     if information.is_file():
         for line in information.read_text().splitlines():
@@ -53,53 +53,53 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until an accelerator has done what it was given."""
+def synchronize(device: torch.device) -> None:
+    """Wait until an accelerator has finished its work; return immediately on the CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 class Marks:
-    """Moments within a call: CUDA events, which nothing waits for, or the host's clock.
+    """Points in time by name: CUDA events, which do not block the host, or the host's clock.
 
     Args:
-        device: whose work is timed.
+        device: device whose work is timed.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._moments: dict[str, Any] = {}
+        self._times: dict[str, Any] = {}
 
     def mark(self, name: str) -> None:
-        """Note the moment, or note it again."""
+        """Record the current time under a name, replacing an earlier one."""
         if self.device.type == "cuda":
             event = torch.cuda.Event(enable_timing=True)
             event.record()
-            self._moments[name] = event
+            self._times[name] = event
         else:
-            self._moments[name] = time.perf_counter()
+            self._times[name] = time.perf_counter()
 
     def between(self, start: str, end: str) -> float:
-        """Milliseconds from one moment to another."""
-        first, second = self._moments[start], self._moments[end]
+        """Return the milliseconds from one mark to another."""
+        first, second = self._times[start], self._times[end]
         if self.device.type == "cuda":
-            synchronise(self.device)
+            synchronize(self.device)
             return first.elapsed_time(second)
         return 1000 * (second - first)
 
 
-def environment(max_workers: int) -> dict[str, str]:
-    """Return the variables of processes that share the machine's cores."""
+def shared_environment(max_workers: int) -> dict[str, str]:
+    """Return the environment variables of processes that share the machine's cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = max(1, (cores or 1) // max_workers)
     return {"OMP_NUM_THREADS": str(threads), **os.environ}
 
 
-def surroundings(variables: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what times depend on besides the model and its batch.
+def measurement_conditions(variables: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the conditions, besides model and batch, that times depend on.
 
     Args:
-        variables: of the environment of the process that measures.
+        variables: environment variables of the process that measures.
     """
-    machine = f"{processor()}, {os.cpu_count()} cores"
+    machine = f"{cpu_name()}, {os.cpu_count()} cores"
     return {"machine": machine, "omp_num_threads": variables.get("OMP_NUM_THREADS")}

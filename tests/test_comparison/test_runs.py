@@ -10,7 +10,7 @@ from mmorderless.comparison import runs as module
 from mmorderless.comparison.plan import RESULT, TIMES, expand, read_result
 from mmorderless.comparison.progress import JobProgress
 from mmorderless.comparison.runs import method_config, time_methods, train_and_evaluate
-from mmorderless.runs.machine import environment, surroundings
+from mmorderless.runs.machine import measurement_conditions, shared_environment
 from mmorderless.runs.processes import Job, Step
 from mmorderless.runs.records import write_json
 
@@ -70,7 +70,10 @@ def test_each_method_is_timed_once_and_all_its_runs_get_the_times(tmp_path, jobs
         finish(run)
     runs[2].folder.joinpath(RESULT).unlink()  # mla with seed 0: none is finished
     times = {"forward": 1.0, "alignment": 0.0, "backward": 2.0, "test": 3.0}
-    write_json(tmp_path / "bce" / TIMES, {"ms_per_image": times, **surroundings(environment(1))})
+    write_json(
+        tmp_path / "bce" / TIMES,
+        {"ms_per_image": times, **measurement_conditions(shared_environment(1))},
+    )
     time_methods(runs, LOCK)
     assert [job.name for job in jobs] == ["time of pla"]
     assert str(tmp_path / "pla/seed_0") in jobs[0].steps[0].command
@@ -82,7 +85,7 @@ def test_each_method_is_timed_once_and_all_its_runs_get_the_times(tmp_path, jobs
 @pytest.mark.parametrize("other", ["machine", "omp_num_threads"])
 def test_times_of_other_surroundings_are_taken_anew(tmp_path, jobs, other):
     runs = expand(tmp_path, ["bce", "pla"], [0])
-    here = surroundings(environment(1))
+    here = measurement_conditions(shared_environment(1))
     for run, place in zip(runs, ({**here, other: "other"}, here)):
         finish(run, times_ms_per_image={"test": 1.0})
         write_json(run.folder.parent / TIMES, {"ms_per_image": {"test": 1.0}, **place})
@@ -123,10 +126,10 @@ def test_epochs_of_a_training_that_counts_iterations_are_refused(repository):
 def test_runs_share_the_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert environment(3)["OMP_NUM_THREADS"] == "2"
-    assert environment(9)["OMP_NUM_THREADS"] == "1"
+    assert shared_environment(3)["OMP_NUM_THREADS"] == "2"
+    assert shared_environment(9)["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert environment(3)["OMP_NUM_THREADS"] == "5"
+    assert shared_environment(3)["OMP_NUM_THREADS"] == "5"
 
 
 def test_a_line_for_each_run_with_the_time_left(tmp_path, capsys):

@@ -23,7 +23,7 @@ from mmorderless.comparison.evaluation.predictions import build_loader
 from mmorderless.comparison.evaluation.trained import TrainedRun
 from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.errors import run_tool
-from mmorderless.runs.machine import Marks, surroundings, synchronise
+from mmorderless.runs.machine import Marks, measurement_conditions, synchronize
 from mmorderless.runs.records import write_json
 
 REPEATS = 20
@@ -58,7 +58,7 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
         return tokens
 
     model.zero_grad()
-    synchronise(device)
+    synchronize(device)
     marks.mark("start")
     with attributes_set(aligner, {} if align is None else {"align": timed_align}):
         losses = model.loss(data["inputs"], data["data_samples"])
@@ -83,7 +83,7 @@ def time_test(model: Any, data: dict[str, Any], device: torch.device) -> dict[st
         device: where the model is.
     """
     marks = Marks(device)
-    synchronise(device)
+    synchronize(device)
     marks.mark("start")
     model.predict(data["inputs"])
     marks.mark("end")
@@ -137,7 +137,7 @@ def time_run(folder: Path) -> dict[str, Any]:
         "backbone": type(model.backbone).__name__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
-        **surroundings(os.environ),
+        **measurement_conditions(os.environ),
     }
 
 
