@@ -46,8 +46,6 @@ XFAIL_IMPORTS = {
 }
 XFAIL_LONG = {
     "datasets/inspection.py",
-    "models/decoders/attention_rnn.py",
-    "models/decoders/packed_rollout.py",
 }
 
 

@@ -14,7 +14,7 @@ from mmorderless.runs.methods import apply_method
 # The rows of the paper's comparison of orderings, beside BCE, and what makes them of PLA's config.
 ROWS = {
     **{strategy: dict(method=strategy) for strategy in STRATEGIES},
-    "pla_attention": {"model.head.attention_size": 512},
+    "pla_attention": {"model.head.decoder.attention_size": 512},
 }
 
 
@@ -78,12 +78,15 @@ def test_what_the_paper_states_of_an_experiment(experiment, read):
             assert head.loss == dict(type="MeanBCELoss")
             assert cfg.model.neck.type == "GlobalAveragePooling"
         else:
-            assert (head.hidden_size, head.embed_size, head.max_steps) == (512, 256, max_steps)
+            decoder = head.decoder
+            assert (decoder.hidden_size, decoder.embed_size) == (512, 256)
+            assert head.max_steps == max_steps
             without_attention = "ablation" in name and "attention" not in name
-            assert head.attention_size == (None if without_attention else 512)
-            assert head.dropout == 0.5
+            assert decoder.attention_size == (None if without_attention else 512)
+            assert decoder.dropout == 0.5
             row = name.removesuffix(f"_{experiment}")
-            assert head.strategy == (row if row in ROWS else "pla").removesuffix("_attention")
+            strategy = (row if row in ROWS else "pla").removesuffix("_attention")
+            assert head.loss == STRATEGIES[strategy]
 
 
 @pytest.mark.parametrize("experiment", [*STATED, "lite0_photos"])

@@ -29,7 +29,10 @@ SMALL = f"""
 _base_ = [{str(CONFIGS / "digits/pla_digits.py")!r}]
 model = dict(
     backbone=dict(channels=(8, 16, 32)),
-    head=dict(in_channels=32, hidden_size=48, embed_size=16, attention_size=32, dropout=0.0),
+    head=dict(
+        in_channels=32,
+        decoder=dict(hidden_size=48, embed_size=16, attention_size=32, dropout=0.0),
+    ),
 )
 """
 

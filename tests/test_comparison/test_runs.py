@@ -98,7 +98,7 @@ def test_times_of_other_surroundings_are_taken_anew(tmp_path, jobs, other):
 def test_the_config_of_a_run(repository):
     path = str(repository / "configs/digits/pla_digits.py")
     cfg = method_config(path, "ria", 3, 0.2, {"train_dataloader.batch_size": 7})
-    assert cfg.model.head.feed == "target"
+    assert cfg.model.head.loss.teacher_forcing is True
     assert cfg.train_cfg.max_epochs == 3
     assert cfg.train_dataloader.batch_size == 7
     # Nothing of the test set: a fifth of the training images is held out.

@@ -51,7 +51,8 @@ model = dict(
     data_preprocessor=dict(mean=[127] * 3, std=[128] * 3, to_rgb=True),
     backbone=dict(type='StridedCNN', channels=(4, 8)),
     head=dict(type='OrderlessRNNHead', num_classes=3, in_channels=8, max_steps=4,
-              hidden_size=8, embed_size=4, attention_size=4, strategy='frequent_first'))
+              decoder=dict(hidden_size=8, embed_size=4, attention_size=4),
+              strategy='frequent_first'))
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
 custom_hooks = [
     dict(type='DeterministicResumeHook'), dict(type='LabelOrderHook'),

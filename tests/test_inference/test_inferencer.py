@@ -31,14 +31,16 @@ def config(head: dict, **model) -> Config:
     )
 
 
-def orderless_config(**head) -> Config:
+def orderless_config(loss=None, **decoder) -> Config:
+    sizes = dict(hidden_size=8, embed_size=4, attention_size=8)
     return config(
         dict(
             type="OrderlessRNNHead",
             num_classes=4,
             in_channels=16,
             max_steps=5,
-            **{**dict(hidden_size=8, embed_size=4, attention_size=8), **head},
+            decoder=dict(type="AttentionLSTM", **{**sizes, **decoder}),
+            loss=loss or dict(type="PLALoss"),
         )
     )
 
@@ -214,7 +216,8 @@ def test_built_model_needs_its_config(images, tmp_path):
 
 
 def test_a_configs_method_is_applied(images, tmp_path):
-    cfg = orderless_config(attention_size=None, strategy="rare_first", feed="target")
+    loss = dict(type="FixedOrderLoss", order="rare_first", teacher_forcing=True)
+    cfg = orderless_config(loss, attention_size=None)
     weights = save(cfg, tmp_path / "ria.pth")
     by_method = orderless_config()
     by_method.method = "ria"

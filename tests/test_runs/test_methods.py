@@ -25,13 +25,19 @@ WITHOUT_SEQUENCE = {"bce", "asl", "csra"}
 CONFIG = """
 model = dict(type='ImageClassifier', backbone=dict(type='StridedCNN'), neck=None,
              head=dict(type='OrderlessRNNHead', num_classes=3, in_channels=8, max_steps=4,
-                       strategy='pla', dropout=0.1))
+                       decoder=dict(type='AttentionLSTM', hidden_size=16, dropout=0.1),
+                       loss=dict(type='PLALoss')))
 train_dataloader = dict(dataset=dict(type='DigitScenes'))
 """
-RARE = "model = dict(head=dict(type='OrderlessRNNHead', strategy='rare_first', feed='target'))"
+RARE = """
+model = dict(
+    head=dict(type='OrderlessRNNHead', loss=dict(type='FixedOrderLoss', order='rare_first')))
+"""
 REPLACED = """
-model = dict(neck=dict(type='Pool'), head=dict(_delete_=True, type='Other', dropout=0.5))
-keep = ['neck', 'head.num_classes', 'head.drop_class_token', 'head.dropout']
+model = dict(
+    neck=dict(_delete_=True, type='Pool'),
+    head=dict(_delete_=True, type='Other', decoder=dict(type='Own', dropout=0.5)))
+keep = ['neck', 'head.num_classes', 'head.drop_class_token', 'head.decoder.dropout']
 """
 
 
@@ -53,19 +59,24 @@ def read(path="project/a/config.py", **options):
     return read_config(path, options)
 
 
+def without_none(cfg):
+    """Drop the keys whose value is None, in nested dicts as well."""
+    if not isinstance(cfg, dict):
+        return cfg
+    return {key: without_none(value) for key, value in cfg.items() if value is not None}
+
+
 @pytest.mark.parametrize("before", ["cnn_rnn", "ria", "ocd", "pla_transformer", "order_search"])
 def test_a_method_does_not_inherit_from_the_one_before(before, write, tmp_path):
     """A config that was written down after one method is turned into another."""
     given = {"model.head.loss.uniform_steps": 7} if before == "order_search" else {}
     read(method=before, **given).dump("project/a/before.py")
-    for method in set(SHIPPED) - WITHOUT_SEQUENCE - {"order_free"}:
+    for method in set(SHIPPED) - WITHOUT_SEQUENCE:
         ours = read("project/a/before.py", method=method).model.head
         expected = read(method=method).model.head
         if before == "ria":  # that there is no attention is a size, as the config's others
-            ours.attention_size = expected.get("attention_size")
-        assert {k: v for k, v in ours.items() if v is not None} == {
-            k: v for k, v in expected.items() if v is not None
-        }
+            ours.decoder.attention_size = expected.decoder.get("attention_size")
+        assert without_none(ours) == without_none(expected)
 
 
 def test_a_method_that_was_not_applied_is_refused(write):
@@ -82,12 +93,13 @@ def test_a_method_that_was_not_applied_is_refused(write):
 
 
 def test_the_nearest_folder_above_the_config_wins(write):
-    strategies = []
+    losses = []
     for folder in ("project", "project/a"):  # the shipped one is there from the beginning
-        strategies.append(read(method="mla").model.head.strategy)
+        losses.append(read(method="mla").model.head.loss)
         write(f"{folder}/_base_/methods/mla.py", RARE.replace("rare_first", folder))
-    strategies.append(read(method="mla").model.head.strategy)
-    assert strategies == ["mla", "project", "project/a"]
+    losses.append(read(method="mla").model.head.loss)
+    own = [dict(type="FixedOrderLoss", order=folder) for folder in ("project", "project/a")]
+    assert losses == [dict(type="MLALoss"), *own]
 
 
 def test_a_path_is_seen_from_the_config_or_from_the_working_directory(write):
@@ -97,7 +109,7 @@ def test_a_path_is_seen_from_the_config_or_from_the_working_directory(write):
         "project/a/own/rare.py",
         str(Path("project/a/own/rare.py").absolute()),
     ):
-        assert read(method=path).model.head.strategy == "rare_first"
+        assert read(method=path).model.head.loss.order == "rare_first"
     with pytest.raises(FileNotFoundError, match=r"no method rare\.py, neither from \S+/project/a"):
         read(method="rare.py")
 
@@ -125,8 +137,12 @@ def test_a_config_without_a_method_is_left_alone(write):
 
 def test_a_fragment_is_merged_over_the_model(write):
     before, cfg = read(), read(method="ria")
-    changed = dict(strategy="rare_first", feed="target", attention_size=None)
-    changed |= dict(loss=None, decoder=None, decoding=None)
+    changed = dict(
+        decoder={**before.model.head.decoder, "attention_size": None},
+        loss=dict(type="FixedOrderLoss", order="rare_first", teacher_forcing=True),
+        strategy=None,
+        decoding=None,
+    )
     assert cfg.model.head == {**before.model.head, **changed}
     assert cfg.model.backbone == before.model.backbone
     assert cfg.train_dataloader == before.train_dataloader
@@ -142,16 +158,19 @@ def test_a_config_that_names_its_method_equals_the_option(write):
 def test_a_replaced_head_keeps_what_the_fragment_says(write):
     write("_base_/methods/other.py", REPLACED)
     model = read(method="other").model
-    # The config says nothing of a class token, nor of a neck: there the fragment decides.
-    assert model.head == dict(type="Other", num_classes=3, dropout=0.1)
-    assert model.neck == dict(type="Pool")
-    write("project/a/neck.py", CONFIG.replace("neck=None", "neck=dict(type='Own', p=2)"))
-    assert read("project/a/neck.py", method="other").model.neck == dict(type="Own", p=2)
+    # The config says nothing of a class token: there the fragment decides.
+    decoder = dict(type="Own", dropout=0.1)
+    assert model.head == dict(type="Other", num_classes=3, decoder=decoder)
+    assert model.neck is None  # which the config says
+    own = "neck=dict(type='Own', p=2),"
+    for said, neck in [("", dict(type="Pool")), (own, dict(type="Own", p=2))]:
+        write("project/a/neck.py", CONFIG.replace("neck=None,", said))
+        assert read("project/a/neck.py", method="other").model.neck == neck
 
 
 def test_options_win_over_the_method(write):
-    cfg = read(**{"model.head.strategy": "frequent_first", "method": "ria"})
-    assert (cfg.model.head.strategy, cfg.model.head.feed) == ("frequent_first", "target")
+    loss = read(**{"model.head.loss.order": "frequent_first", "method": "ria"}).model.head.loss
+    assert loss == dict(type="FixedOrderLoss", order="frequent_first", teacher_forcing=True)
 
 
 @pytest.mark.parametrize("method", SHIPPED)
@@ -166,7 +185,7 @@ def test_a_config_that_was_written_down_is_not_changed_again(method, write, tmp_
 def test_a_run_takes_the_method(write):
     arguments = ["project/a/config.py", "--cfg-options", "method=sr_cnn_rnn"]
     cfg = training_config(parse_training_options(arguments))
-    assert cfg.model.head.decoder == dict(type="SemanticRNN")
+    assert cfg.model.head.decoder == dict(type="SemanticRNN", hidden_size=16)
     assert cfg.method is None
 
 
@@ -207,13 +226,12 @@ def test_a_method_tells_where_it_comes_from_and_what_is_faithful(method):
 
 
 @pytest.mark.parametrize("method", STRATEGIES)
-def test_a_method_of_the_paper_changes_the_strategy_alone(method):
+def test_a_method_of_the_paper_changes_the_loss_alone(method):
     config = CONFIGS / "digits/pla_digits.py"
     by_method = read_config(config, dict(method=method)).to_dict()
-    by_strategy = read_config(config, {"model.head.strategy": method}).to_dict()
-    defaults = dict(feed="own", loss=None, decoder=None, decoding=None)
-    by_strategy["model"]["head"] = {**defaults, **by_strategy["model"]["head"]}
-    assert by_method == {**by_strategy, "method": None}
+    by_loss = read_config(config, {"model.head.loss": STRATEGIES[method]}).to_dict()
+    by_loss["model"]["head"] |= dict(strategy=None, decoding=None)
+    assert by_method == {**by_loss, "method": None}
 
 
 def test_bce_by_the_option_is_the_bce_config_with_another_pooling():
@@ -224,7 +242,13 @@ def test_bce_by_the_option_is_the_bce_config_with_another_pooling():
     assert by_method.train_dataloader == by_config.train_dataloader
 
 
-NARROW = "hidden_size=8, embed_size=4, attention_size=8, dropout=0.0"
+@pytest.mark.parametrize("neck", ["", "neck=None,", "neck=dict(type='Own', p=2),"])
+def test_bce_pools_whatever_the_neck_was(neck, write):
+    write("project/a/neck.py", CONFIG.replace("neck=None,", neck))
+    assert read("project/a/neck.py", method="bce").model.neck == dict(type="GlobalAveragePooling")
+
+
+NARROW = "decoder=dict(hidden_size=8, embed_size=4, attention_size=8, dropout=0.0)"
 # Config, what makes it small, and the size of the inputs.
 BASES = {
     "digits/pla_digits": (

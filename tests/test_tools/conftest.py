@@ -35,7 +35,7 @@ model = dict(
     data_preprocessor=dict(mean=[127] * 3, std=[128] * 3, to_rgb=True),
     backbone=dict(type='ResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(3,)),
     head=dict(type='OrderlessRNNHead', num_classes=4, in_channels=64, max_steps=6,
-              hidden_size=16, embed_size=8, attention_size=16))
+              decoder=dict(hidden_size=16, embed_size=8, attention_size=16)))
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
 custom_hooks = [dict(type='Probe')]
 randomness = dict(seed=0)

@@ -91,8 +91,8 @@ def test_tool_writes_three_figures_an_image(folder, repository, capsys):
 
 
 def test_tool_finds_images_by_their_files(folder, repository):
-    save(read_config("tiny.py", {"model.head.attention_size": None}))
-    options = ("--out-dir", "out", "--cfg-options", "model.head.attention_size=None")
+    save(read_config("tiny.py", {"model.head.decoder.attention_size": None}))
+    options = ("--out-dir", "out", "--cfg-options", "model.head.decoder.attention_size=None")
     run_tool(repository, "tiny.py", "weights.pth", "--images", "val/1.png", *options)
     written = {file.name for file in Path("out").iterdir()}
     assert written == {"000001_alignment.png", "000001_orderings.png"}
@@ -115,7 +115,7 @@ def test_alignment_shows_what_the_losses_choose_and_cost(folder):
             marked = cells(axes, kinds)
             assert [int(labels[marked[t]]) for t in range(n)] == tokens[0, :n].tolist()
             # The training loss is the mean over the labels' steps and END's.
-            mean = loss.of_tokens(decoded.logits[None], tokens)
+            mean = loss.loss_of_tokens(decoded.logits[None], tokens)
             losses[type(loss).__name__] = float(mean * (n + 1) - end)
         assert losses["PLALoss"] >= losses["MLALoss"] - 1e-5
         title = "summed loss: PLA {PLALoss:.2f} nats, MLA {MLALoss:.2f} nats"
@@ -138,7 +138,7 @@ def test_logits_are_those_of_the_training_rollout(folder):
         )
         head = tool.model.head
         grid = head.pre_logits(tool.model.extract_feat(data["inputs"]))
-        rollout = head.decoder.rollout_counted(grid, [len(decoded.labels) + 1])
+        rollout = head.decoder.training_rollout(grid, [len(decoded.labels) + 1])
     assert torch.allclose(decoded.logits, rollout.logits[0], atol=1e-5)
     assert decoded.attention.shape[0] == len(decoded.sequence) == len(decoded.probabilities)
     assert decoded.attention.sum(axis=(1, 2)) == pytest.approx(np.ones(len(decoded.sequence)))
@@ -230,15 +230,22 @@ def test_cached_features_show_the_photo_that_they_are_of(folder):
 
 
 def test_what_is_left_out_is_said(folder):
-    figures, left_out = visualizer(**{"model.head.attention_size": None}).figures(1)
+    figures, left_out = visualizer(**{"model.head.decoder.attention_size": None}).figures(1)
     assert set(figures) == {"alignment", "orderings"}
     assert left_out == ["no attention: the model gives no maps of attention"]
-    head = dict(type="OrderFreeRNNHead", num_classes=4, in_channels=64, max_steps=6, hidden_size=8)
     cfg = read_config("tiny.py")
-    cfg.model.head = head
+    cfg.model.head = dict(
+        type="OrderlessRNNHead",
+        num_classes=4,
+        in_channels=64,
+        max_steps=6,
+        decoder=dict(type="OrderFreeRNN", hidden_size=8),
+        loss=dict(type="OrderFreeLoss"),
+        decoding=dict(stop_threshold=0.5, no_repeat=True),
+    )
     figures, left_out = ImageVisualizer(cfg, save(cfg), "cpu").figures(1)
     assert set(figures) == {"attention"}
-    assert left_out == ["no alignment and no orderings: OrderFreeRNNHead has no END and no order"]
+    assert left_out == ["no alignment and no orderings: the model has no END and no order"]
 
 
 def test_a_model_without_sequences_is_refused(folder):

@@ -3,9 +3,10 @@
 Shang-Fu Chen, Yi-Chen Chen, Chih-Kuan Yeh, Yu-Chiang Frank Wang: "Order-Free RNN with Visual
 Attention for Multi-Label Classification", AAAI 2018.
 
-What is as in the paper and what is not: see `OrderFreeLoss` and `OrderFreeRNN`. The paper's beam
-search is left out. Decoding stops below a probability of 0.5, in place of the paper's learned
-threshold; the config's own sizes, backbone and schedule.
+Faithful: each step is trained on the labels that remain, and an image-level classifier informs the
+decoder; details: `OrderFreeLoss` and `OrderFreeRNN`. Not faithful: no beam search; decoding stops
+below a probability of 0.5, where the paper learns a threshold; the config's own sizes, backbone and
+schedule.
 """
 
 _base_ = ["pla.py"]
