@@ -34,8 +34,8 @@ def apply_method(cfg: Config) -> None:
         cfg: a config; changed in place.
 
     Raises:
-        ValueError: there is no such method, the fragment has other keys, or the config has no
-            model that it fits.
+        ValueError: there is no such method, the fragment has other keys or keeps an option of
+            something that it removes, or the config has no model that it fits.
         FileNotFoundError: there is no fragment at the path.
     """
     method = cfg.get("method")
@@ -62,7 +62,12 @@ def apply_method(cfg: Config) -> None:
     cfg.model.merge(fragment.model)
     for key, value in kept.items():
         *parents, name = key.split(".")
-        _entry(cfg.model, parents)[name] = value
+        parent = _entry(cfg.model, parents)
+        if parent is None:
+            raise ValueError(
+                f"{file} keeps {key} and leaves no model.{'.'.join(parents)}; take it off keep"
+            )
+        parent[name] = value
     cfg.method = None
 
 

@@ -199,6 +199,12 @@ def test_a_fragment_sets_the_model_alone(write):
             read(method="more")
 
 
+def test_an_option_of_what_the_fragment_removes_cannot_be_kept(write):
+    write("_base_/methods/bare.py", REPLACED.replace("dict(type='Own', dropout=0.5)", "None"))
+    with pytest.raises(ValueError, match=r"bare\.py keeps head\.decoder\.dropout .*; take it off"):
+        read(method="bare")
+
+
 def test_options_of_another_head_are_refused(write):
     write("project/a/bce.py", CONFIG.replace("OrderlessRNNHead", "MultiLabelLinearClsHead"))
     with pytest.raises(ValueError, match=r"method=mla .* OrderlessRNNHead, .* MultiLabelLinear"):
