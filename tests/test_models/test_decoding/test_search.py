@@ -12,12 +12,13 @@ from mmorderless.models.decoding.search import beam_search, decode
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
 CLASSES, CHANNELS, CELLS, END = 5, 6, 4, 5
+SIZES = dict(hidden_size=7, embed_size=4)
 GREEDY = Decoding()
 
 
 def make_decoder(num_classes=CLASSES, seed=0):
     torch.manual_seed(seed)
-    decoder = AttentionLSTM(num_classes, CHANNELS, 7, 4, 5, dropout=0.5).eval()
+    decoder = AttentionLSTM(num_classes, CHANNELS, **SIZES, attention_size=5).eval()
     for parameter in decoder.parameters():
         parameter.data.mul_(2)  # so that steps and images differ
     return decoder
@@ -115,7 +116,7 @@ def test_a_wider_beam_finds_no_worse_sequences_and_reports_their_probability():
 
 
 def test_attention_needs_a_decoder_that_attends():
-    decoder = AttentionLSTM(CLASSES, CHANNELS, 7, 4, None).eval()
+    decoder = AttentionLSTM(CLASSES, CHANNELS, **SIZES, attention_size=None).eval()
     for width in (1, 2):
         with pytest.raises(ValueError, match="no attention to return: this AttentionLSTM"):
             decode(decoder, make_grid(), 4, Decoding(beam_width=width), return_attention=True)
@@ -148,7 +149,7 @@ def test_end_bias_moves_the_number_of_labels_and_nothing_else():
 
 @pytest.mark.parametrize("width", [1, 3])
 @torch.no_grad()
-def test_repeats_are_barred_and_numbers_of_labels_kept(width):
+def test_repeats_are_masked_and_numbers_of_labels_are_kept(width):
     decoder, grid = make_decoder(), make_grid(16)
 
     def labels_with(**options):
@@ -180,7 +181,7 @@ def test_the_first_score_is_the_probability_at_the_first_emission():
 
 def test_the_head_decodes_by_its_options():
     torch.manual_seed(0)
-    options = dict(num_classes=CLASSES, in_channels=CHANNELS, max_steps=6, hidden_size=7)
+    options = dict(num_classes=CLASSES, in_channels=CHANNELS, max_steps=6, decoder=SIZES)
     head = OrderlessRNNHead(**options, decoding=dict(beam_width=3), score="beam").eval()
     feats = (torch.randn(4, CHANNELS, 2, 2),)
     with torch.no_grad():

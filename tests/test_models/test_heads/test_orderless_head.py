@@ -4,16 +4,33 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample, MultiTaskDataSample
 
-from mmorderless.models.heads.orderless_head import OrderlessRNNHead
-from mmorderless.models.losses.aligned import STRATEGIES, FixedOrderLoss
+from mmorderless.labels.vocabulary import IGNORE
+from mmorderless.models.decoders.attention_rnn import AttentionGRU, AttentionLSTM
+from mmorderless.models.decoders.transformer import TransformerLabelDecoder
+from mmorderless.models.losses.aligned import (
+    STRATEGIES,
+    FixedOrderLoss,
+    MLALoss,
+    PLALoss,
+    loss_of,
+)
+from mmorderless.models.losses.cross_entropy import sequence_cross_entropy
+from mmorderless.models.losses.sampling import RandomDraws
 
 C, D = 6, 8
-HEAD = dict(num_classes=C, in_channels=D, max_steps=5, hidden_size=16, embed_size=4)
+DECODER = dict(hidden_size=16, embed_size=4, attention_size=5)
+HEAD = dict(type="OrderlessRNNHead", num_classes=C, in_channels=D, max_steps=5, decoder=DECODER)
+CLASSES, COUNTS = [*"fedcba"], [6, 5, 4, 3, 2, 1]
+ORDER_FREE = dict(
+    decoder=dict(DECODER, type="OrderFreeRNN"),
+    loss=dict(type="OrderFreeLoss"),
+    decoding=dict(stop_threshold=0.5, no_repeat=True),
+)
 
 
-def make(**options):
+def make(dropout=0.5, **options):
     torch.manual_seed(0)
-    return MODELS.build(dict(type="OrderlessRNNHead", **{**HEAD, "attention_size": 5, **options}))
+    return MODELS.build({**HEAD, "decoder": dict(DECODER, dropout=dropout), **options})
 
 
 def samples(*label_sets):
@@ -28,7 +45,7 @@ TRUTH = ([0, 3, 4], [], [5])
 def test_every_strategy_learns_a_tiny_batch(strategy):
     head = make(strategy=strategy, dropout=0.0)
     if isinstance(head.loss_module, FixedOrderLoss):
-        head.loss_module.set_training_labels(list("fedcba"), [6, 5, 4, 3, 2, 1])
+        head.loss_module.set_training_labels(CLASSES, COUNTS)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
     losses = []
     for _ in range(60):
@@ -40,7 +57,7 @@ def test_every_strategy_learns_a_tiny_batch(strategy):
         losses.append(loss["loss"].item())
     # Unused parameters would need find_unused_parameters in DDP.
     assert all(p.grad is not None for p in head.parameters())
-    if strategy != "random":  # a random order cannot be learnt by heart
+    if strategy != "random":  # a random order cannot be memorized
         predicted = head.eval().predict(FEATS)
         assert [sorted(s.pred_label.tolist()) for s in predicted] == list(TRUTH)
     assert losses[-1] < losses[0]
@@ -99,17 +116,19 @@ def test_training_decodes_the_longest_set_and_end():
     assert seen == [(3, 4, C + 1), (3, 1, C + 1)]
 
 
-def test_stages_of_an_image_classifier():
+@pytest.mark.parametrize("options", [{}, ORDER_FREE], ids=["PLA", "order-free"])
+def test_stages_of_an_image_classifier(options):
     model = ImageClassifier(
         backbone=dict(type="ResNet", depth=18, base_channels=4, stem_channels=4),
         neck=None,
-        head=dict(type="OrderlessRNNHead", **{**HEAD, "in_channels": 32, "attention_size": 5}),
+        head={**HEAD, "in_channels": 32, **options},
     )
     images = torch.randn(2, 3, 64, 64)
     assert model.extract_feat(images, stage="pre_logits").shape == (2, 4, 32)
+    losses = model(images, samples([1], []), mode="loss")
+    assert all(loss.requires_grad for loss in losses.values())
     model.eval()
     assert model(images).shape[::2] == (2, C + 1)
-    assert model(images, samples([1], []), mode="loss")["loss"].requires_grad
     assert len(model(images, mode="predict")) == 2
 
 
@@ -117,13 +136,7 @@ def test_inside_a_multi_task_head():
     head = MODELS.build(
         dict(
             type="MultiTaskHead",
-            task_heads=dict(
-                objects=dict(type="OrderlessRNNHead", **{**HEAD, "attention_size": 5}),
-                scenes=dict(
-                    type="OrderlessRNNHead",
-                    **{**HEAD, "num_classes": 2, "max_steps": 3, "attention_size": 5},
-                ),
-            ),
+            task_heads=dict(objects=HEAD, scenes={**HEAD, "num_classes": 2, "max_steps": 3}),
         )
     )
     batch = []
@@ -143,18 +156,88 @@ def test_inside_a_multi_task_head():
     assert len(head.predict(FEATS)) == 3
 
 
-def test_a_loss_config_replaces_the_strategy():
+def test_the_decoder_is_a_config_of_its_own():
+    config = dict(type="TransformerLabelDecoder", num_layers=1, num_heads=5, attention_size=5)
+    given = dict(config)
+    head = make(decoder=config)
+    assert type(head.decoder) is TransformerLabelDecoder
+    assert len(head.decoder.layers) == 1
+    assert config == given
+    assert type(make().decoder) is AttentionLSTM
+    assert type(make(decoder=dict(DECODER, type=AttentionGRU)).decoder) is AttentionGRU
+    with pytest.raises(TypeError, match="dropout"):
+        make(decoder=dict(type="SemanticRNN", dropout=0.1))  # it drops nothing
+
+
+def test_without_a_loss_the_head_learns_by_pla():
+    assert type(make().loss_module) is PLALoss
+
+
+def test_a_loss_is_a_config_with_its_options():
     head = make(loss=dict(type="MLALoss", average="world", loss_weight=2.0))
+    assert type(head.loss_module) is MLALoss
     assert (head.loss_module.average, head.loss_module.loss_weight) == ("world", 2.0)
-    with pytest.raises(ValueError, match="not both"):
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_is_short_for_its_loss(strategy):
+    heads = make(strategy=strategy), make(loss=loss_of(strategy))
+    for head in heads:
+        assert getattr(head.loss_module, "order", strategy) == strategy
+        if isinstance(head.loss_module, FixedOrderLoss):
+            head.loss_module.set_training_labels(CLASSES, COUNTS)
+            head.loss_module.reseed(0, 0, 0)
+    losses = []
+    for head in heads:
+        torch.manual_seed(3)
+        losses.append(head.loss(FEATS, samples(*TRUTH))["loss"])
+    assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, dict(loss=dict(type="OrderSearchLoss", uniform_steps=3)), ORDER_FREE],
+    ids=["PLA", "order search", "order-free"],
+)
+def test_a_checkpoint_restores_predictions_and_losses(options, tmp_path):
+    trained = make(**options)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=0.5)
+    sum(trained.loss(FEATS, samples(*TRUTH)).values()).backward()
+    optimizer.step()
+    torch.save(trained.state_dict(), tmp_path / "head.pth")
+    restored = MODELS.build({**HEAD, **options})
+    assert list(restored.load_state_dict(torch.load(tmp_path / "head.pth"))) == [[], []]
+    losses, predictions = [], []
+    for head in (trained.eval(), restored.eval()):
+        if isinstance(head.loss_module, RandomDraws):
+            head.loss_module.reseed(0, 0, 0)
+        losses.append(head.loss(FEATS, samples(*TRUTH)))
+        predictions.append(head.predict(FEATS))
+    for name, loss in losses[0].items():
+        assert torch.equal(losses[1][name], loss), name
+    for first, second in zip(*predictions):
+        assert torch.equal(first.sequence, second.sequence)
+        assert torch.equal(first.pred_score, second.pred_score)
+
+
+def test_errors_of_the_config():
+    with pytest.raises(ValueError, match=r"strategy='pla' .* loss=.*MLALoss.* not both"):
         make(strategy="pla", loss=dict(type="MLALoss"))
-
-
-def test_errors_of_a_user():
+    with pytest.raises(ValueError, match=r"MeanBCELoss .* SequenceLoss"):
+        make(loss=dict(type="MeanBCELoss"))
+    with pytest.raises(ValueError, match=r"score='beam' .*beam_width"):
+        make(score="beam")
+    with pytest.raises(ValueError, match="'mean'; choose one of max, first, beam"):
+        make(score="mean")
     with pytest.raises(ValueError, match="unknown strategy 'plaa'; choose one of pla, mla"):
         make(strategy="plaa")
     with pytest.raises(ValueError, match="max_steps must be at least 2"):
         make(max_steps=1)
+    with pytest.raises(ValueError, match="unknown strategy ''"):
+        make(strategy="")
+
+
+def test_errors_of_the_batch():
     head = make()
     with pytest.raises(ValueError, match="cannot place 5 labels in 5 decoding steps; raise max_s"):
         head.loss(FEATS, samples([0, 1, 2, 3, 4], [], []))
@@ -167,8 +250,6 @@ def test_errors_of_a_user():
         sample.set_gt_score(torch.tensor([0.4, 0.6, 0, 0, 0, 0]))
     with pytest.raises(ValueError, match=r"soft labels .* set model\.train_cfg=None"):
         head.loss(FEATS, soft)
-    with pytest.raises(ValueError, match="unknown strategy ''"):
-        make(strategy="")
     with pytest.raises(ValueError, match=r"got tuple; keep the backbone's map"):
         head.loss((), samples(*TRUTH))
     broken = FEATS[0].clone()
@@ -202,34 +283,38 @@ def test_autocast_trains_and_predicts(dtype):
     assert predicted[0].pred_score.dtype == torch.float32
 
 
-@pytest.mark.parametrize("strategy", ["frequent_first", "dictionary", "random"])
-def test_teacher_forcing_feeds_the_true_label_of_the_step_before(strategy, monkeypatch):
-    head = make(strategy=strategy, feed="target", dropout=0.0)
-    head.loss_module.set_training_labels(list("fedcba"), [6, 5, 4, 3, 2, 1])
+@pytest.mark.parametrize("order", ["frequent_first", "dictionary", "random"])
+def test_teacher_forcing_feeds_the_true_label_of_the_previous_step(order, monkeypatch):
+    loss = dict(type="FixedOrderLoss", order=order, classes=CLASSES, counts=COUNTS)
+    head = make(dropout=0.0, loss=dict(loss, teacher_forcing=True))
     fed = []
-    rollout = head.decoder.rollout_counted
+    rollout = head.decoder.training_rollout
 
-    def watched(grid, lengths, feed=None):
+    def watched(grid, lengths, feed):
         fed.append(feed)
         return rollout(grid, lengths, feed)
 
-    monkeypatch.setattr(head.decoder, "rollout_counted", watched)
-    seen = []
-    of_tokens = head.loss_module.of_tokens
-    monkeypatch.setattr(
-        head.loss_module, "of_tokens", lambda x, tokens: seen.append(tokens) or of_tokens(x, tokens)
-    )
+    monkeypatch.setattr(head.decoder, "training_rollout", watched)
     loss = head.loss(FEATS, samples(*TRUTH))["loss"]
-    tokens = seen[0]
-    assert torch.equal(fed[0], tokens)
-    plain = head.decoder.rollout(head.pre_logits(FEATS), tokens.shape[1], feed=tokens).logits
-    torch.testing.assert_close(loss, of_tokens(plain, tokens))
-    assert sorted(tokens[0, :3].tolist()) == TRUTH[0]
+    [tokens] = fed
+    assert [sorted(row[: len(x)]) for row, x in zip(tokens.tolist(), TRUTH)] == list(TRUTH)
+    assert (tokens == C).int().argmax(1).tolist() == [len(x) for x in TRUTH]
+    state, token, logits = (
+        head.decoder.init_state(head.pre_logits(FEATS)),
+        torch.full((3,), C + 1),
+        [],
+    )
+    for t in range(4):
+        step_logits, state, _ = head.decoder.step(token, state)
+        logits.append(step_logits)
+        token = torch.where(tokens[:, t] == IGNORE, C, tokens[:, t])
+    expected = sequence_cross_entropy(torch.stack(logits, 1), tokens)
+    torch.testing.assert_close(loss, expected)
     loss.backward()
     assert all(p.grad is not None for p in head.parameters())
-    monkeypatch.undo()  # prediction still feeds back what was emitted
+    monkeypatch.undo()  # in prediction the emitted token is fed back
     predicted = head.eval().predict(FEATS)
-    own = make(strategy=strategy, dropout=0.0).eval().predict(FEATS)
+    own = make(dropout=0.0, strategy=order).eval().predict(FEATS)
     assert all(torch.equal(a.sequence, b.sequence) for a, b in zip(predicted, own))
 
 
@@ -239,26 +324,20 @@ def test_scores_that_disagree_with_the_labels_are_an_error():
         score = torch.zeros(C)
         score[named] = 1
         sample.set_gt_score(score)
-    with pytest.raises(ValueError, match=r"gt_score of image 0 .* names 2 classes, its gt_label 1"):
+    with pytest.raises(
+        ValueError, match=r"gt_score of image 0 .* gt_label \[1\].* model\.train_cfg"
+    ):
         make().loss((FEATS[0][:2],), batch)
 
 
-@pytest.mark.parametrize("feed", ["own", "target"])
-def test_features_that_are_not_finite_name_the_image(feed):
-    head = make(strategy="dictionary", feed=feed)
-    head.loss_module.set_training_labels(list("fedcba"))
+@pytest.mark.parametrize("teacher_forcing", [False, True])
+def test_features_that_are_not_finite_name_the_image(teacher_forcing):
+    loss = dict(type="FixedOrderLoss", order="dictionary", classes=CLASSES)
+    head = make(loss=dict(loss, teacher_forcing=teacher_forcing))
     feats = FEATS[-1].clone()
     feats[1, 0, 0, 0] = float("nan")
     with pytest.raises(ValueError, match="logits of image 1 of the batch are not finite"):
         head.loss((feats,), samples(*TRUTH))
-
-
-def test_teacher_forcing_needs_a_fixed_order():
-    for strategy in ("pla", "mla"):
-        with pytest.raises(ValueError, match="feed='target' needs a fixed order"):
-            make(strategy=strategy, feed="target")
-    with pytest.raises(ValueError, match="unknown feed 'teacher'; choose one of own, target"):
-        make(feed="teacher")
 
 
 def test_validation_never_raises_for_sets_that_do_not_fit():
@@ -268,7 +347,7 @@ def test_validation_never_raises_for_sets_that_do_not_fit():
 
 
 def test_the_vocabulary_has_one_place():
-    head = OrderlessRNNHead(**HEAD)
+    head = MODELS.build(HEAD)
     assert head.decoder.embedding.num_embeddings == C + 2
     assert head.decoder.classifier.out_features == C + 1
     # mmpretrain's ClassNumCheckHook compares every module's num_classes with the dataset's.

@@ -73,14 +73,14 @@ class NextTokenTable(LabelDecoder):
         return self.table[token], state, None
 
 
-def learn(loss, decoder, label_sets, max_steps, grid=None):
-    """The loss, and the rollout that it made."""
+def run_loss(loss, decoder, label_sets, max_steps, grid=None):
+    """Value of the loss, and the rollout that it made."""
     made = []
     rollout = decoder.rollout
     decoder.rollout = lambda *args, **options: made.append(rollout(*args, **options)) or made[-1]
     grid = torch.zeros(len(label_sets), 1, D) if grid is None else grid
     labels = [torch.as_tensor(label_set, dtype=torch.long) for label_set in label_sets]
-    value = loss.learn(decoder, grid, labels, labels, max_steps)["loss"]
+    value = loss.forward_train(decoder, grid, labels, max_steps)["loss"]
     decoder.rollout = rollout
     return value, made[0]
 
@@ -89,7 +89,7 @@ def test_tokens_are_drawn_from_the_prediction_whatever_the_truth():
     decoder, loss = NextTokenTable(2), OCDLoss()
     loss.reseed(0, 0, 0)
     num_images = 4000
-    _, rollout = learn(loss, decoder, [[0]] * num_images, max_steps=2)
+    _, rollout = run_loss(loss, decoder, [[0]] * num_images, max_steps=2)
     p = decoder.table.detach().double().softmax(1)
     expected, counts = [], []
     for first, second in product(range(2), range(3)):  # those that went on after a first label
@@ -107,8 +107,9 @@ SETS = [[3, 1, 0], [], [2], [4, 2, 1, 0]]
 def test_loss_equals_a_loop_over_images_and_steps():
     decoder = MODELS.build(dict(type="AttentionLSTM", num_classes=5, in_channels=D, **SIZES))
     grid = torch.randn(len(SETS), 6, D)
-    value, (logits, tokens, _) = learn(OCDLoss(loss_weight=2.0), decoder, SETS, 7, grid)
-    fed = decoder.rollout(grid, tokens.shape[1], feed=tokens).logits  # what was drawn was fed back
+    value, (logits, tokens, _) = run_loss(OCDLoss(loss_weight=2.0), decoder, SETS, 7, grid)
+    lengths = [tokens.shape[1]] * len(SETS)
+    fed = decoder.training_rollout(grid, lengths, feed=tokens).logits  # samples are fed back
     terms = []
     for image, label_set in enumerate(SETS):
         remaining = set(label_set)
@@ -130,7 +131,7 @@ def test_draws_are_reproducible_and_differ_between_calls():
     for key in [(1, 0, 0), (1, 0, 0), (1, 1, 0)]:
         loss, decoder = OCDLoss(), NextTokenTable(5)
         loss.reseed(*key)
-        drawn.append([learn(loss, decoder, SETS * 5, 6)[1].tokens.tolist() for _ in range(2)])
+        drawn.append([run_loss(loss, decoder, SETS * 5, 6)[1].tokens.tolist() for _ in range(2)])
     assert drawn[0] == drawn[1]
     assert drawn[0] != drawn[2]
     assert drawn[0][0] != drawn[0][1]
@@ -147,8 +148,8 @@ def head_of(**options):
             num_classes=5,
             in_channels=D,
             max_steps=6,
+            decoder=SIZES,
             loss=dict(type="OCDLoss"),
-            **SIZES,
             **options,
         )
     )
@@ -157,7 +158,7 @@ def head_of(**options):
 def test_a_head_learns_a_tiny_batch():
     head, feats = head_of(), (torch.randn(len(SETS), D, 2, 3),)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
-    for _ in range(150):
+    for _ in range(300):
         loss = head.loss(feats, samples(SETS))["loss"]
         optimizer.zero_grad()
         loss.backward()

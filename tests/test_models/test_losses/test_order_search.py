@@ -34,14 +34,14 @@ class NextTokenTable(LabelDecoder):
 
 
 def targets_of(loss, decoder, labels, grid=None):
-    """The tokens that the loss takes for the truth, and its value."""
+    """Target tokens of the loss, and its value."""
     seen = []
-    of_tokens = loss.of_tokens
-    loss.of_tokens = lambda logits, tokens: seen.append(tokens) or of_tokens(logits, tokens)
+    loss_of_tokens = loss.loss_of_tokens
+    loss.loss_of_tokens = lambda x, tokens: seen.append(tokens) or loss_of_tokens(x, tokens)
     grid = torch.zeros(len(labels), 1, D) if grid is None else grid
     labels = [torch.as_tensor(label_set, dtype=torch.long) for label_set in labels]
-    value = loss.learn(decoder, grid, labels, labels, max_steps=9)["loss"]
-    loss.of_tokens = of_tokens
+    value = loss.forward_train(decoder, grid, labels, max_steps=9)["loss"]
+    loss.loss_of_tokens = loss_of_tokens
     return seen[0], value
 
 
@@ -51,7 +51,7 @@ def frequencies(tokens):
 
 
 def ancestral_probability(decoder, order):
-    """Step by step, normalised over what remains; written out."""
+    """Product over the steps, each normalized over the labels that remain."""
     probability, start = 1.0, C + 1
     for t, (before, label) in enumerate(pairwise((start, *order))):
         p = decoder.table.detach()[before].softmax(0)
@@ -91,7 +91,7 @@ def test_targets_are_the_labels_then_end_and_the_drawn_order_is_fed(uniform_step
         n = len(label_set)
         assert sorted(row[:n]) == sorted(label_set)
         assert row[n:] == [C] + [IGNORE] * (4 - n)
-    forced = decoder.rollout(grid, 5, feed=tokens).logits
+    forced = decoder.training_rollout(grid, [len(x) + 1 for x in SETS], feed=tokens).logits
     torch.testing.assert_close(value, 2 * sequence_cross_entropy(forced, tokens))
     value.backward()
     assert all(p.grad is not None for p in decoder.parameters())
@@ -141,8 +141,8 @@ def head_of(**loss):
             num_classes=C,
             in_channels=D,
             max_steps=6,
+            decoder=SIZES,
             loss=dict(type="OrderSearchLoss", **loss),
-            **SIZES,
         )
     )
 
