@@ -67,15 +67,17 @@ def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor
             f"{tuple(predicted_position.shape)}"
         )
     label_of_step = _pin_correct_predictions(predicted_position.cpu().numpy(), sizes)
-    image = np.arange(len(costs))[:, None]
-    is_pinned = np.zeros((len(costs), costs.shape[1] + 1), dtype=bool)
+    num_images, width = label_of_step.shape
+    image = np.arange(num_images)[:, None]
+    is_pinned = np.zeros((num_images, width + 1), dtype=bool)
     is_pinned[image, label_of_step] = True  # −1 is the additional column
     # With the free steps and labels moved to the front, what remains is a smaller block. Pinned
     # rows and columns are not in it: pinning by a large constant would cost precision.
-    outside = np.arange(costs.shape[1]) >= sizes[:, None]
+    outside = np.arange(width) >= sizes[:, None]
     steps = np.argsort((label_of_step >= 0) | outside, axis=1, kind="stable")
     labels = np.argsort(is_pinned[:, :-1] | outside, axis=1, kind="stable")
-    free_costs = costs[image[:, :, None], steps[:, :, None], labels[:, None, :]]
+    row_start = (image * width + steps) * width
+    free_costs = costs.take(row_start[:, :, None] + labels[:, None, :])
     assigned = _assign(free_costs, sizes - (label_of_step >= 0).sum(1))
     image, row = (assigned >= 0).nonzero()
     label_of_step[image, steps[image, row]] = labels[image, assigned[image, row]]
@@ -125,9 +127,10 @@ def _checked_costs(cost: Tensor, num_labels: Tensor) -> tuple[np.ndarray, np.nda
         costs = costs.float()  # NumPy has no bfloat16
     if sizes.max() > cost.shape[1]:
         raise ValueError(f"num_labels must be at most {cost.shape[1]}, got {sizes.max()}")
-    is_inside = np.arange(cost.shape[1]) < sizes[:, None]
-    is_faulty = is_inside[:, :, None] & is_inside[:, None, :] & ~np.isfinite(costs.numpy())
-    if is_faulty.any():
-        image = is_faulty.any((1, 2)).argmax()
-        raise ValueError(f"a cost of image {image} of the batch is not finite")
+    is_finite = np.isfinite(costs.numpy())
+    if not is_finite.all():
+        is_inside = np.arange(cost.shape[1]) < sizes[:, None]
+        is_faulty = (~is_finite & is_inside[:, :, None] & is_inside[:, None, :]).any((1, 2))
+        if is_faulty.any():
+            raise ValueError(f"a cost of image {is_faulty.argmax()} of the batch is not finite")
     return costs.numpy(), sizes

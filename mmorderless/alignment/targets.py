@@ -39,10 +39,14 @@ def check_finite(logits: Tensor, num_labels: int) -> None:
     """
     # All images are checked up to step N: a NaN there would reach the gradient even of an image
     # that has fewer labels.
-    counted = logits.detach()[:, : num_labels + 1].float().cpu()  # (B, N + 1, C + 1)
-    is_finite = np.isfinite(counted.numpy()).all(2)
+    counted = logits.detach()[:, : num_labels + 1].float()  # (B, N + 1, C + 1)
+    _check_finite(counted.isfinite().all(2).cpu().numpy())
+
+
+def _check_finite(is_finite: np.ndarray) -> None:
+    """Raise a ValueError unless everything is finite, flags of shape (B, N + 1, …)."""
     if not is_finite.all():
-        image, step = (~is_finite).nonzero()
+        image, step, *_ = (~is_finite).nonzero()
         raise ValueError(
             f"the logits of image {image[0]} of the batch are not finite (first at step "
             f"{step[0]}); lower the learning rate, clip gradients, or use bf16 instead of fp16"
@@ -65,8 +69,8 @@ def min_loss_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
             steps, or a logit is not finite.
     """
     scores, labels = read_batch(logits, label_sets)
-    label_of_step = align_min_loss(_cost(scores, labels), labels.num_labels)
-    return _to_device(_tokens(label_of_step, labels, logits.shape[1]), logits.device)
+    label_of_step = align_min_loss(_cost(scores, labels), torch.from_numpy(labels.num_labels))
+    return _to_device(_tokens(label_of_step.numpy(), labels, logits.shape[1]), logits.device)
 
 
 def predicted_label_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
@@ -87,17 +91,19 @@ def predicted_label_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
     """
     scores, labels = read_batch(logits, label_sets)
     label_of_step = align_predicted(
-        _cost(scores, labels), labels.num_labels, _predicted_position(scores, labels)
+        _cost(scores, labels),
+        torch.from_numpy(labels.num_labels),
+        _predicted_position(scores, labels),
     )
-    return _to_device(_tokens(label_of_step, labels, logits.shape[1]), logits.device)
+    return _to_device(_tokens(label_of_step.numpy(), labels, logits.shape[1]), logits.device)
 
 
-def ordered_targets(labels: CheckedLabels, ranks: Tensor, num_steps: int) -> Tensor:
+def ordered_targets(labels: CheckedLabels, ranks: np.ndarray, num_steps: int) -> Tensor:
     """Target token of every step when the labels keep a given order.
 
     Args:
         labels: checked label sets of B images.
-        ranks: place of each class in the order, shape (C,), or per image, shape (B, C); on the CPU.
+        ranks: place of each class in the order, shape (C,), or per image, shape (B, C).
         num_steps: T.
 
     Returns:
@@ -110,25 +116,23 @@ def ordered_targets(labels: CheckedLabels, ranks: Tensor, num_steps: int) -> Ten
 
         >>> from mmorderless.labels.checks import check_labels
         >>> labels = check_labels([torch.tensor([0, 2]), torch.tensor([1])], num_classes=3)
-        >>> ordered_targets(labels, torch.tensor([2, 1, 0]), num_steps=3)
+        >>> ordered_targets(labels, np.array([2, 1, 0]), num_steps=3)
         tensor([[   2,    0,    3],
                 [   1,    3, -100]])
     """
     num_images, num_classes = len(labels.labels), labels.num_classes
     if ranks.shape not in ((num_classes,), (num_images, num_classes)):
         raise ValueError(
-            f"the order ranks {ranks.shape[-1]} classes (shape {tuple(ranks.shape)}), the labels "
-            f"have {num_classes}; the head's num_classes and the dataset's classes disagree"
+            f"the order ranks {ranks.shape[-1]} classes (shape {ranks.shape}), the labels have "
+            f"{num_classes}; the head's num_classes and the dataset's classes disagree"
         )
-    rank = ranks.double().expand(num_images, num_classes)
-    last = torch.full((num_images, 1), torch.inf)  # END's, which pads the labels
-    rank_of_label = torch.cat([rank, last], 1).gather(1, labels.labels)  # (B, N)
-    label_of_step = rank_of_label.sort(dim=1, stable=True).indices
-    return _tokens(label_of_step, labels, num_steps)
+    rank_of_token = np.full((num_images, num_classes + 1), np.inf)  # END, the padding, comes last
+    rank_of_token[:, :num_classes] = ranks
+    rank_of_label = np.take_along_axis(rank_of_token, labels.labels, axis=1)  # (B, N)
+    return _tokens(rank_of_label.argsort(axis=1, kind="stable"), labels, num_steps)
 
 
-@torch.no_grad()
-def read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[Tensor, CheckedLabels]:
+def read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[np.ndarray, CheckedLabels]:
     """Copy a batch to the CPU and check it.
 
     Returns:
@@ -144,25 +148,24 @@ def read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[Tensor, CheckedLa
     num_steps, num_classes = logits.shape[1], logits.shape[2] - 1
     packed, num_labels = pack_labels(label_sets, num_classes)
     if num_labels is not None:  # else only the device knows N, and all steps are copied
-        most = max(len(labels) for labels in label_sets)
-        check_fits(most, num_steps)
-        logits = logits[:, : most + 1]
-    scores, packed = copy_to_cpu(logits.detach(), packed)
-    checked = unpack_labels(packed, num_labels, num_classes)
+        check_fits(num_labels.max(), num_steps)
+        logits = logits[:, : num_labels.max() + 1]
+    scores, values = copy_to_cpu(logits.detach(), packed)
+    checked = unpack_labels(values, num_labels, num_classes)
     most = checked.labels.shape[1]
     check_fits(most, num_steps)
-    check_finite(scores, most)
+    _check_finite(np.isfinite(scores[:, : most + 1]))
     return scores[:, :most], checked
 
 
-def copy_to_cpu(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Copy logits and labels to the CPU as float32, in a single transfer.
+def copy_to_cpu(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Copy logits and labels to the CPU as float32 arrays, in a single transfer.
 
     float32 represents class indices below 2²⁴ exactly.
     """
     parts = [logits.flatten().float(), labels.flatten().to(logits.device).float()]
-    values, indices = torch.cat(parts).cpu().split([logits.numel(), labels.numel()])
-    return values.view(logits.shape), indices.view(labels.shape)
+    both, end = torch.cat(parts).cpu().numpy(), logits.numel()
+    return both[:end].reshape(logits.shape), both[end:].reshape(labels.shape)
 
 
 def _to_device(tokens: Tensor, device: torch.device) -> Tensor:
@@ -172,23 +175,23 @@ def _to_device(tokens: Tensor, device: torch.device) -> Tensor:
     return tokens.to(device, non_blocking=True)
 
 
-def _cost(scores: Tensor, labels: CheckedLabels) -> Tensor:
+def _cost(scores: np.ndarray, labels: CheckedLabels) -> Tensor:
     """Cost of each label at each step, −logit, shape (B, N, N)."""
-    num_steps = scores.shape[1]
-    return -scores.gather(2, labels.labels[:, None, :].expand(-1, num_steps, -1))
+    label = torch.from_numpy(labels.labels)[:, None, :]
+    return -torch.from_numpy(scores).gather(2, label.expand(-1, scores.shape[1], -1))
 
 
-def _predicted_position(scores: Tensor, labels: CheckedLabels) -> Tensor:
+def _predicted_position(scores: np.ndarray, labels: CheckedLabels) -> Tensor:
     """Position of the label that each step predicts, −1 where it is none, shape (B, N)."""
     num_images, num_steps, num_outputs = scores.shape
-    position_of_token = torch.full((num_images, num_outputs), -1)
-    position_of_token.scatter_(1, labels.labels, torch.arange(num_steps).expand(num_images, -1))
-    position_of_token[:, labels.num_classes] = -1  # END, which pads the labels, is none
-    predicted = torch.from_numpy(scores.numpy().argmax(2))  # faster than torch's
-    return position_of_token.gather(1, predicted)
+    image = np.arange(num_images)[:, None]
+    position_of_token = np.full((num_images, num_outputs), -1)
+    position_of_token[image, labels.labels] = np.arange(num_steps)
+    position_of_token[:, labels.num_classes] = -1  # END, the padding, is no label
+    return torch.from_numpy(position_of_token[image, scores.argmax(2)])
 
 
-def _tokens(label_of_step: Tensor, labels: CheckedLabels, num_steps: int) -> Tensor:
+def _tokens(label_of_step: np.ndarray, labels: CheckedLabels, num_steps: int) -> Tensor:
     """Write labels, END and IGNORE as tokens, shape (B, num_steps).
 
     Args:
@@ -198,7 +201,9 @@ def _tokens(label_of_step: Tensor, labels: CheckedLabels, num_steps: int) -> Ten
     """
     num_images, most = label_of_step.shape
     check_fits(most, num_steps)
-    tokens = torch.full((num_images, num_steps), IGNORE)
-    tokens[:, :most] = labels.labels.gather(1, label_of_step.clamp(min=0))
-    step, end = torch.arange(num_steps), labels.num_labels[:, None]
-    return tokens.masked_fill_(step > end, IGNORE).masked_fill_(step == end, labels.num_classes)
+    tokens = np.full((num_images, num_steps), IGNORE)
+    tokens[:, :most] = np.take_along_axis(labels.labels, label_of_step, axis=1)
+    step, end = np.arange(num_steps), labels.num_labels[:, None]
+    tokens[step > end] = IGNORE
+    tokens[step == end] = labels.num_classes
+    return torch.from_numpy(tokens)

@@ -6,6 +6,7 @@ Letters: B images, C classes, n_i labels of image i, N = max n_i, F = Σ n_i.
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,14 +23,15 @@ class CheckedLabels(NamedTuple):
         num_classes: C.
     """
 
-    labels: Tensor
-    num_labels: Tensor
+    labels: np.ndarray
+    num_labels: np.ndarray
     num_classes: int
 
     def mask(self) -> Tensor:
         """Boolean matrix of the labels, shape (B, C)."""
-        mask = torch.zeros(len(self.labels), self.num_classes + 1, dtype=torch.bool)
-        return mask.scatter_(1, self.labels, True)[:, : self.num_classes]
+        mask = np.zeros((len(self.labels), self.num_classes + 1), dtype=bool)
+        np.put_along_axis(mask, self.labels, True, axis=1)
+        return torch.from_numpy(mask[:, : self.num_classes])
 
 
 def check_fits(num_labels: int, max_steps: int) -> None:
@@ -58,17 +60,19 @@ def check_labels(label_sets: LabelSets, num_classes: int) -> CheckedLabels:
 
         >>> checked = check_labels([torch.tensor([3, 1]), torch.tensor([2])], num_classes=4)
         >>> checked.labels
-        tensor([[1, 3],
-                [2, 4]])
+        array([[1, 3],
+               [2, 4]])
         >>> checked.mask().int()
         tensor([[0, 1, 0, 1],
                 [0, 0, 1, 0]], dtype=torch.int32)
     """
     values, num_labels = pack_labels(label_sets, num_classes)
-    return unpack_labels(values.cpu(), num_labels, num_classes)
+    if values.is_floating_point():
+        values = values.float()  # NumPy has no bfloat16
+    return unpack_labels(values.cpu().numpy(), num_labels, num_classes)
 
 
-def pack_labels(label_sets: LabelSets, num_classes: int) -> tuple[Tensor, Tensor | None]:
+def pack_labels(label_sets: LabelSets, num_classes: int) -> tuple[Tensor, np.ndarray | None]:
     """Make one tensor of a batch of label sets, without waiting for its device.
 
     Args:
@@ -76,8 +80,8 @@ def pack_labels(label_sets: LabelSets, num_classes: int) -> tuple[Tensor, Tensor
         num_classes: C.
 
     Returns:
-        The labels of all images in one tensor (F,) and n_i, shape (B,) on the CPU; or the
-        multi-hot matrix (B, C) and None.
+        The labels of all images in one tensor (F,), and n_i, shape (B,); or the multi-hot matrix
+        (B, C) and None.
 
     Raises:
         ValueError: the batch is empty, or a set is not a 1-D tensor of integers.
@@ -91,56 +95,64 @@ def pack_labels(label_sets: LabelSets, num_classes: int) -> tuple[Tensor, Tensor
                 f"{tuple(label_sets.shape)}; pass index sets as a list of 1-D tensors"
             )
         return label_sets, None
+    try:
+        labels = torch.cat(tuple(label_sets))
+    except (TypeError, RuntimeError):  # no tensors, or not of one dimension
+        labels = None
+    if labels is None or labels.dim() != 1 or labels.dtype != torch.int64:
+        _check_index_sets(label_sets)
+        labels = torch.cat([labels.long() for labels in label_sets])
+    return labels, np.fromiter(map(Tensor.numel, label_sets), np.int64, len(label_sets))
+
+
+def _check_index_sets(label_sets: Sequence[Tensor]) -> None:
+    """Raise a ValueError when a label set is not a 1-D tensor of integers."""
     for labels in label_sets:
         if not isinstance(labels, Tensor) or labels.dim() != 1:
             got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
             raise ValueError(f"each label set must be a 1-D tensor of class indices, got {got}")
         if (labels.is_floating_point() or labels.dtype == torch.bool) and len(labels) > 0:
             raise ValueError(f"class indices must be integers, got {labels.dtype}")
-    num_labels = torch.tensor([len(labels) for labels in label_sets])
-    return torch.cat([labels.long() for labels in label_sets]), num_labels
 
 
-def unpack_labels(values: Tensor, num_labels: Tensor | None, num_classes: int) -> CheckedLabels:
-    """Check what `pack_labels` returned once it is on the CPU.
+def unpack_labels(
+    values: np.ndarray, num_labels: np.ndarray | None, num_classes: int
+) -> CheckedLabels:
+    """Check what `pack_labels` returned, once it is on the CPU.
 
     Args:
         values: labels of all images, shape (F,), or a multi-hot matrix (B, C); any number type.
         num_labels: n_i, shape (B,), or None with a multi-hot matrix.
-        num_classes: C, the padding value.
+        num_classes: C.
 
     Raises:
         ValueError: a label is out of range or repeated, or a multi-hot entry is neither 0 nor 1.
     """
     if num_labels is None:
         _raise_for_image(
-            ((values != 0) & (values != 1)).any(1),
+            np.any((values != 0) & (values != 1), axis=1),
             "is multi-hot with values other than 0 and 1; soft labels (Mixup, CutMix) cannot be "
             "put into a sequence: set model.train_cfg=None",
         )
-        num_labels = values.count_nonzero(1)
-        # Classes that are no labels become END, the largest token, and so sort to the end.
-        labels = torch.arange(num_classes).where(values != 0, num_classes)
-    else:
-        is_label = torch.arange(int(num_labels.max())) < num_labels[:, None]  # (B, N)
-        labels = torch.full(is_label.shape, num_classes)
-        labels[is_label] = values.long()
-        _raise_for_image(
-            (((labels < 0) | (labels >= num_classes)) & is_label).any(1),
-            f"holds an index outside 0 … {num_classes - 1}; compare num_classes with the "
-            "annotation file",
-        )
-    # Sorted labels make exact ties between costs independent of the order given.
-    labels = labels.sort(1).values[:, : int(num_labels.max())]
+        num_labels = np.count_nonzero(values, axis=1)
+        values = np.nonzero(values)[1]
+    is_label = np.arange(num_labels.max()) < num_labels[:, None]  # (B, N)
+    labels = np.full(is_label.shape, num_classes)
+    labels[is_label] = values
     _raise_for_image(
-        ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] < num_classes)).any(1),
+        np.any(((labels < 0) | (labels >= num_classes)) & is_label, axis=1),
+        f"holds an index outside 0 … {num_classes - 1}; compare num_classes with the annotation "
+        "file",
+    )
+    labels.sort(axis=1)  # so that exact ties between costs do not depend on the order given
+    _raise_for_image(
+        np.any((labels[:, 1:] == labels[:, :-1]) & is_label[:, 1:], axis=1),
         "names a class twice; remove duplicates from the annotation file",
     )
     return CheckedLabels(labels, num_labels, num_classes)
 
 
-def _raise_for_image(is_faulty: Tensor, fault: str) -> None:
+def _raise_for_image(is_faulty: np.ndarray, fault: str) -> None:
     """Raise a ValueError that names the first faulty image of a batch, flags of shape (B,)."""
     if is_faulty.any():
-        image = int(is_faulty.int().argmax())
-        raise ValueError(f"the label set of image {image} of the batch {fault}")
+        raise ValueError(f"the label set of image {is_faulty.argmax()} of the batch {fault}")

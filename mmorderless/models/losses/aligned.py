@@ -89,7 +89,7 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         check_order(order)
         self.order = order
         self.teacher_forcing = teacher_forcing
-        self.ranks: Tensor | None = None  # shape (C,); on the CPU, where labels are ordered
+        self.ranks: np.ndarray | None = None  # shape (C,)
         if classes is not None:
             self.set_training_labels(classes, counts)
 
@@ -109,7 +109,7 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         """
         if self.order != "random":
             array = None if counts is None else np.asarray(counts)
-            self.ranks = torch.from_numpy(class_ranks(self.order, classes, array))
+            self.ranks = class_ranks(self.order, classes, array)
 
     @torch.compiler.disable
     def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
@@ -124,7 +124,8 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         if self.order == "random":
             generator = self.generator_on(torch.device("cpu"))
             shape = (len(labels.labels), labels.num_classes)
-            return ordered_targets(labels, torch.rand(shape, generator=generator), num_steps)
+            ranks = torch.rand(shape, generator=generator).numpy()
+            return ordered_targets(labels, ranks, num_steps)
         if self.needs_training_labels:
             raise ValueError(
                 f"the order {self.order!r} needs the training set: add "
