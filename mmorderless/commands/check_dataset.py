@@ -1,27 +1,34 @@
 """Command line of tools/check_dataset.py."""
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 
+import numpy as np
 from mmengine.registry import init_default_scope
 
 from mmorderless.datasets.inspection import (
-    check_files,
+    Split,
     compare_published,
     compare_splits,
     compare_steps,
-    describe,
     drop_repeated_faults,
-    list_problems,
+    file_problems,
     read_split,
     split_configs,
 )
+from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.runs.config import read_config
 from mmorderless.runs.options import add_config_options
+from mmorderless.runs.progress import progress_bar
+
+WIDTH = 100
+LISTED = 10
+"""Problems of a kind that are printed without --all."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check a config's datasets: the whole of tools/check_dataset.py.
+    """Check a config's datasets.
 
     Args:
         argv: the command line's arguments.
@@ -59,8 +66,100 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument(
         "--images", action="store_true", help="decode all images instead of only opening the files"
     )
-    files.add_argument("--labels-only", action="store_true", help="do not look at the image files")
+    files.add_argument("--labels-only", action="store_true", help="do not open the image files")
     parser.add_argument("--workers", type=int, default=4, help="threads that read images")
     parser.add_argument("--all", action="store_true", help="list every problem, however many")
     add_config_options(parser)
     return parser
+
+
+def check_files(splits: Sequence[Split], decode: bool, workers: int) -> None:
+    """Open or decode every image of the splits once, with a progress bar.
+
+    Args:
+        splits: get the problems.
+        decode: whether the images are decoded.
+        workers: number of threads.
+    """
+    paths = list(dict.fromkeys(path for split in splits for path in split.images))
+    if not paths:
+        return
+    print("decoding images" if decode else "opening images", flush=True)
+    step = max(1, len(paths) // 100)
+    problems = {}
+    with progress_bar(len(paths)) as progress:
+        found = file_problems(paths, decode, workers)
+        for done, (path, problem) in enumerate(zip(paths, found), start=1):
+            if problem is not None:
+                problems[path] = problem
+            if done % step == 0 or done == len(paths):
+                progress.update(done - progress.completed)
+    for split in splits:
+        split.add("image files", [problems[path] for path in split.images if path in problems])
+
+
+def describe(split: Split, comparison: str | None) -> str:
+    """Describe the contents of a split as text.
+
+    Args:
+        split: to describe.
+        comparison: the result of `compare_published`.
+    """
+    sizes = np.array([len(labels) for labels in split.labels], dtype=np.int64)
+    if not len(sizes):
+        return f"{split.name}: {split.dataset}, no image could be read"
+    num_files = len(set(split.images))
+    boxes = f" in {num_files:,} files" if num_files != len(sizes) else ""
+    lines = [
+        f"{split.name}: {split.dataset}",
+        f"  images: {len(sizes):,}{boxes}",
+        f"  labels: {sizes.sum():,} ({sizes.mean():.2f} per image, at most {sizes.max()})",
+    ]
+    dropped = "dropped before it was divided" if split.is_part else "dropped"
+    lines += [f"  {dropped}: {number:,} {reason}" for reason, number in split.dropped.items()]
+    if comparison is not None:
+        lines.append(f"  {comparison}")
+    lines.append("  labels per image:")
+    histogram = np.bincount(sizes)
+    for size, number in enumerate(histogram):
+        bar = "#" * round(50 * number / histogram.max())
+        lines.append(f"    {size:3d} {number:9,d} {bar}".rstrip())
+    if split.classes is not None:
+        counts = count_labels(split.labels, len(split.classes))
+        lines.append(f"  images per class ({len(counts)} classes):")
+        lines += wrap_words("    ", [f"{name} {n:,}" for name, n in zip(split.classes, counts)])
+        if absent := [name for name, n in zip(split.classes, counts) if n == 0]:
+            lines += wrap_words("  classes without an image: ", absent)
+    return "\n".join(lines)
+
+
+def wrap_words(start: str, words: Sequence[str]) -> list[str]:
+    """Return lines of words separated by commas; a word with blanks stays on one line."""
+    lines = textwrap.wrap(
+        ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words),
+        WIDTH,
+        initial_indent=start,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def list_problems(splits: Sequence[Split], list_all: bool) -> str:
+    """List what is wrong, by split and kind.
+
+    Args:
+        splits: with their problems.
+        list_all: whether all problems are listed instead of the first of each kind.
+    """
+    lines = []
+    for split in splits:
+        for kind, problems in split.problems.items():
+            lines.append(f"{split.name}, {kind}: {len(problems):,}")
+            listed = problems if list_all else problems[:LISTED]
+            lines += [f"  {problem}" for problem in listed]
+            if len(problems) > len(listed):
+                lines.append(f"  … and {len(problems) - len(listed):,} more (--all lists them)")
+    total = sum(len(problems) for split in splits for problems in split.problems.values())
+    return "\n".join([f"problems: {total:,}", *lines])

@@ -27,14 +27,15 @@ class Published:
         images: number of examples.
         labels: number of image-label pairs, None where it is not known.
         most_labels: the largest number of labels of an image, None where it is not known.
-        about: whether the numbers are rounded or disputed, so that 1 % more or less is the same.
+        approximate: whether the numbers are rounded or disputed, so that a difference of up to 1 %
+            does not count.
     """
 
     name: str
     images: int
     labels: int | None = None
     most_labels: int | None = None
-    about: bool = False
+    approximate: bool = False
 
 
 def missing_annotation(path: str) -> FileNotFoundError:

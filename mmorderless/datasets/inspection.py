@@ -1,10 +1,9 @@
-"""Looks at the datasets of a config: what is in them, and everything that is wrong with them."""
+"""Inspect the datasets of a config: what they contain, and everything that is wrong with them."""
 
 import copy
 import os
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -21,33 +20,27 @@ from mmorderless.datasets.faults import collect_faults, repeated_items
 from mmorderless.datasets.loading import LoadImage
 from mmorderless.datasets.partition import nested_datasets
 from mmorderless.errors import error_line, is_user_error
-from mmorderless.labels.label_lists import flatten_labels
-from mmorderless.runs.progress import progress_bar
 
 SPLITS = ("train", "val", "test")
 REPEATING_WRAPPERS = ("RepeatDataset", "ClassBalancedDataset")
-WHOLE_SHARE = 0.9
-WIDTH = 100
-LISTED = 10
-
-Progress = Callable[[int], None]
+FULL_SHARE = 0.9
+"""A split with a smaller share of the published images is taken for a part of it."""
 
 
 @dataclass
 class Split:
-    """What was found in one split.
+    """Contents and problems of one split.
 
     Attributes:
-        name: its name, or those of the splits that are configured alike.
+        name: its name, or those of several splits that have the same dataset.
         dataset: the dataset's type.
         classes: class names, None where the dataset has none.
         images: path of each example's image.
-        examples: what tells examples apart, in their order: the path, and the box where there is
-            one.
+        examples: identifier of each example: the path, and the box where there is one.
         labels: label set of each example; wrong labels are left out.
         dropped: how many examples the dataset left out, by reason.
-        published: what the owners say of the split.
-        part: whether it is one of the parts of a dataset that was divided (`val_split`).
+        published: counts that the dataset's owners published.
+        is_part: whether it is a part of a divided dataset (`val_split`).
         problems: what is wrong, by kind.
     """
 
@@ -59,17 +52,17 @@ class Split:
     labels: list[list[int]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
     published: Published | None = None
-    part: bool = False
+    is_part: bool = False
     problems: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, problems: Sequence[str]) -> None:
-        """Add problems of one kind, each once."""
+        """Set the problems of one kind, without repeats."""
         if problems:
             self.problems[kind] = list(dict.fromkeys(problems))
 
 
 def split_configs(cfg: Config) -> dict[str, ConfigDict]:
-    """Return the dataset config of each split; splits that are configured alike become one.
+    """Return the dataset config of each split; splits with the same dataset are merged.
 
     Args:
         cfg: a config with dataloaders.
@@ -84,9 +77,9 @@ def split_configs(cfg: Config) -> dict[str, ConfigDict]:
         dataset = cfg[f"{split}_dataloader"].dataset
         while dataset.type in REPEATING_WRAPPERS:
             dataset = dataset.dataset
-        alike = next((name for name, other in configs.items() if other == dataset), None)
-        if alike is not None:
-            configs[f"{alike} and {split}"] = configs.pop(alike)
+        same = next((name for name, other in configs.items() if other == dataset), None)
+        if same is not None:
+            configs[f"{same} and {split}"] = configs.pop(same)
         else:
             configs[split] = dataset
     if not configs:
@@ -95,7 +88,7 @@ def split_configs(cfg: Config) -> dict[str, ConfigDict]:
 
 
 def read_split(name: str, config: ConfigDict) -> Split:
-    """Load a split's dataset and gather what is wrong with its annotation.
+    """Load a split's dataset and collect the problems of its annotation.
 
     Args:
         name: of the split.
@@ -115,22 +108,22 @@ def read_split(name: str, config: ConfigDict) -> Split:
             return split
     split.classes = dataset.metainfo.get("classes")
     whole = dataset
-    split.part = isinstance(dataset, KFoldDataset)
-    if split.part:
+    split.is_part = isinstance(dataset, KFoldDataset)
+    if split.is_part:
         whole, parts = dataset.dataset, dataset.num_splits
         split.dataset += f", {1 if dataset.test_mode else parts - 1} of {parts} parts"
     split.dropped = getattr(whole, "dropped", {})
     split.published = getattr(whole, "published", None)
-    fill(split, records)
+    add_records(split, records)
     split.add("annotation", faults)
     return split
 
 
-def fill(split: Split, records: Sequence[dict[str, Any]]) -> None:
-    """Take the images and labels of a split's records, and note what is wrong with them.
+def add_records(split: Split, records: Sequence[dict[str, Any]]) -> None:
+    """Add a dataset's records to a split, with their problems.
 
     Args:
-        split: what to fill; it has its classes.
+        split: has its classes; changed in place.
         records: per example `img_path`, `gt_label`, and `box` where there is one.
     """
     num_classes = sys.maxsize if split.classes is None else len(split.classes)
@@ -148,7 +141,7 @@ def fill(split: Split, records: Sequence[dict[str, Any]]) -> None:
 
 
 def drop_repeated_faults(splits: Sequence[Split]) -> None:
-    """Keep each fault of an annotation file at the first split only that is read from this file."""
+    """Keep each fault of an annotation file only at the first split that reads the file."""
     known: set[str] = set()
     for split in splits:
         for kind in ("dataset", "annotation"):
@@ -158,17 +151,17 @@ def drop_repeated_faults(splits: Sequence[Split]) -> None:
 
 
 def compare_splits(splits: Sequence[Split]) -> None:
-    """Note on the later split of each pair the images that both have, and other class names."""
+    """Add shared images and different class names to the later split of each pair."""
     for first, second in combinations(splits, 2):
         if not first.images or not second.images:
             continue
         # A dataset is divided by examples: several of one image (persons) may be in both parts.
-        of_first, of_second = (
-            split.examples if first.part and second.part else split.images
+        first_items, second_items = (
+            split.examples if first.is_part and second.is_part else split.images
             for split in (first, second)
         )
-        taken = {os.path.abspath(path) for path in of_first}
-        shared = [path for path in of_second if os.path.abspath(path) in taken]
+        in_first = {os.path.abspath(path) for path in first_items}
+        shared = [path for path in second_items if os.path.abspath(path) in in_first]
         second.add("image in two splits", [f"{path} is in {first.name} too" for path in shared])
         try:
             compare_names(first.classes, second.classes, f"split {second.name}")
@@ -177,22 +170,23 @@ def compare_splits(splits: Sequence[Split]) -> None:
 
 
 def compare_published(split: Split) -> str | None:
-    """Compare a split with what its owners say.
+    """Compare a split with the published counts and add the differences to its problems.
 
-    Below nine tenths of the images, or divided, it counts as a part, which is no problem.
+    A split with fewer than nine tenths of the published images is a part of it, which is no
+    problem.
 
     Returns:
-        How it compares, or None where nothing is known. Examples that the dataset left out count
-        as found.
+        The result in words, or None where no counts are published. Examples that the dataset left
+        out count as found.
     """
     published = split.published
     if published is None:
         return None
     dropped = sum(split.dropped.values())
     found = len(split.images) + dropped
-    if split.part or found < WHOLE_SHARE * published.images:
+    if split.is_part or found < FULL_SHARE * published.images:
         return f"a part of {published.name}, which has {published.images:,} images"
-    tolerance = published.images // 100 if published.about else 0
+    tolerance = published.images // 100 if published.approximate else 0
     sizes = [len(labels) for labels in split.labels]
     differences = [
         f"{published.name} has {expected:,} {what}, found {number:,}"
@@ -209,7 +203,7 @@ def compare_published(split: Split) -> str | None:
 
 
 def compare_steps(split: Split, cfg: Config) -> None:
-    """Note on a training split that its largest label set does not fit into the head's steps."""
+    """Check that a training split's largest label set fits into the head's decoding steps."""
     head = (cfg.get("model") or {}).get("head") or {}
     max_steps = head.get("max_steps")
     if max_steps is None or not split.labels:
@@ -226,7 +220,7 @@ def compare_steps(split: Split, cfg: Config) -> None:
 
 
 def file_problem(path: str) -> str | None:
-    """Say why an image file cannot be opened or is empty; None where nothing is wrong."""
+    """Say why an image file cannot be opened or is empty; None if nothing is wrong."""
     try:
         with open(path, "rb") as file:
             return None if file.read(1) else f"image {path} is empty"
@@ -237,7 +231,7 @@ def file_problem(path: str) -> str | None:
 
 
 def image_problem(path: str) -> str | None:
-    """Say why an image cannot be opened or decoded; None where nothing is wrong."""
+    """Say why an image cannot be opened or decoded; None if nothing is wrong."""
     if problem := file_problem(path):
         return problem
     try:
@@ -247,94 +241,13 @@ def image_problem(path: str) -> str | None:
     return None
 
 
-def check_files(splits: Sequence[Split], decode: bool, workers: int) -> None:
-    """Open, or decode, every image of the splits once.
+def file_problems(paths: Sequence[str], decode: bool, workers: int) -> Iterator[str | None]:
+    """Open or decode image files; yield what is wrong with each, None if nothing is.
 
     Args:
-        splits: what the problems are noted on.
-        decode: whether the images are decoded (OpenCV does that outside of Python's lock).
+        paths: of the files.
+        decode: whether they are decoded (OpenCV does that outside of Python's lock).
         workers: number of threads.
     """
-    paths = list(dict.fromkeys(path for split in splits for path in split.images))
-    if not paths:
-        return
-    print("decoding images" if decode else "opening images", flush=True)
-    step = max(1, len(paths) // 100)
-    problems = {}
-    with ThreadPoolExecutor(workers) as pool, progress_bar(len(paths)) as progress:
-        found = pool.map(image_problem if decode else file_problem, paths)
-        for done, (path, problem) in enumerate(zip(paths, found), start=1):
-            if problem is not None:
-                problems[path] = problem
-            if done % step == 0 or done == len(paths):
-                progress.update(done - progress.completed)
-    for split in splits:
-        split.add("image files", [problems[path] for path in split.images if path in problems])
-
-
-def describe(split: Split, comparison: str | None) -> str:
-    """Lay out what is in a split.
-
-    Args:
-        split: what was found.
-        comparison: how it compares with the published counts.
-    """
-    sizes = np.array([len(labels) for labels in split.labels], dtype=np.int64)
-    if not len(sizes):
-        return f"{split.name}: {split.dataset}, no image could be read"
-    num_files = len(set(split.images))
-    boxes = f" in {num_files:,} files" if num_files != len(sizes) else ""
-    lines = [
-        f"{split.name}: {split.dataset}",
-        f"  images: {len(sizes):,}{boxes}",
-        f"  labels: {sizes.sum():,} ({sizes.mean():.2f} per image, at most {sizes.max()})",
-    ]
-    dropped = "dropped before it was divided" if split.part else "dropped"
-    lines += [f"  {dropped}: {number:,} {reason}" for reason, number in split.dropped.items()]
-    if comparison is not None:
-        lines.append(f"  {comparison}")
-    lines.append("  labels per image:")
-    histogram = np.bincount(sizes)
-    for size, number in enumerate(histogram):
-        bar = "#" * round(50 * number / histogram.max())
-        lines.append(f"    {size:3d} {number:9,d} {bar}".rstrip())
-    if split.classes is not None:
-        label, _ = flatten_labels(split.labels, len(split.classes), split.name)
-        counts = np.bincount(label, minlength=len(split.classes))
-        lines.append(f"  images per class ({len(counts)} classes):")
-        lines += wrap_words("    ", [f"{name} {n:,}" for name, n in zip(split.classes, counts)])
-        if absent := [name for name, n in zip(split.classes, counts) if n == 0]:
-            lines += wrap_words("  classes without an image: ", absent)
-    return "\n".join(lines)
-
-
-def wrap_words(start: str, words: Sequence[str]) -> list[str]:
-    """Return lines with words separated by commas; what a word holds stays on one line."""
-    lines = textwrap.wrap(
-        ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words),
-        WIDTH,
-        initial_indent=start,
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
-
-
-def list_problems(splits: Sequence[Split], every: bool) -> str:
-    """Lay out what is wrong, by split and kind.
-
-    Args:
-        splits: what was found.
-        every: whether all problems are listed instead of the first of each kind.
-    """
-    lines = []
-    for split in splits:
-        for kind, problems in split.problems.items():
-            lines.append(f"{split.name}, {kind}: {len(problems):,}")
-            listed = problems if every else problems[:LISTED]
-            lines += [f"  {problem}" for problem in listed]
-            if len(problems) > len(listed):
-                lines.append(f"  … and {len(problems) - len(listed):,} more (--all lists them)")
-    total = sum(len(problems) for split in splits for problems in split.problems.values())
-    return "\n".join([f"problems: {total:,}", *lines])
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(image_problem if decode else file_problem, paths)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmorderless.commands.check_dataset import main
-from mmorderless.datasets import inspection as dataset_check
+from mmorderless.datasets import inspection
 from mmorderless.datasets.annotations import Published
 from mmorderless.datasets.inspection import Split, compare_published
 
@@ -20,7 +20,7 @@ SPLIT = """
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a split's JSON file and its images; `images` are (name, labels)."""
+    """Write a split's JSON file and its images; `images` are (name, labels)."""
 
     def write(split, images, classes=("ant", "bee", "cat")):
         for name, _ in images:
@@ -35,7 +35,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def check(tmp_path, capsys):
-    """Runs the checker on train.json and val.json; returns its exit code and output."""
+    """Run the checker on train.json and val.json; returns its exit code and output."""
 
     def check(*arguments, wrapper=None, test="val"):
         text = ""
@@ -62,7 +62,7 @@ def problems(output):
     return kinds, [line.strip() for line in text.splitlines() if line.startswith("  ")]
 
 
-def test_what_is_printed_of_a_split(write, check):
+def test_description_of_a_split(write, check):
     write("train", [("0.jpg", [0, 2]), ("1.jpg", []), ("2.jpg", [0]), ("3.jpg", [2, 0])])
     write("val", [("4.jpg", [1])])
     code, output = check("--images")
@@ -156,7 +156,7 @@ def test_long_lists_are_cut_unless_all_are_wanted(write, check, tmp_path):
     assert len(problems(check("--all", "--workers", "1")[1])[1]) == 25
 
 
-def test_a_folder_in_an_images_place(write, check, tmp_path):
+def test_a_folder_with_the_name_of_an_image(write, check, tmp_path):
     write("train", [("0.jpg", [0])])
     write("val", [("1.jpg", [0])])
     (tmp_path / "0.jpg").unlink()
@@ -192,7 +192,7 @@ def test_label_sets_must_fit_into_the_steps_of_the_head(write, check, tmp_path, 
         )
 
 
-def test_repeating_wrappers_are_looked_through(write, check):
+def test_repeating_wrappers_are_unwrapped(write, check):
     write("train", [("0.jpg", [0]), ("1.jpg", [1])])
     write("val", [("2.jpg", [0])])
     code, output = check(wrapper="RepeatDataset")
@@ -221,12 +221,12 @@ def test_published_counts():
         "X train has 2 labels of an image at most, found 1",
     ]
     assert compare(80, exact) == ("a part of X train, which has 100 images", [])
-    about = Published("X", 1000, about=True)
-    assert compare(991, about)[1] == []
-    assert compare(1012, about)[1] == ["X has 1,000 images, found 1,012"]
+    approximate = Published("X", 1000, approximate=True)
+    assert compare(991, approximate)[1] == []
+    assert compare(1012, approximate)[1] == ["X has 1,000 images, found 1,012"]
 
 
-def test_the_full_coco_is_recognised_by_its_file(tmp_path, monkeypatch):
+def test_the_full_coco_is_recognized_by_its_file(tmp_path, monkeypatch):
     """The numbers themselves; 82,081 images are not written here."""
     from mmorderless.datasets import coco
 
@@ -256,13 +256,13 @@ def test_wrong_calls(tmp_path, check, write):
         check("--workers", "0")
 
 
-def test_defects_are_not_taken_for_faults_of_the_data(write, check, monkeypatch):
+def test_program_errors_are_not_reported_as_faults_of_the_data(write, check, monkeypatch):
     write("train", [("0.jpg", [0])])
 
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(dataset_check, "fill", fail)
+    monkeypatch.setattr(inspection, "add_records", fail)
     with pytest.raises(ZeroDivisionError):
         check()
 
