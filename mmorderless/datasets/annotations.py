@@ -1,8 +1,8 @@
 """Checks that the datasets share: annotation files, class names, label lists, image files.
 
-Nothing here knows mm, but for a line in mmengine's log. Every error names the file or image, the
-values and the remedy on one line. An error about one entry of a file goes through `report_fault`,
-so that tools/check_dataset.py can list them all; an error about a whole file is raised.
+Every error names the file or image, the values and the remedy on one line. An error about one entry
+of a file goes through `report_fault`, so that tools/check_dataset.py can list them all; an error
+about a whole file is raised.
 """
 
 import json
@@ -17,10 +17,12 @@ from mmengine.logging import print_log
 
 from mmorderless.datasets.faults import repeated_items, report_fault
 
+ANNOTATION_REMEDY = "set data_root and ann_file to its location"
+
 
 @dataclass(frozen=True)
 class Published:
-    """What a dataset's owners, or the paper, say of a split.
+    """Counts of a split as published by the dataset's owners or the paper.
 
     Attributes:
         name: dataset and split.
@@ -38,28 +40,17 @@ class Published:
     approximate: bool = False
 
 
-def missing_annotation(path: str) -> FileNotFoundError:
-    """Error for an annotation file that is not there."""
-    return FileNotFoundError(
-        f"annotation file {path} does not exist; set data_root and ann_file to where it lies"
-    )
+def missing_file(path: str, remedy: str = ANNOTATION_REMEDY) -> FileNotFoundError:
+    """Return the error for a file that does not exist."""
+    return FileNotFoundError(f"{path} does not exist; {remedy}")
 
 
-def missing_class_file(path: str) -> FileNotFoundError:
-    """Error for a file of class names that is not there."""
-    return FileNotFoundError(
-        f"class file {path} does not exist; set `classes` to its path or to a list of names"
-    )
-
-
-def read_lines(
-    path: str, missing: Callable[[str], FileNotFoundError] = missing_annotation
-) -> list[str]:
-    """Return a UTF-8 file's lines without blanks at their ends; empty lines are skipped.
+def read_lines(path: str, remedy: str = ANNOTATION_REMEDY) -> list[str]:
+    """Return the lines of a UTF-8 file, stripped; empty lines are skipped.
 
     Args:
         path: the file.
-        missing: makes the error for a file that is not there.
+        remedy: what to do where it does not exist, for the message.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -68,7 +59,7 @@ def read_lines(
         with open(path, encoding="utf-8-sig") as file:
             return [line.strip() for line in file if line.strip()]
     except FileNotFoundError:
-        raise missing(path) from None
+        raise missing_file(path, remedy) from None
 
 
 def read_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> dict:
@@ -76,8 +67,8 @@ def read_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> di
 
     Args:
         path: the file, UTF-8.
-        object_hook: called on every object as soon as it is parsed; its result takes the object's
-            place (see `json.load`).
+        object_hook: called on every object as soon as it is parsed; its result replaces the object
+            (see `json.load`).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -87,7 +78,7 @@ def read_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> di
         with open(path, encoding="utf-8") as file:
             annotations = json.load(file, object_hook=object_hook)
     except FileNotFoundError:
-        raise missing_annotation(path) from None
+        raise missing_file(path) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"annotation file {path} is not valid JSON ({error}); "
@@ -105,10 +96,10 @@ def check_keys(record: Any, keys: Sequence[str], what: str, form: str) -> None:
     """Raise a ValueError when a JSON object lacks one of the keys.
 
     Args:
-        record: what was read.
+        record: the object as read.
         keys: the keys it must have.
         what: the object's name in the message.
-        form: where the form of the file is described, for the message.
+        form: the remedy: which form the file must have.
     """
     missing = [key for key in keys if not isinstance(record, dict) or key not in record]
     if missing:
@@ -116,14 +107,7 @@ def check_keys(record: Any, keys: Sequence[str], what: str, form: str) -> None:
 
 
 def has_keys(record: Any, keys: Sequence[str], what: str, form: str) -> bool:
-    """Tell whether an entry has all of its keys; a fault is reported when it has not.
-
-    Args:
-        record: what was read.
-        keys: the keys it must have.
-        what: the entry's name in the message.
-        form: where the form of the file is described, for the message.
-    """
+    """Tell whether an entry of a file passes `check_keys`; a fault is reported if it does not."""
     try:
         check_keys(record, keys, what, form)
     except ValueError as error:
@@ -133,11 +117,11 @@ def has_keys(record: Any, keys: Sequence[str], what: str, form: str) -> bool:
 
 
 def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]:
-    """Return the class names as a tuple.
+    """Check class names and return them as a tuple.
 
     Args:
-        classes: class c's name is entry c.
-        source: the file or option they come from, for the message.
+        classes: the name of each class.
+        source: the file or option that they come from, for the message.
 
     Raises:
         ValueError: there are none, a name is not text or is blank, or a name occurs twice.
@@ -156,19 +140,19 @@ def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]
 
 
 def choose_classes(
-    in_file: Sequence[str], chosen: Sequence[str] | None, source: str
+    published: Sequence[str], chosen: Sequence[str] | None, source: str
 ) -> tuple[str, ...]:
     """Return the names of the classes to use.
 
     Args:
-        in_file: the names that a published dataset has, in its order.
-        chosen: the option `classes`: some of these names, in the order wanted; None for all.
-        source: the file or folder they come from, for the message.
+        published: the names of a published dataset's classes, in its order.
+        chosen: the option `classes`: some of these names, in the wanted order; None for all.
+        source: the file or folder that the published names come from, for the message.
 
     Raises:
         ValueError: a chosen name is not in the file, or a name is blank or occurs twice.
     """
-    names = check_classes(in_file, source)
+    names = check_classes(published, source)
     if chosen is None:
         return names
     chosen = check_classes(chosen, "the option `classes`")
@@ -181,7 +165,7 @@ def choose_classes(
 
 
 def check_labels(labels: Any, num_classes: int, image: str, source: str) -> list[int]:
-    """Return an image's labels in ascending order.
+    """Check an image's labels and return the correct ones in ascending order.
 
     Args:
         labels: distinct class indices in any order, possibly none.
@@ -220,7 +204,7 @@ def labels_of_rows(matrix: np.ndarray) -> list[list[int]]:
 
 
 def are_files(paths: Sequence[str]) -> list[bool]:
-    """Tell which files exist, with one listing a folder instead of one look-up a file."""
+    """Tell which files exist by listing each folder once; a look-up per file is slow over NFS."""
     names_in: dict[str, set[str]] = {}
     exist = []
     for path in paths:
@@ -232,45 +216,53 @@ def are_files(paths: Sequence[str]) -> list[bool]:
     return exist
 
 
-def select_images(records: list[dict], keep_unlabelled: bool, source: str) -> list[dict]:
-    """Drop the images without a label unless they are to be kept.
+def select_images(records: list[dict], keep_unlabeled: bool, source: str) -> list[dict]:
+    """Drop the images without a label, unless they are to be kept.
 
     Args:
-        records: one a image, each with its `gt_label` list.
-        keep_unlabelled: whether images with an empty label set stay.
+        records: one per image, each with its `gt_label` list.
+        keep_unlabeled: whether images with an empty label set stay.
         source: the annotation file, for the message.
 
     Raises:
         ValueError: no image is left.
     """
-    selected = records if keep_unlabelled else [record for record in records if record["gt_label"]]
+    selected = records if keep_unlabeled else [record for record in records if record["gt_label"]]
     if not selected:
-        remedy = "set keep_unlabelled=True to keep them" if records else "it must list images"
+        remedy = "set keep_unlabeled=True to keep them" if records else "it must list images"
         raise ValueError(f"{source} lists {len(records)} images, none of them to use; {remedy}")
     return selected
 
 
-def images_on_disk(records: list[dict], folder: str, dataset: str) -> list[dict]:
-    """Return the records whose image exists; the log says how many do not.
+def images_on_disk(dataset: Any) -> list[dict]:
+    """Return a dataset's records whose image exists; the others count as dropped.
 
     Args:
-        records: one an image, each with its `img_path`.
-        folder: where the images should be, for the messages.
-        dataset: its name, for the log.
+        dataset: with its `data_list`.
 
     Raises:
-        ValueError: not one of them exists.
+        ValueError: not one of the images exists.
     """
+    records = dataset.data_list
     exist = are_files([record["img_path"] for record in records])
     found = [record for record, exists in zip(records, exist) if exists]
     if not found:
         raise ValueError(
-            f"none of {len(records)} images is in {folder}; set data_root and data_prefix to "
-            "where they lie"
+            f"none of {len(records)} images is in {dataset.img_prefix}; set data_root and "
+            "data_prefix to their location"
         )
-    print_log(
-        f"{dataset}: {len(records) - len(found)} of {len(records)} images are not in {folder} and "
-        "dropped",
-        logger="current",
-    )
+    note_dropped(dataset, "images not on disk", len(records) - len(found), dataset.img_prefix)
     return found
+
+
+def note_dropped(dataset: Any, reason: str, number: int, source: str) -> None:
+    """Log how many examples a dataset drops, and keep the number in its `dropped`.
+
+    Args:
+        dataset: has a dict `dropped`, from reason to number of examples.
+        reason: why they are dropped.
+        number: how many are dropped.
+        source: the file or folder concerned, for the log.
+    """
+    dataset.dropped[reason] = number
+    print_log(f"{type(dataset).__name__}: dropped {number} {reason} ({source})", logger="current")

@@ -1,7 +1,7 @@
 """Feature maps of a frozen backbone, stored on disk: the file format and the dataset.
 
-A split of a cache is `DIR/SPLIT.npy`, float16 of shape (N, D, h, w), and `DIR/SPLIT.json`, which
-says whose features these are. The JSON is written last: a split without one is not complete.
+A split of a cache is `DIR/SPLIT.npy`, float16 of shape (N, D, h, w), and `DIR/SPLIT.json`, an index
+of its images, classes and backbone. The JSON is written last: a split without one is incomplete.
 """
 
 import json
@@ -36,19 +36,19 @@ def write_split(
     Args:
         cache: folder of the cache.
         split: name of the split.
-        key: what the features were computed from, as a digest.
+        key: digest of everything that the features depend on.
         images: per image `img_path` and `gt_label`, in the order of the features.
         classes: class names.
-        batches: the features, shape (b, D, h, w) each; N in all.
-        weights: what to call the backbone's weights in the log of who uses the features.
-        groups: class indices by name of a group of classes.
+        batches: the features, shape (b, D, h, w) each; N in total.
+        weights: name of the backbone's weights, for the log.
+        groups: class indices of each named group of classes.
 
     Raises:
         ValueError: a feature is not finite in float16.
     """
     cache.mkdir(parents=True, exist_ok=True)
     features_file, index_file = cache / f"{split}.npy", cache / f"{split}.json"
-    # Under another name until it is complete, so that an interrupted run leaves nothing to trust.
+    # Under another name until it is complete, so that an interrupted run leaves no broken split.
     partial = cache / f"{split}.npy.partial"
     features = None
     done = 0
@@ -87,7 +87,7 @@ def write_split(
 
 
 def read_index(cache: Path, split: str) -> dict[str, Any] | None:
-    """Return a split's index, or None when the split is not there or not complete.
+    """Return a split's index, or None if the split does not exist or is incomplete.
 
     Args:
         cache: folder of the cache.
@@ -110,18 +110,19 @@ def read_index(cache: Path, split: str) -> dict[str, Any] | None:
 
 @DATASETS.register_module()
 class CachedFeatures(BaseDataset):
-    """Train and evaluate on stored feature maps instead of images.
+    """Stored feature maps instead of images, for training and evaluation.
 
-    An item is what a pipeline would give: `inputs`, float16 of shape (D, h, w), and `data_samples`
-    with `gt_label`, `img_path` and `sample_idx`. Use it with the backbone `FeaturePassThrough` and
-    a `ClsDataPreprocessor` without mean and std, which makes the inputs float32.
+    An item is like the output of a pipeline: `inputs`, float16 of shape (D, h, w), and
+    `data_samples` with `gt_label`, `img_path` and `sample_idx`. Use it with the backbone
+    `FeaturePassThrough` and a `ClsDataPreprocessor` without mean and std, which makes the inputs
+    float32.
 
     Args:
         cache: folder that tools/cache_features.py wrote.
         split: name of the split: train, val or test.
 
     Raises:
-        FileNotFoundError: the cache or the split is missing or not complete.
+        FileNotFoundError: the cache or the split is missing or incomplete.
     """
 
     def __init__(self, cache: str, split: str) -> None:
@@ -136,8 +137,8 @@ class CachedFeatures(BaseDataset):
         if index is None:
             raise FileNotFoundError(
                 f"no complete features of split {self.split!r} in {self.cache}; create them with "
-                f"`python tools/cache_features.py CONFIG --out {self.cache}`, CONFIG being the one "
-                "that reads the images"
+                f"`python tools/cache_features.py CONFIG --out {self.cache}`, with a CONFIG that "
+                "reads the images"
             )
         self._metainfo.setdefault("classes", tuple(index["classes"]))
         self._metainfo.setdefault("groups", index.get("groups", {}))
@@ -147,7 +148,7 @@ class CachedFeatures(BaseDataset):
             f"{shape}, weights {index.get('weights') or 'not recorded'}, key {index['key'][:12]}",
             logger="current",
         )
-        # A part of the dataset has indices of its own.
+        # `row` stays valid when the dataset is reduced to a part.
         return [{**image, "row": row} for row, image in enumerate(index["images"])]
 
     def prepare_data(self, idx: int) -> dict:
@@ -168,7 +169,7 @@ class CachedFeatures(BaseDataset):
         return {"inputs": torch.from_numpy(features), "data_samples": sample}
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the labels of an image, as mmpretrain's class-balanced wrapper asks for them.
+        """Return the labels of an image, for mmpretrain's class-balanced wrapper.
 
         Args:
             idx: position of the image.

@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 
 
 def class_names(dataset: Dataset) -> Sequence[str] | None:
-    """Class names of a dataset, None where it has none."""
+    """Return the class names of a dataset, None where it has none."""
     return getattr(dataset, "metainfo", {}).get("classes")
 
 
@@ -16,8 +16,8 @@ def compare_names(trained: Sequence[str] | None, used: Sequence[str] | None, wha
 
     Args:
         trained: names of the training set.
-        used: names of the set that is about to be used.
-        what: how the error calls it.
+        used: names of the dataset that is about to be used.
+        what: the dataset's name in the message.
     """
     if trained is None or used is None or list(trained) == list(used):
         return
@@ -35,17 +35,17 @@ def compare_names(trained: Sequence[str] | None, used: Sequence[str] | None, wha
 
 
 def compare_number(model: nn.Module, names: Sequence[str] | None, what: str) -> None:
-    """Raise a ValueError when a classifier's head has not one class per name.
+    """Raise a ValueError when a classifier's head and a dataset differ in the number of classes.
 
     Args:
         model: a classifier; one without `head.num_classes` matches everything.
         names: class names of a dataset; None matches everything.
-        what: how the error calls the dataset.
+        what: the dataset's name in the message.
     """
     num_classes = getattr(getattr(model, "head", None), "num_classes", None)
     if num_classes is None or names is None or num_classes == len(names):
         return
     raise ValueError(
         f"the model has {num_classes} classes, the {what} has {len(names)}; set "
-        f"model.head.num_classes={len(names)}, and data_preprocessor.num_classes where it is given"
+        f"model.head.num_classes={len(names)}, and data_preprocessor.num_classes if it is given"
     )

@@ -16,7 +16,7 @@ from mmorderless.datasets.annotations import (
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
 
-# By the file's name and whether unlabelled images stay.
+# By the file's name and whether unlabeled images stay.
 PUBLISHED = {
     ("instances_train2014.json", False): Published("COCO train2014", 82_081, 241_035, 18),
     ("instances_train2014.json", True): Published("COCO train2014", 82_783, 241_035, 18),
@@ -28,13 +28,15 @@ NUM_CLASSES = 80
 FORM = "give an instances file, e.g. annotations/instances_train2014.json"
 
 
-def label_sets(instances: dict, source: str, classes=None) -> tuple[tuple[str, ...], list[dict]]:
-    """Group an instances file into one label set an image.
+def collect_label_sets(
+    instances: dict, source: str, classes: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], list[dict]]:
+    """Collect the label set of each image of an instances file.
 
     Args:
         instances: the file's `images` (`id`, `file_name`), `categories` (`id`, `name`) and
             `annotations`, each a pair (image id, category id). Crowd annotations count like any
-            other: the published counts need them.
+            other: the published counts include them.
         source: the file, for the messages.
         classes: names of the categories to use, in the order of the classes; None for all of them
             in the order of their ids, which may have gaps.
@@ -52,7 +54,7 @@ def label_sets(instances: dict, source: str, classes=None) -> tuple[tuple[str, .
         raise ValueError(f"category ids occur twice in {source}; download it again")
     classes = choose_classes(in_file, classes, source)
     class_of_name = {name: c for c, name in enumerate(classes)}
-    # −1 marks a category that is in the file but not among the classes.
+    # −1 marks a category of the file that is not a class.
     class_of_id = {i: class_of_name.get(name, -1) for i, name in name_of_id.items()}
 
     labels_of_image: dict[int, set[int]] = {image["id"]: set() for image in instances["images"]}
@@ -79,10 +81,10 @@ def label_sets(instances: dict, source: str, classes=None) -> tuple[tuple[str, .
 
 
 def groups_of(categories: list[dict], classes: Sequence[str]) -> dict[str, list[int]]:
-    """Class indices of each supercategory, where the file has these.
+    """Return the class indices of each supercategory that the file names.
 
     Args:
-        categories: the file's, with `name` and perhaps `supercategory`.
+        categories: the file's categories, with `name` and optionally `supercategory`.
         classes: class names.
     """
     group_of_name = {category["name"]: category.get("supercategory") for category in categories}
@@ -96,8 +98,7 @@ def groups_of(categories: list[dict], classes: Sequence[str]) -> dict[str, list[
 def _slim(record: dict):
     """Reduce an annotation to (image id, category id) as soon as it is parsed.
 
-    The polygons are nine tenths of the file; pycocotools' `COCO` keeps them (and prints), which
-    takes some gigabytes for train2014.
+    The polygons make up nine tenths of the file; with them, train2014 takes several gigabytes.
     """
     if "category_id" in record and "image_id" in record:
         return record["image_id"], record["category_id"]
@@ -115,7 +116,7 @@ class CocoMultiLabel(MultiLabelDataset):
     `metainfo["groups"]` has the class indices of each supercategory, for figures.
 
     Args:
-        keep_unlabelled: whether images without an object stay; the paper drops them.
+        keep_unlabeled: whether images without an object stay; the paper drops them.
         **kwargs: of mmpretrain's `MultiLabelDataset`. `ann_file` is an instances file;
             `classes` selects categories by name, in that order.
 
@@ -124,8 +125,8 @@ class CocoMultiLabel(MultiLabelDataset):
         ValueError: the file is not an instances file or contradicts itself.
     """
 
-    def __init__(self, *args, keep_unlabelled: bool = False, **kwargs) -> None:
-        self.keep_unlabelled = keep_unlabelled
+    def __init__(self, *args, keep_unlabeled: bool = False, **kwargs) -> None:
+        self.keep_unlabeled = keep_unlabeled
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -137,10 +138,12 @@ class CocoMultiLabel(MultiLabelDataset):
         for image in instances["images"]:
             check_keys(image, ("id", "file_name"), f"an image of {self.ann_file}", FORM)
         for annotation in instances["annotations"]:
-            if not isinstance(annotation, tuple):  # `_slim` reduces those that are whole
+            if not isinstance(annotation, tuple):  # `_slim` has reduced the complete ones
                 keys = ("image_id", "category_id")
                 check_keys(annotation, keys, f"an annotation of {self.ann_file}", FORM)
-        classes, records = label_sets(instances, self.ann_file, self._metainfo.get("classes"))
+        classes, records = collect_label_sets(
+            instances, self.ann_file, self._metainfo.get("classes")
+        )
         self._metainfo["classes"] = classes
         self._metainfo["groups"] = groups_of(instances["categories"], classes)
         for record in records:
@@ -148,12 +151,12 @@ class CocoMultiLabel(MultiLabelDataset):
         return records
 
     def filter_data(self) -> list[dict]:
-        """Drop the images without a label unless they are to be kept."""
-        return select_images(self.data_list, self.keep_unlabelled, self.ann_file)
+        """Drop the images without a label, unless `keep_unlabeled` is set."""
+        return select_images(self.data_list, self.keep_unlabeled, self.ann_file)
 
     @property
     def published(self) -> Published | None:
-        """Counts of the full split, where the file's name says which it is."""
+        """Counts of the full split, if the file's name identifies it."""
         if len(self._metainfo["classes"]) != NUM_CLASSES:
             return None
-        return PUBLISHED.get((osp.basename(self.ann_file), self.keep_unlabelled))
+        return PUBLISHED.get((osp.basename(self.ann_file), self.keep_unlabeled))

@@ -1,4 +1,4 @@
-"""Cut the box that a dataset names out of its image."""
+"""Crop an image to the box that its dataset gives."""
 
 import math
 from collections.abc import Sequence
@@ -14,11 +14,14 @@ def clip_box(
 
     Args:
         box: left, top, right, bottom in pixels.
-        height: of the image in pixels; infinite where it is not known.
-        width: of the image in pixels; infinite where it is not known.
+        height: of the image in pixels; infinite if it is not known.
+        width: of the image in pixels; infinite if it is not known.
 
     Returns:
-        The part inside the image, or None where it has no area.
+        The clipped box, or None if it has no area.
+
+    >>> clip_box((-5, 2, 10, 30), height=20, width=20)
+    (0.0, 2, 10, 20.0)
     """
     left, top, right, bottom = box
     left, right = max(left, 0.0), min(right, float(width))
@@ -28,22 +31,22 @@ def clip_box(
 
 @TRANSFORMS.register_module()
 class CropBox(BaseTransform):
-    """Cut out the pixels that `box` touches, without a margin.
+    """Crop an image to the pixels that `box` touches, without a margin.
 
     Reads `img` (H × W or H × W × 3) and `box` (left, top, right, bottom in pixels of `img`, which
-    may be fractions and may leave the image); replaces `img` and sets `img_shape`, (H, W) of the
-    crop. Belongs directly behind the loading of the image.
+    may be fractions and may exceed the image); replaces `img` and sets `img_shape`, (H, W) of the
+    crop. Belongs directly after the loading of the image.
 
     Raises:
         ValueError: there is no box, or it does not touch the image.
     """
 
     def transform(self, results: dict) -> dict:
-        """Replace the image by the part inside the box."""
+        """Replace the image by the crop."""
         if "box" not in results:
             raise ValueError(
-                f"{results.get('img_path', 'the image')} comes without a box to crop; remove "
-                "CropBox from the pipeline of a dataset without boxes"
+                f"{results.get('img_path', 'the image')} has no box to crop; remove CropBox from "
+                "the pipeline of a dataset without boxes"
             )
         height, width = results["img"].shape[:2]
         box = clip_box(results["box"], height, width)
@@ -52,12 +55,8 @@ class CropBox(BaseTransform):
                 f"box {tuple(results['box'])} of {results['img_path']} does not touch the image of "
                 f"{width}×{height} pixels; check that images and annotation belong together"
             )
-        left, top, right, bottom = (
-            math.floor(box[0]),
-            math.floor(box[1]),
-            math.ceil(box[2]),
-            math.ceil(box[3]),
-        )
+        left, top = (math.floor(x) for x in box[:2])
+        right, bottom = (math.ceil(x) for x in box[2:])
         results["img"] = results["img"][top:bottom, left:right]
         results["img_shape"] = results["img"].shape[:2]
         return results

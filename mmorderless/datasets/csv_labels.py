@@ -9,8 +9,7 @@ from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.annotations import (
     check_classes,
-    missing_annotation,
-    missing_class_file,
+    missing_file,
     read_lines,
     select_images,
 )
@@ -25,7 +24,7 @@ def read_label_names(path: str) -> list[tuple[str, list[str]]]:
     Args:
         path: UTF-8, with or without a byte-order mark, quoted as in RFC 4180. The header is
             `image,labels`; labels are separated by `;`, and an empty cell means none. Blanks
-            around a name are dropped.
+            around a name are removed.
 
     Returns:
         For each row the image's path as written and its label names in the order written.
@@ -43,7 +42,7 @@ def read_label_names(path: str) -> list[tuple[str, list[str]]]:
                 raise ValueError(f"{path} must start with the header image,labels, got {header}")
             parsed = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader if row]
     except FileNotFoundError:
-        raise missing_annotation(path) from None
+        raise missing_file(path) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from None
     except csv.Error as error:
@@ -59,21 +58,21 @@ def read_label_names(path: str) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def _parse_row(row: list[str], place: str) -> tuple[str, list[str]] | None:
+def _parse_row(row: list[str], line: str) -> tuple[str, list[str]] | None:
     if len(row) != 2:
         report_fault(
-            f"{place}: a row has two cells, image and labels, got {len(row)}: {row}; "
+            f"{line}: a row has two cells, image and labels, got {len(row)}: {row}; "
             "separate labels by ';' and quote a cell that holds a comma"
         )
         return None
     image, cell = row[0].strip(), row[1].strip()
     names = [name.strip() for name in cell.split(";")] if cell else []
     if not image or "" in names:
-        report_fault(f"{place}: empty image path or label name in {row}; remove or name it")
+        report_fault(f"{line}: empty image path or label name in {row}; remove or name it")
         return None
     repeated = repeated_items(names)
     if repeated:
-        report_fault(f"{place}: labels {repeated} of {image} occur twice; list each once")
+        report_fault(f"{line}: labels {repeated} of {image} occur twice; list each once")
     return image, list(dict.fromkeys(names))
 
 
@@ -81,27 +80,27 @@ def _parse_row(row: list[str], place: str) -> tuple[str, list[str]] | None:
 class CsvMultiLabel(MultiLabelDataset):
     """Images and the names of their labels in a CSV file.
 
-    The classes, in this order of preference: the option `classes` (names, or a file with one a
-    line); the sorted names of the file `classes_from`; the sorted names of this file, which is
-    right for the training file alone. All splits must have the same classes, so validation and
-    test sets name `classes` or `classes_from`. Names are sorted by code point.
+    The classes come from the first of these that is given: the option `classes` (names, or a file
+    with one per line); the sorted names of the file `classes_from`; the sorted names of this file,
+    for training only. All splits must have the same classes, so validation and test sets need
+    `classes` or `classes_from`. Names are sorted by code point.
 
-    Image paths are relative to `data_root`/`data_prefix`, or to the CSV's folder where no
+    Image paths are relative to `data_root`/`data_prefix`, or to the CSV's folder if no
     `data_prefix` is given.
 
     Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
 
     Args:
-        classes: class names, or the path of a file with one a line (relative to the working
+        classes: class names, or the path of a file with one per line (relative to the working
             directory, as in mmpretrain).
         classes_from: the CSV of the training images, relative to `data_root`.
-        keep_unlabelled: whether images with an empty label set stay.
+        keep_unlabeled: whether images with an empty label set stay.
         **kwargs: of mmpretrain's `MultiLabelDataset`.
 
     Raises:
         FileNotFoundError: the CSV or a class file is not there.
-        ValueError: see `read_label_names`; a label name is not among the classes; or a dataset in
-            test mode has neither `classes` nor `classes_from`.
+        ValueError: see `read_label_names`; a label is not a class; or a dataset in test mode has
+            neither `classes` nor `classes_from`.
     """
 
     def __init__(
@@ -111,15 +110,16 @@ class CsvMultiLabel(MultiLabelDataset):
         data_prefix: str | dict = "",
         classes: str | Sequence[str] | None = None,
         classes_from: str | None = None,
-        keep_unlabelled: bool = True,
+        keep_unlabeled: bool = True,
         **kwargs,
     ) -> None:
         self.classes_from = classes_from
-        self.keep_unlabelled = keep_unlabelled
+        self.keep_unlabeled = keep_unlabeled
         prefix = data_prefix.get("img_path", "") if isinstance(data_prefix, dict) else data_prefix
         self.relative_to_csv = not prefix
         if isinstance(classes, str):
-            classes = read_lines(osp.expanduser(classes), missing_class_file)
+            remedy = "set `classes` to the path of a file or to a list of names"
+            classes = read_lines(osp.expanduser(classes), remedy)
         super().__init__(ann_file, data_prefix=data_prefix, classes=classes, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -143,8 +143,8 @@ class CsvMultiLabel(MultiLabelDataset):
         return records
 
     def filter_data(self) -> list[dict]:
-        """Drop the images without a label unless they are to be kept."""
-        return select_images(self.data_list, self.keep_unlabelled, self.ann_file)
+        """Drop the images without a label, unless `keep_unlabeled` is set."""
+        return select_images(self.data_list, self.keep_unlabeled, self.ann_file)
 
     def _find_classes(self, rows: list[tuple[str, list[str]]]) -> tuple[str, ...]:
         if self._metainfo.get("classes") is not None:

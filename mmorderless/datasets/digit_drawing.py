@@ -14,12 +14,12 @@ REPEAT_SHARE = 0.15
 MIN_SIZE = 32
 
 HEIGHT_SHARE = (0.25, 0.46)  # of S: 12 … 22 pixels at S = 48
-CROWDED_SHARE = 0.6  # digits shrink together when their boxes would cover more of the scene
-PLACES_TRIED = 40
+MAX_COVERED_SHARE = 0.6  # digits shrink when their boxes would cover more of the scene
+POSITION_TRIALS = 40
 
 
 def draw_label_set(rng: np.random.Generator) -> list[int]:
-    """Draw the distinct labels of a scene, in the order in which they were drawn."""
+    """Draw the distinct labels of a scene; they stay in the order of drawing."""
     weight = np.asarray(POPULARITY)
     labels: list[int] = []
     for _ in range(rng.choice(len(NUM_LABELS_SHARE), p=NUM_LABELS_SHARE)):
@@ -30,7 +30,7 @@ def draw_label_set(rng: np.random.Generator) -> list[int]:
 
 
 def _affinity() -> np.ndarray:
-    """Factor on each class's weight, shape (10, 10), once another class (the row) is present."""
+    """Return the factor on a class's weight (column) once another class (row) is present."""
     affinity = np.ones((len(CLASSES), len(CLASSES)))
     for pairs, factor in ((FRIENDS, ATTRACTION), (RIVALS, REPULSION)):
         for a, b in pairs:
@@ -43,7 +43,7 @@ AFFINITY = _affinity()
 
 
 def draw_sizes(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw the heights and widths of a scene's digits, the largest first.
+    """Draw the heights and widths of a scene's digits, in descending order.
 
     Args:
         count: number of digits.
@@ -57,13 +57,13 @@ def draw_sizes(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
     heights = size * np.exp(rng.uniform(low, high, count))
     boxes = np.stack([heights, heights * rng.uniform(0.8, 1.05, count)], axis=1)
     covered = boxes.prod(axis=1).sum() / size**2
-    if covered > CROWDED_SHARE:
-        boxes *= np.sqrt(CROWDED_SHARE / covered)
+    if covered > MAX_COVERED_SHARE:
+        boxes *= np.sqrt(MAX_COVERED_SHARE / covered)
     return np.round(boxes[np.argsort(-heights)]).astype(np.int64)
 
 
-def draw_places(boxes: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Place boxes one after the other where each overlaps the earlier ones least.
+def draw_positions(boxes: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Place boxes one by one where each overlaps the earlier ones least.
 
     Args:
         boxes: (height, width) in pixels, shape (count, 2).
@@ -73,13 +73,13 @@ def draw_places(boxes: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     Returns:
         (top, left) in pixels, int64, shape (count, 2).
     """
-    places = np.zeros_like(boxes)
+    positions = np.zeros_like(boxes)
     for i, box in enumerate(boxes):
-        tried = rng.integers(0, size - box + 1, (PLACES_TRIED, 1, 2))  # (tried, 1, 2)
-        end = np.minimum(tried + box, places[:i] + boxes[:i])  # (tried, i, 2)
-        overlap = np.clip(end - np.maximum(tried, places[:i]), 0, None).prod(axis=2).sum(axis=1)
-        places[i] = tried[np.argmin(overlap), 0]
-    return places
+        tried = rng.integers(0, size - box + 1, (POSITION_TRIALS, 1, 2))  # (tried, 1, 2)
+        end = np.minimum(tried + box, positions[:i] + boxes[:i])  # (tried, i, 2)
+        overlap = np.clip(end - np.maximum(tried, positions[:i]), 0, None).prod(axis=2).sum(axis=1)
+        positions[i] = tried[np.argmin(overlap), 0]
+    return positions
 
 
 def draw_scene(
@@ -89,7 +89,7 @@ def draw_scene(
 
     Args:
         ink: the handwritten instances, uint8, shape (N, 8, 8).
-        pools: for each digit the instances to draw from.
+        pools: indices of the instances to draw from, for each digit.
         size: side S of the scene in pixels.
         rng: source of randomness.
 
@@ -100,7 +100,7 @@ def draw_scene(
     shown = list(labels)
     if labels and rng.random() < REPEAT_SHARE:
         shown.append(labels[rng.integers(len(labels))])
-    shown = [shown[i] for i in rng.permutation(len(shown))]  # sizes do not follow popularity
+    shown = [shown[i] for i in rng.permutation(len(shown))]  # so that size is independent of class
 
     bright_ink = rng.random() < 0.5
     tone = rng.uniform(30, 100) if bright_ink else rng.uniform(155, 225)
@@ -110,13 +110,13 @@ def draw_scene(
     scene = paper + 36 * texture + rng.uniform(-5, 5, (size, size, 1))
 
     boxes = draw_sizes(len(shown), size, rng)
-    places = draw_places(boxes, size, rng)
-    for digit, (height, width), (top, left) in zip(shown, boxes.tolist(), places.tolist()):
+    positions = draw_positions(boxes, size, rng)
+    for digit, (height, width), (top, left) in zip(shown, boxes.tolist(), positions.tolist()):
         instance = Image.fromarray(ink[rng.choice(pools[digit])])
         scaled = np.asarray(instance.resize((width, height), Image.Resampling.BICUBIC))
         cover = np.clip(scaled[..., None] / 200, 0, 1)
         contrast = rng.uniform(75, 150) * (1 if bright_ink else -1)
-        colour = tone + contrast + rng.uniform(-55, 55, 3)
+        color = tone + contrast + rng.uniform(-55, 55, 3)
         window = scene[top : top + height, left : left + width]
-        window += cover * (colour - window)
+        window += cover * (color - window)
     return np.round(np.clip(scene, 0, 255)).astype(np.uint8), sorted(labels)

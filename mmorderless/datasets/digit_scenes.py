@@ -1,19 +1,19 @@
-"""The embedded data: small scenes of real handwritten digits, labelled with the set they show.
+"""Embedded data: small scenes of real handwritten digits with the set of digits as labels.
 
-Nothing is downloaded: scikit-learn carries 1,797 handwritten digits of 8×8 pixels. A scene shows
-up to seven of them in varying sizes, colours and contrast. The process, per scene:
+Nothing is downloaded: scikit-learn includes 1,797 handwritten digits of 8×8 pixels. A scene shows
+up to seven of them in varying sizes, colors and contrast. Each scene is drawn in five steps:
 
 1. The number n of distinct labels is drawn from `NUM_LABELS_SHARE` (0 … 6).
 2. Labels are drawn one by one without replacement, with probability proportional to the class's
    popularity (`POPULARITY`, a long tail) times `ATTRACTION` for a friend (`FRIENDS`) already in
    the scene, or `REPULSION` for a rival (`RIVALS`).
 3. Each label gets one handwritten instance; in some scenes one label gets a second one.
-4. Heights are log-uniform, so that one digit often dominates. Digits are placed, the largest
-   first, where they overlap the others least.
+4. Heights are log-uniform, so that one digit often dominates. Digits are placed in descending
+   size where they overlap the others least.
 5. Ink and background differ by a contrast drawn per digit; the background has a soft texture.
 
-Train and test scenes use different handwritten instances whatever the seed. A scene depends on its
-split, seed and number alone: the first scenes of a larger set are those of a smaller one.
+Train and test scenes use different handwritten instances for every seed. A scene depends only on
+its split, seed and number: the first scenes of a larger set are those of a smaller one.
 
 Letters: S side of a scene in pixels, n number of distinct labels.
 """
@@ -35,7 +35,7 @@ from mmorderless.datasets.digit_drawing import CLASSES, MIN_SIZE, draw_scene
 from mmorderless.datasets.json_labels import JsonMultiLabel
 
 VERSION = 1
-"""Raise it with every change of the scenes, so that no cache of older ones is read."""
+"""To be raised with every change of the scenes, so that no cache of older ones is read."""
 
 SPLITS = ("train", "test")
 TRAIN_SHARE = 0.8
@@ -62,14 +62,14 @@ def load_instances() -> tuple[np.ndarray, np.ndarray]:
 
 
 def instances_of_split(digits: np.ndarray, split: str) -> list[np.ndarray]:
-    """Divide the handwritten instances into train and test, the same way for every seed.
+    """Divide the handwritten instances into train and test, independently of the seed.
 
     Args:
         digits: the digit of each instance, shape (N,).
         split: 'train' or 'test'.
 
     Returns:
-        For each digit 0 … 9 the indices of its instances in this split.
+        The indices of the instances in this split, for each digit 0 … 9.
     """
     pools = []
     for digit in range(len(CLASSES)):
@@ -81,14 +81,14 @@ def instances_of_split(digits: np.ndarray, split: str) -> list[np.ndarray]:
 
 
 def write_scenes(folder: str, split: str, num_scenes: int, size: int, seed: int) -> None:
-    """Write scenes as PNG files with an annotation file in the form of `JsonMultiLabel`.
+    """Write scenes as PNG files with an annotation file for `JsonMultiLabel`.
 
     Args:
-        folder: where `annotation.json` and `images/` go; it must not exist.
+        folder: gets `annotation.json` and `images/`; it must not exist.
         split: 'train' or 'test'.
         num_scenes: number of scenes.
         size: side S of a scene in pixels.
-        seed: of the scenes; the handwritten instances of the two splits are disjoint for any.
+        seed: of the scenes.
     """
     ink, digits = load_instances()
     pools = instances_of_split(digits, split)
@@ -116,9 +116,8 @@ class DigitScenes(JsonMultiLabel):
     """Scenes of handwritten digits, drawn on first use and read from a cache afterwards.
 
     The folder `data_root/v<version>_<split>_<count>x<S>px_seed<seed>` holds `images/*.png` and
-    `annotation.json`. It appears under its name only when it is complete: processes that start
-    together each draw the same scenes into a folder of their own, and the first one to finish
-    gives it the name.
+    `annotation.json`. Each process draws the scenes into a temporary folder, and the first one to
+    finish renames it, so that a folder of this name is complete.
 
     Gives per image `img_path` and `gt_label`, the sorted distinct digits, possibly none.
 
@@ -128,7 +127,7 @@ class DigitScenes(JsonMultiLabel):
         size: side S of a scene in pixels.
         seed: of the scenes.
         data_root: folder of the cache, relative to the working directory.
-        **kwargs: of `JsonMultiLabel`, except where its files are.
+        **kwargs: of `JsonMultiLabel`, except the paths of its files.
 
     Raises:
         ValueError: an unknown split, no scene, or scenes too small to read.
@@ -151,7 +150,7 @@ class DigitScenes(JsonMultiLabel):
         if num_scenes < 1 or size < MIN_SIZE or seed < 0:
             raise ValueError(
                 f"digit scenes need num_scenes ≥ 1, size ≥ {MIN_SIZE} and seed ≥ 0, "
-                f"got num_scenes={num_scenes}, size={size}, seed={seed}; raise what is below"
+                f"got num_scenes={num_scenes}, size={size}, seed={seed}; raise the value below it"
             )
         self.split = split
         self.num_scenes = num_scenes
@@ -173,13 +172,13 @@ class DigitScenes(JsonMultiLabel):
 
     def _fill_cache(self, folder: str) -> None:
         print_log(f"drawing {self.num_scenes} digit scenes into {folder}", logger="current")
-        # On the same disk as the cache, so that giving it its name is one atomic step.
+        # On the same disk as the cache, so that renaming is atomic.
         drawn = f"{folder}.{uuid.uuid4().hex}.tmp"
         try:
             write_scenes(drawn, self.split, self.num_scenes, self.size, self.seed)
             os.replace(drawn, folder)
         except OSError:
-            # Another process was faster; its scenes are the same.
+            # Another process finished first; its scenes are the same.
             if not osp.isdir(folder):
                 raise
         finally:

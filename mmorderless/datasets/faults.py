@@ -1,4 +1,4 @@
-"""Report a fault of a dataset: raise it, or collect it for tools/check_dataset.py."""
+"""Report a fault of a dataset: raise an error, or collect it for tools/check_dataset.py."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,10 @@ _collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None
 
 @contextmanager
 def collect_faults() -> Iterator[list[str]]:
-    """Gather the faults of single entries instead of stopping at the first.
+    """Collect the faults of single entries instead of stopping at the first.
 
     Yields:
-        The messages so far, in the order in which the entries are read.
+        A list that receives the messages in the order of the entries.
     """
     faults: list[str] = []
     token = _collected.set(faults)
@@ -24,9 +24,9 @@ def collect_faults() -> Iterator[list[str]]:
 
 
 def report_fault(message: str) -> None:
-    """Raise a ValueError about one entry of a file, or note it inside `collect_faults`.
+    """Raise a ValueError about one entry of a file, or collect it inside `collect_faults`.
 
-    Who calls it goes on with what is right in the entry.
+    The caller continues with the correct content of the entry.
     """
     faults = _collected.get()
     if faults is None:

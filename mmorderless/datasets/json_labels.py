@@ -25,14 +25,13 @@ class JsonMultiLabel(MultiLabelDataset):
     """mmpretrain's `MultiLabelDataset` with its annotation file checked.
 
     The file: `{"metainfo": {"classes": [names]}, "data_list": [{"img_path": path, "gt_label":
-    [class indices]}]}`. Image paths are relative to `data_root`/`data_prefix`. Class names given
-    by the option `classes` replace the file's, as everywhere in mmpretrain, but cannot change
-    their number.
+    [class indices]}]}`. Image paths are relative to `data_root`/`data_prefix`. The option `classes`
+    replaces the file's class names, as in mmpretrain, but cannot change their number.
 
     Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
 
     Args:
-        keep_unlabelled: whether images with an empty label set stay.
+        keep_unlabeled: whether images with an empty label set stay.
         **kwargs: of mmpretrain's `MultiLabelDataset`.
 
     Raises:
@@ -40,8 +39,8 @@ class JsonMultiLabel(MultiLabelDataset):
         ValueError: the file does not have this form, or a label is out of range or occurs twice.
     """
 
-    def __init__(self, *args, keep_unlabelled: bool = True, **kwargs) -> None:
-        self.keep_unlabelled = keep_unlabelled
+    def __init__(self, *args, keep_unlabeled: bool = True, **kwargs) -> None:
+        self.keep_unlabeled = keep_unlabeled
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -59,7 +58,7 @@ class JsonMultiLabel(MultiLabelDataset):
         ]
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
-        """Join an image's path and check its labels."""
+        """Complete an image's path and check its labels."""
         image = raw_data_info["img_path"]
         return {
             **raw_data_info,
@@ -70,8 +69,8 @@ class JsonMultiLabel(MultiLabelDataset):
         }
 
     def filter_data(self) -> list[dict]:
-        """Drop the images without a label unless they are to be kept."""
-        return select_images(self.data_list, self.keep_unlabelled, self.ann_file)
+        """Drop the images without a label, unless `keep_unlabeled` is set."""
+        return select_images(self.data_list, self.keep_unlabeled, self.ann_file)
 
     def _merge_classes(self, file_metainfo: dict) -> tuple[str, ...]:
         in_file = file_metainfo.get("classes")
@@ -79,6 +78,6 @@ class JsonMultiLabel(MultiLabelDataset):
         if in_file is not None and len(in_file) != len(classes):
             raise ValueError(
                 f"`classes` names {len(classes)} classes, {self.ann_file} has {len(in_file)}; "
-                "give a name for each, or leave `classes` out"
+                "name each class, or remove `classes`"
             )
         return classes

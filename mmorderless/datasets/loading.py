@@ -1,4 +1,4 @@
-"""Load an image, or say which file is missing or damaged."""
+"""Load an image, with errors that name a missing or damaged file."""
 
 from io import BytesIO
 
@@ -12,7 +12,7 @@ from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-# What libjpeg can divide the sides by while it decodes, and OpenCV's flag for it.
+# Divisors by which libjpeg can reduce the sides while it decodes, and OpenCV's flags for them.
 REDUCED_FLAGS = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -24,30 +24,30 @@ REDUCED_FLAGS = {
 class LoadImage(LoadImageFromFile):
     """mmcv's `LoadImageFromFile` with errors that name the file and the remedy.
 
-    mmcv reports a file that cannot be decoded by an assertion or by OpenCV's internals, and with
-    OpenCV 4 a JPEG that breaks off half-way passes as a half-grey picture. The file is read once
-    and the check of its end costs microseconds.
+    mmcv reports a file that cannot be decoded by an assertion or an internal error of OpenCV, and
+    OpenCV 4 loads a truncated JPEG as a half-gray picture. The file is read once; checking its end
+    costs microseconds.
 
     With `min_side`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, the smallest at which both
-    sides still have that many pixels: nearly the average of the pixels that become one. Entropy
-    decoding stays, so that a 640×480 photo takes a fifth less time and one of 12 megapixels less
-    than half. Other formats are decoded in full.
+    sides still have that many pixels; each pixel is nearly the average of those that it replaces.
+    A 640×480 photo then takes a fifth less time and one of 12 megapixels less than half. Other
+    formats are decoded in full.
 
     Reads `img_path`; adds `img` (uint8, H × W × 3 in BGR, or H × W), `img_shape`, (H, W) of `img`
-    in pixels, and `ori_shape`, (H, W) of the picture in the file, upright.
+    in pixels, and `ori_shape`, (H, W) of the upright picture in the file.
 
     Args:
         color_type: 'color', 'grayscale' or another flag of `mmcv.imfrombytes`.
         imdecode_backend: 'cv2', 'pillow' or another backend of `mmcv.imfrombytes`.
         ignore_empty: return None instead of raising; a training dataset then draws another image.
         backend_args: storage backend of `mmengine.fileio`.
-        min_side: pixels that a side needs at least, as a rule the larger side of the `Resize` that
-            follows; None decodes in full. Needs the backend 'cv2'.
+        min_side: minimum side in pixels after decoding, usually the larger side of the `Resize`
+            that follows; None decodes in full. Needs the backend 'cv2'.
 
     Raises:
-        FileNotFoundError: the image is not there.
-        ValueError: the file is not an image, or is truncated; it has a `box`, which is in pixels
-            of the full picture, and `min_side` is given; or `min_side` does not fit the other
+        FileNotFoundError: the image does not exist.
+        ValueError: the file is not an image or is truncated; `min_side` is given and the image has
+            a `box`, which is in pixels of the full picture; or `min_side` contradicts the other
             options.
     """
 
@@ -77,17 +77,17 @@ class LoadImage(LoadImageFromFile):
             if imdecode_backend != "cv2" or color_type == "unchanged":
                 raise ValueError(
                     f"min_side={min_side} needs imdecode_backend='cv2' and a color_type other than "
-                    f"'unchanged', got {imdecode_backend!r} and {color_type!r}; drop min_side"
+                    f"'unchanged', got {imdecode_backend!r} and {color_type!r}; remove min_side"
                 )
         self.min_side = min_side
 
     def transform(self, results: dict) -> dict | None:
-        """Add the image to the results; None when it cannot be read and `ignore_empty` is set."""
+        """Add the image to the results; None if it is unreadable and `ignore_empty` is set."""
         path = results["img_path"]
         if self.min_side is not None and "box" in results:
             raise ValueError(
-                f"{path} comes with a box in pixels of the full picture, but LoadImage has "
-                f"min_side={self.min_side}; drop min_side from the pipeline"
+                f"{path} has a box in pixels of the full picture, but LoadImage has "
+                f"min_side={self.min_side}; remove min_side from the pipeline"
             )
         try:
             content = self._read(path)
@@ -107,7 +107,7 @@ class LoadImage(LoadImageFromFile):
             raise FileNotFoundError(f"image {path} does not exist; {self.missing_remedy}") from None
 
     def _decode(self, content: bytes, path: str) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return the image and the (H, W) that it has in full."""
+        """Return the image and its full (H, W)."""
         flag: str | int = self.color_type
         size = None if self.min_side is None else jpeg_size(content)
         divisor = 1
@@ -130,19 +130,16 @@ class LoadImage(LoadImageFromFile):
         shape = img.shape[:2]
         if divisor == 1 or size is None:
             return img, shape
-        # The header's size is as stored; OpenCV has turned the picture as its EXIF data say.
+        # The header's size is as stored; OpenCV has rotated the picture by its EXIF orientation.
         return img, size if shape == reduced(size, divisor) else size[::-1]
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """(H, W) in the header of a JPEG file, as stored; None where it is no JPEG.
-
-    Reading the header decodes no pixel.
-    """
+    """Read (H, W) as stored in the header of a JPEG file; None if it is no JPEG."""
     if not content.startswith(b"\xff\xd8\xff"):
         return None
     try:
-        # Not Image.open, which warns of pictures beyond 89 megapixels.
+        # Not Image.open, which warns about pictures beyond 89 megapixels.
         width, height = JpegImageFile(BytesIO(content)).size
     except (OSError, SyntaxError):  # what Pillow raises on a broken header
         return None
@@ -156,22 +153,22 @@ def reduction(size: tuple[int, int], min_side: int) -> int:
 
 
 def reduced(size: tuple[int, int], divisor: int) -> tuple[int, int]:
-    """Sides of a picture that libjpeg has divided by a number, rounded up."""
+    """Divide the sides of a picture and round up, as libjpeg does."""
     return -(-size[0] // divisor), -(-size[1] // divisor)
 
 
 def is_truncated_jpeg(content: bytes) -> bool:
-    """Tell whether a JPEG file stops before its end.
+    """Tell whether a JPEG file is truncated.
 
-    OpenCV 4 decodes such a file without an error and fills the missing rows with grey.
+    OpenCV 4 decodes such a file without an error and fills the missing rows with gray.
     """
     if not content.startswith(b"\xff\xd8\xff"):
         return False
-    # Neither marker can occur inside coded pixels, and an embedded thumbnail lies before the
-    # picture's own scans: a complete file has its end marker after the last scan's start.
+    # Neither marker can occur inside coded pixels, and an embedded thumbnail precedes the picture's
+    # own scans: a complete file has its end marker after the start of the last scan.
     if content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda"):
         return False
-    # Data appended after the picture may look like a scan, so the last word is a full decode.
+    # Data appended after the picture may look like a scan, so only a full decode decides.
     try:
         with Image.open(BytesIO(content)) as picture:
             picture.load()

@@ -1,4 +1,4 @@
-"""MIRFLICKR-25000 as published: one file a concept with the numbers of its images."""
+"""MIRFLICKR-25000 as published: a file per concept with the numbers of its images."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from mmpretrain.registry import DATASETS
 from mmorderless.datasets.annotations import (
     choose_classes,
     images_on_disk,
-    missing_annotation,
+    missing_file,
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
@@ -20,29 +20,29 @@ CONCEPTS = (
     *("lake", "male", "night", "people", "plant_life", "portrait", "river", "sea", "sky"),
     *("structures", "sunset", "transport", "tree", "water"),
 )
-"""The 24 concepts; an image is labelled where the concept is potentially visible."""
+"""The 24 concepts; an image has the label if the concept is potentially visible."""
 RELEVANT = (
     *("baby", "bird", "car", "clouds", "dog", "female", "flower", "male", "night", "people"),
     *("portrait", "river", "sea", "tree"),
 )
-"""The 14 concepts that were annotated again, more strictly: where the concept is relevant."""
+"""The 14 concepts with a second, stricter annotation: the concept is relevant to the image."""
 
 
 def read_numbers(path: str) -> list[int]:
-    """Read image numbers, one a line.
+    """Read image numbers, one per line.
 
     Args:
         path: a text file; blank lines are skipped.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is not a number of 1 … 25000, or a number occurs twice.
+        ValueError: a line is not a number in 1 … 25000, or a number occurs twice.
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
             lines = [line.strip() for line in file]
     except FileNotFoundError:
-        raise missing_annotation(path) from None
+        raise missing_file(path) from None
     numbers = []
     for i, line in enumerate(lines, start=1):
         if line.isdecimal() and 1 <= int(line) <= NUM_IMAGES:
@@ -58,11 +58,11 @@ def read_numbers(path: str) -> list[int]:
 
 
 def class_files(concepts: int, relevant: bool) -> dict[str, str]:
-    """Return for each class, in alphabetical order, the name of its annotation file.
+    """Map each class, in alphabetical order, to the name of its annotation file.
 
     Args:
-        concepts: 24, or 38 with the 14 relevant annotations as classes of their own.
-        relevant: of the 24, whether the relevant annotation replaces the potential one.
+        concepts: 24, or 38 with the 14 stricter annotations as classes of their own.
+        relevant: of the 24 concepts, whether the stricter annotation replaces the other one.
 
     Raises:
         ValueError: there is no such annotation.
@@ -74,7 +74,7 @@ def class_files(concepts: int, relevant: bool) -> dict[str, str]:
         stems = {name: stricter.get(name, name) if relevant else name for name in CONCEPTS}
     elif relevant:
         raise ValueError(
-            "relevant=True replaces annotations that the 38 concepts have both of; use concepts=24"
+            "relevant=True replaces annotations, but the 38 concepts have both; use concepts=24"
         )
     else:
         stems = {name: name for name in sorted((*CONCEPTS, *stricter.values()))}
@@ -85,25 +85,23 @@ def class_files(concepts: int, relevant: bool) -> dict[str, str]:
 class MIRFlickr25k(MultiLabelDataset):
     """MIRFLICKR-25000, read from the owners' annotation folder.
 
-    `ann_file` is the folder with `<concept>.txt` (24 concepts, annotated where potentially visible)
-    and `<concept>_r1.txt` (14 of them, annotated where relevant); the images are `im<number>.jpg`.
-    `numbers` chooses the images of a split; the shipped config trains on 1 … 15000 and tests on
-    15001 … 25000.
+    `ann_file` is the folder with `<concept>.txt` (24 concepts: potentially visible) and
+    `<concept>_r1.txt` (14 of them: relevant); the images are `im<number>.jpg`. `numbers` selects
+    the images of a split; the shipped config trains on 1 … 15000 and tests on 15001 … 25000.
 
     Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
 
     Args:
         data_root: folder of the dataset.
-        numbers: the first and the last image, both included, or a file with one image number a
+        numbers: the first and the last image, both included, or a file with one image number per
             line, relative to `data_root`.
-        concepts: 24, or 38 with the 14 relevant annotations as classes of their own (`baby_r1`).
-        relevant: of 24 concepts, whether the relevant annotation replaces the potential one where
+        concepts: 24, or 38 with the 14 stricter annotations as classes of their own (`baby_r1`).
+        relevant: of 24 concepts, whether the stricter annotation replaces the other one where
             there is one.
         ann_file: folder of the annotation, relative to `data_root`.
         data_prefix: folder of the images, relative to `data_root`.
-        drop_missing: whether images that are not on disk are dropped; their number goes to the
-            log.
-        keep_unlabelled: whether images without a concept stay.
+        drop_missing: whether images that are not on disk are dropped; their number is logged.
+        keep_unlabeled: whether images without a concept stay.
         **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects concepts by name, in that
             order.
 
@@ -121,7 +119,7 @@ class MIRFlickr25k(MultiLabelDataset):
         ann_file: str = "annotations",
         data_prefix: str | dict = "mirflickr",
         drop_missing: bool = False,
-        keep_unlabelled: bool = True,
+        keep_unlabeled: bool = True,
         **kwargs,
     ) -> None:
         if not isinstance(numbers, str) and not (
@@ -134,12 +132,12 @@ class MIRFlickr25k(MultiLabelDataset):
         self.file_of_class = class_files(concepts, relevant)
         self.numbers = numbers
         self.drop_missing = drop_missing
-        self.keep_unlabelled = keep_unlabelled
+        self.keep_unlabeled = keep_unlabeled
         self.dropped: dict[str, int] = {}
         super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read the annotation folder and take the chosen images."""
+        """Read the annotation folder and select the images."""
         names = tuple(self.file_of_class)
         classes = choose_classes(names, self._metainfo.get("classes"), "MIRFLICKR-25000")
         self._metainfo["classes"] = classes
@@ -158,9 +156,6 @@ class MIRFlickr25k(MultiLabelDataset):
         ]
 
     def filter_data(self) -> list[dict]:
-        """Drop what is not on disk, and images without a label, where the options say so."""
-        records = self.data_list
-        if self.drop_missing:
-            records = images_on_disk(records, self.img_prefix, "MIRFlickr25k")
-            self.dropped["images not on disk"] = len(self.data_list) - len(records)
-        return select_images(records, self.keep_unlabelled, self.ann_file)
+        """Drop the images that are not on disk and those without a label, as the options say."""
+        records = images_on_disk(self) if self.drop_missing else self.data_list
+        return select_images(records, self.keep_unlabeled, self.ann_file)

@@ -1,4 +1,4 @@
-"""NUS-WIDE as published: one 0/1 file a concept, image lists with backslashes.
+"""NUS-WIDE as published: a 0/1 file per concept, image lists with backslashes.
 
 Letters: N number of images, C number of concepts.
 """
@@ -12,15 +12,17 @@ from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.annotations import (
     Published,
+    check_classes,
     choose_classes,
     images_on_disk,
     labels_of_rows,
+    missing_file,
     read_lines,
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
 
-PROTOCOLS = ("paper", "official", "official_labelled")
+PROTOCOLS = ("paper", "official", "official_labeled")
 SPLITS = ("train", "test")
 NUM_SPLITS = 3
 NUM_TRAIN = 150_000
@@ -29,23 +31,18 @@ LAYOUT = "set data_root to the folder with ConceptsList/, Groundtruth/ and Image
 PUBLISHED = {
     "paper": {"train": 150_000, "test": 59_347},
     "official": {"train": 161_789, "test": 107_859},
-    "official_labelled": {"train": 125_449, "test": 83_898},
+    "official_labeled": {"train": 125_449, "test": 83_898},
 }
 
 
-def missing_file(path: str) -> FileNotFoundError:
-    """Error for a file of the owners that is not there."""
-    return FileNotFoundError(f"{path} does not exist; {LAYOUT}")
-
-
 def read_image_list(path: str) -> list[str]:
-    r"""Return the image paths of an image list, with `/` for the file's `\`.
+    r"""Return the image paths of an image list, with the file's `\` replaced by `/`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: an image is listed twice.
     """
-    images = [line.replace("\\", "/") for line in read_lines(path, missing_file)]
+    images = [line.replace("\\", "/") for line in read_lines(path, LAYOUT)]
     for image in repeated_items(images):
         report_fault(f"image {image} is listed twice in {path}; download it again")
     return images
@@ -55,7 +52,7 @@ def read_labels(paths: Sequence[str], num_images: int) -> np.ndarray:
     """Read the label files of the concepts.
 
     Args:
-        paths: for each concept a file with 0 or 1 on a line for each image.
+        paths: a file per concept, with a line of 0 or 1 per image.
         num_images: number of images N.
 
     Returns:
@@ -71,11 +68,11 @@ def read_labels(paths: Sequence[str], num_images: int) -> np.ndarray:
             with open(path, "rb") as file:
                 values = np.array(file.read().split())
         except FileNotFoundError:
-            raise missing_file(path) from None
+            raise missing_file(path, LAYOUT) from None
         if len(values) != num_images:
             raise ValueError(
-                f"{path} must have a line for each of the {num_images} images of the image list, "
-                f"got {len(values)}; download it again"
+                f"{path} must have a line for each of the {num_images} listed images, got "
+                f"{len(values)}; download it again"
             )
         labels[:, c] = values == b"1"
         for row in np.flatnonzero(~labels[:, c] & (values != b"0")):
@@ -89,8 +86,8 @@ def read_labels(paths: Sequence[str], num_images: int) -> np.ndarray:
 def draw_split(num_images: int, num_train: int, seed: int, split_index: int) -> np.ndarray:
     """Draw the training images of a random split.
 
-    The raw numbers of PCG64 are sorted: NumPy promises them for every version, which it does not
-    for `permutation`.
+    NumPy keeps the raw numbers of PCG64 the same in every version, unlike `permutation`; so these
+    are sorted.
 
     Args:
         num_images: number of images to divide.
@@ -102,7 +99,7 @@ def draw_split(num_images: int, num_train: int, seed: int, split_index: int) -> 
         Boolean, shape (num_images,): True for training.
 
     Raises:
-        ValueError: nothing would be left for one of the parts.
+        ValueError: training or testing would have no image.
     """
     if not 0 < num_train < num_images:
         raise ValueError(
@@ -127,21 +124,21 @@ class NusWide(MultiLabelDataset):
     - paper: the 209,347 images with a label; 150,000 drawn at random for training, the rest for
       testing. There are three such splits; they depend on the seed alone (and not on which images
       are on disk). The authors did not publish theirs.
-    - official: the owners' split, unlabelled images included (161,789 / 107,859).
-    - official_labelled: the owners' split without them (125,449 / 83,898).
+    - official: the owners' split, including images without a label (161,789 / 107,859).
+    - official_labeled: the owners' split without them (125,449 / 83,898).
 
     Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
 
     Args:
         data_root: folder of the dataset.
         split: 'train' or 'test'.
-        protocol: 'paper', 'official' or 'official_labelled'.
+        protocol: 'paper', 'official' or 'official_labeled'.
         split_index: which of the paper's splits: 0, 1 or 2.
         seed: of the paper's splits.
         num_train: number of training images of the paper's splits.
         data_prefix: folder of the images, relative to `data_root`.
         drop_missing: whether images that are not on disk are dropped (many of Flickr's links are
-            dead); their number goes to the log.
+            dead); their number is logged.
         **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects concepts by name, in that
             order, and does not change which images are used.
 
@@ -186,20 +183,20 @@ class NusWide(MultiLabelDataset):
         super().__init__("", data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read the protocol's files and take the split's images."""
+        """Read the protocol's files and select the split's images."""
         concepts_file = osp.join(self.data_root, "ConceptsList", "Concepts81.txt")
-        concepts = choose_classes(read_lines(concepts_file, missing_file), None, concepts_file)
+        concepts = check_classes(read_lines(concepts_file, LAYOUT), concepts_file)
         classes = choose_classes(concepts, self._metainfo.get("classes"), concepts_file)
         self._metainfo["classes"] = classes
         if self.protocol == "paper":
             images, labels = self._read("Imagelist.txt", "AllLabels", concepts, "")
-            labelled = np.flatnonzero(labels.any(axis=1))
-            is_train = draw_split(len(labelled), self.num_train, self.seed, self.split_index)
-            used = labelled[is_train == (self.split == "train")]
+            labeled = np.flatnonzero(labels.any(axis=1))
+            is_train = draw_split(len(labeled), self.num_train, self.seed, self.split_index)
+            used = labeled[is_train == (self.split == "train")]
         else:
-            part = self.split.capitalize()
+            split = self.split.capitalize()
             images, labels = self._read(
-                f"{part}Imagelist.txt", "TrainTestLabels", concepts, f"_{part}"
+                f"{split}Imagelist.txt", "TrainTestLabels", concepts, f"_{split}"
             )
             is_used = labels.any(axis=1) | (self.protocol == "official")
             used = np.flatnonzero(is_used)
@@ -211,11 +208,8 @@ class NusWide(MultiLabelDataset):
         ]
 
     def filter_data(self) -> list[dict]:
-        """Drop the images that are not on disk if they are to be dropped."""
-        records = self.data_list
-        if self.drop_missing:
-            records = images_on_disk(records, self.img_prefix, "NusWide")
-            self.dropped["images not on disk"] = len(self.data_list) - len(records)
+        """Drop the images that are not on disk if `drop_missing` is set."""
+        records = images_on_disk(self) if self.drop_missing else self.data_list
         return select_images(records, True, self.data_root)
 
     def _read(
@@ -228,7 +222,7 @@ class NusWide(MultiLabelDataset):
 
     @property
     def published(self) -> Published | None:
-        """Counts of the full split, None for classes or a division of the user's own."""
+        """Counts of the full split; None for other classes or another number of training images."""
         if len(self._metainfo["classes"]) != NUM_CONCEPTS:
             return None
         if self.protocol == "paper" and self.num_train != NUM_TRAIN:

@@ -1,4 +1,4 @@
-"""The dataset part of a config: what is changed and checked before anything is built."""
+"""Divide a training set for validation (`val_split`), and check a config's datasets."""
 
 import copy
 from collections.abc import Sequence
@@ -10,27 +10,26 @@ from mmpretrain.datasets import BaseDataset, KFoldDataset
 from mmpretrain.registry import DATASETS
 
 FOLDS = ("DatasetPart", "KFoldDataset")
-"""Wrappers that give a part of a dataset: ours, and mmpretrain's."""
+"""Wrappers that take a part of a dataset: ours and mmpretrain's."""
 
 TOLERANCE = 1e-9
 
 
 def apply_val_split(cfg: Config) -> None:
-    """Hold out a part of the training set for validation where the config has a `val_split`.
+    """Hold out a part of the training set for validation if the config has a `val_split`.
 
-    `val_split = 0.1` trains on nine tenths of the training set and validates on the tenth that is
-    left, prepared by validation's own pipeline; the test set stays what it is. The parts are drawn
-    from a fixed seed, so that every run has the same.
+    `val_split = 0.1` trains on nine tenths of the training set and validates on the remaining
+    tenth, with the validation pipeline; the test set stays as it is. The seed is fixed, so that
+    every run has the same parts.
 
-    The key becomes None: a config that was written down afterwards says what was done, and is not
-    divided again.
+    The key is set to None, so that a config saved afterwards is not divided again.
 
     Args:
         cfg: a config; changed in place.
 
     Raises:
         ValueError: `val_split` is not 1/k with an integer k ≥ 2, a dataloader is missing, or the
-            training set is not one that can be divided.
+            training set cannot be divided.
     """
     share = cfg.get("val_split")
     if share is None:
@@ -50,17 +49,17 @@ def apply_val_split(cfg: Config) -> None:
     can_be_divided = hasattr(DATASETS.get(kinds[-1]) or BaseDataset, "get_subset_")
     if {*FOLDS} & {*kinds} or "datasets" in whole or not can_be_divided:
         raise ValueError(
-            f"val_split={share} cannot divide {' of '.join(kinds)}; give train_dataloader one "
+            f"val_split={share} cannot divide {' of '.join(kinds)}; give train_dataloader a single "
             "dataset that is not divided yet, or remove val_split"
         )
     held_out = copy.deepcopy(whole)
     held_out.pop("pipeline", None)
-    # The pipeline only: test_mode asks more of some datasets than training does (CsvMultiLabel).
+    # Only the pipeline: in test_mode some datasets require further options (CsvMultiLabel).
     pipeline = nested_datasets(val.dataset)[-1].get("pipeline")
     if pipeline is not None:
         held_out.pipeline = pipeline
     val.dataset = ConfigDict(**part, test_mode=True, dataset=held_out)
-    # Within a wrapper such as RepeatDataset, which cannot be divided itself.
+    # A wrapper such as RepeatDataset cannot be divided itself.
     (wrappers[-1] if wrappers else train).dataset = ConfigDict(**part, dataset=whole)
     cfg.train_dataloader, cfg.val_dataloader = train, val
     cfg.val_split = None
@@ -83,7 +82,7 @@ def number_of_parts(share: Any) -> int:
 
 
 def nested_datasets(dataset: ConfigDict) -> list[ConfigDict]:
-    """Return a dataset's config and those that it wraps, from the outside in."""
+    """Return a dataset's config and those that it wraps, the outermost first."""
     chain = [dataset]
     while isinstance(chain[-1].get("dataset"), dict):
         chain.append(chain[-1].dataset)
@@ -91,7 +90,7 @@ def nested_datasets(dataset: ConfigDict) -> list[ConfigDict]:
 
 
 def check_indices(cfg: Config) -> None:
-    """Check that `indices` leaves every dataset an image; mmengine's own error names neither.
+    """Check that `indices` leaves every dataset an image; mmengine's error names neither.
 
     Args:
         cfg: a config.
@@ -111,28 +110,28 @@ def check_indices(cfg: Config) -> None:
 
 @DATASETS.register_module()
 class DatasetPart(KFoldDataset):
-    """All of a dataset's images but one part, or in test mode this part.
+    """All of a dataset's images except one fold, or in test mode this fold.
 
     mmpretrain's `KFoldDataset` with three differences. The dataset is reduced in place: the
-    original mmengine's `get_subset` shares its notes of what it copied between all calls, so that a
-    second part may get the transforms of the first. The order that is cut into parts comes from the
-    raw numbers of PCG64, which NumPy promises for every version. An empty part is an error.
+    original mmengine's `get_subset` shares a copy memo between calls, so that a second part may get
+    the transforms of the first. The images are shuffled by the raw numbers of PCG64, which NumPy
+    keeps the same in every version. An empty part is an error.
 
-    `val_split` in a config makes one for training and one for validation.
+    `val_split` in a config creates one for training and one for validation.
 
     Args:
         dataset: config of the whole dataset.
-        fold: which of the parts is held out, from 0.
-        num_splits: number of parts.
-        test_mode: whether this is the part that is held out instead of the others.
-        seed: of the order that is cut into parts; None keeps the dataset's own.
+        fold: index of the fold that is held out.
+        num_splits: number of folds.
+        test_mode: whether this is the fold that is held out instead of the others.
+        seed: of the shuffling before the division; None keeps the dataset's order.
 
     Raises:
         ValueError: the part is empty.
     """
 
     def full_init(self) -> None:
-        """Load the dataset and take the part; its images stay in the dataset's order."""
+        """Load the dataset and reduce it to the part, in the dataset's order."""
         if self._fully_initialized:
             return
         self.dataset.full_init()

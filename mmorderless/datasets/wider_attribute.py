@@ -1,4 +1,4 @@
-"""WIDER Attribute as published: attributes of the persons in a photo, one box each."""
+"""WIDER Attribute as published: attributes of the persons in a photo, each with a box."""
 
 import math
 import os.path as osp
@@ -6,7 +6,6 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.logging import print_log
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
@@ -16,6 +15,7 @@ from mmorderless.datasets.annotations import (
     check_keys,
     choose_classes,
     has_keys,
+    note_dropped,
     read_json,
     select_images,
 )
@@ -25,7 +25,7 @@ from mmorderless.datasets.faults import report_fault
 FORM = "give the owners' file, e.g. Anno/wider_attribute_trainval.json"
 POSITIVE, NEGATIVE, UNSPECIFIED = 1, -1, 0
 NUM_ATTRIBUTES = 14
-ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and who swaps the sides
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and its values that swap the sides
 # Persons, boxes without area included, as the paper gives them.
 PUBLISHED = {
     "wider_attribute_trainval.json": Published(
@@ -48,9 +48,9 @@ def attribute_names(annotation: dict, source: str) -> list[str]:
 
 
 def corners(bbox: Any, image: str, source: str) -> tuple[float, float, float, float] | None:
-    """Turn [x, y, width, height] into (left, top, right, bottom), in pixels.
+    """Convert [x, y, width, height] into (left, top, right, bottom), in pixels.
 
-    None where it is not four finite numbers, which is reported.
+    A fault is reported, and None returned, if it is not four finite numbers.
     """
     is_box = isinstance(bbox, list) and len(bbox) == 4
     if not is_box or not all(type(x) in (int, float) and math.isfinite(x) for x in bbox):
@@ -64,7 +64,7 @@ def corners(bbox: Any, image: str, source: str) -> tuple[float, float, float, fl
 
 
 def check_attributes(values: Any, num_attributes: int, image: str, source: str) -> list[int]:
-    """Return a person's attributes, each 1, −1 or 0; a wrong one is reported and counts as −1."""
+    """Check a person's attributes, each 1, −1 or 0; a wrong one is reported and counts as −1."""
     if not isinstance(values, list) or len(values) != num_attributes:
         report_fault(
             f"a person of {image} must have {num_attributes} attributes, got {values} in {source}; "
@@ -81,25 +81,25 @@ def check_attributes(values: Any, num_attributes: int, image: str, source: str) 
 
 
 def image_size(path: str) -> tuple[float, float]:
-    """Return an image's height and width in pixels from its header, as loading it gives them.
+    """Read an image's height and width in pixels from its header, in the orientation of loading.
 
-    OpenCV turns a picture as its EXIF orientation says. Both are infinite where the file cannot be
-    read: loading it will say what is wrong.
+    OpenCV rotates a picture by its EXIF orientation. Both are infinite if the file cannot be read:
+    loading it reports what is wrong.
     """
     try:
         with Image.open(path) as picture:
             width, height = picture.size
-            # Of other formats Pillow may decode the pixels to find it.
-            turned = picture.format == "JPEG" and _orientation(picture) in SIDEWAYS
+            # Pillow may decode the pixels of other formats to find the orientation.
+            rotated = picture.format == "JPEG" and _orientation(picture) in SIDEWAYS
     except (OSError, UnidentifiedImageError):
         return math.inf, math.inf
-    return (width, height) if turned else (height, width)
+    return (width, height) if rotated else (height, width)
 
 
 def _orientation(picture: Image.Image) -> int | None:
     try:
         return picture.getexif().get(ORIENTATION)
-    except (SyntaxError, struct.error):  # damaged EXIF, which OpenCV passes over
+    except (SyntaxError, struct.error):  # damaged EXIF, which OpenCV ignores
         return None
 
 
@@ -107,13 +107,13 @@ def _orientation(picture: Image.Image) -> int | None:
 class WiderAttribute(MultiLabelDataset):
     """WIDER Attribute: 14 attributes of a person; each person's box is an example.
 
-    The box is clipped to its image; one that keeps no area is dropped, and their number goes to the
-    log. For that the headers of all images are read when the dataset is loaded. Put `CropBox`
-    behind the loading of the image.
+    Boxes are clipped to their image, for which loading the dataset reads the headers of all images.
+    Boxes without area inside the image are dropped, and their number is logged. Put `CropBox` after
+    the loading of the image.
 
     An attribute may be unspecified (0). `gt_ignore` lists these classes; `LabelSetMetric` leaves
-    them out of mAP where it gets the field (`PackInputs(algorithm_keys=("gt_ignore",))`). In
-    training and in every other metric they count as `unspecified` says.
+    them out of mAP if it gets the field (`PackInputs(algorithm_keys=("gt_ignore",))`). In training
+    and in every other metric they count as the option `unspecified` says.
 
     Gives per person `img_path`, `box` (left, top, right, bottom in pixels), `gt_label`, the sorted
     distinct class indices, possibly none, and `gt_ignore`, the same of the unspecified ones.
@@ -124,7 +124,7 @@ class WiderAttribute(MultiLabelDataset):
         data_prefix: folder of the images, relative to `data_root`.
         unspecified: what an unspecified attribute counts as, 'negative' (as in the literature) or
             'positive'.
-        keep_unlabelled: whether persons without an attribute stay.
+        keep_unlabeled: whether persons without an attribute stay.
         **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects attributes by name, in that
             order.
 
@@ -139,7 +139,7 @@ class WiderAttribute(MultiLabelDataset):
         ann_file: str = "Anno/wider_attribute_trainval.json",
         data_prefix: str | dict = "Image",
         unspecified: str = "negative",
-        keep_unlabelled: bool = True,
+        keep_unlabeled: bool = True,
         **kwargs,
     ) -> None:
         if unspecified not in ("negative", "positive"):
@@ -147,7 +147,7 @@ class WiderAttribute(MultiLabelDataset):
                 f"unspecified attributes count as 'negative' or 'positive', got {unspecified!r}"
             )
         self.unspecified = unspecified
-        self.keep_unlabelled = keep_unlabelled
+        self.keep_unlabeled = keep_unlabeled
         self.dropped: dict[str, int] = {}
         super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
@@ -168,17 +168,12 @@ class WiderAttribute(MultiLabelDataset):
         ]
         kept = [record for record in records if record["box"] is not None]
         if dropped := len(records) - len(kept):
-            self.dropped["boxes without area"] = dropped
-            print_log(
-                f"WiderAttribute: {dropped} boxes of {self.ann_file} have no area inside their "
-                "image and are dropped",
-                logger="current",
-            )
+            note_dropped(self, "boxes without area", dropped, self.ann_file)
         return kept
 
     def filter_data(self) -> list[dict]:
-        """Drop the persons without a label unless they are to be kept."""
-        return select_images(self.data_list, self.keep_unlabelled, self.ann_file)
+        """Drop the persons without a label, unless `keep_unlabeled` is set."""
+        return select_images(self.data_list, self.keep_unlabeled, self.ann_file)
 
     def _persons(
         self, image: dict, num_attributes: int, attribute_of_class: Sequence[int]
@@ -208,7 +203,7 @@ class WiderAttribute(MultiLabelDataset):
 
     @property
     def published(self) -> Published | None:
-        """Counts of the full split, where the file's name says which it is."""
+        """Counts of the full split, if the file's name identifies it."""
         if len(self._metainfo["classes"]) != NUM_ATTRIBUTES:
             return None
         return PUBLISHED.get(osp.basename(self.ann_file))

@@ -143,7 +143,7 @@ def test_images_without_label_are_kept_on_request():
 def test_no_image_left():
     with pytest.raises(ValueError, match=r"x lists 0 images.*it must list images"):
         select_images([], True, "x")
-    with pytest.raises(ValueError, match=r"lists 1 images.*keep_unlabelled=True"):
+    with pytest.raises(ValueError, match=r"lists 1 images.*keep_unlabeled=True"):
         select_images([{"gt_label": []}], False, "x")
 
 

@@ -3,7 +3,7 @@ import tracemalloc
 
 import pytest
 
-from mmorderless.datasets.coco import CocoMultiLabel, label_sets
+from mmorderless.datasets.coco import CocoMultiLabel, collect_label_sets
 
 
 def instances(**changed):
@@ -70,15 +70,15 @@ def test_classes_in_category_id_order(load):
     assert load().metainfo["classes"] == ("car", "dog", "toothbrush")
 
 
-def test_label_sets_count_crowds_and_drop_the_unlabelled(load, tmp_path):
+def test_label_sets_count_crowds_and_drop_the_unlabeled(load, tmp_path):
     dataset = load()
     assert labels_of(dataset) == [[0, 1], [2], [0]]
     path = tmp_path / "train2014" / "COCO_train2014_000000000002.jpg"
     assert dataset.get_data_info(1)["img_path"] == str(path)
 
 
-def test_unlabelled_images_can_stay(load):
-    assert labels_of(load(keep_unlabelled=True)) == [[0, 1], [2], [], [0]]
+def test_unlabeled_images_can_stay(load):
+    assert labels_of(load(keep_unlabeled=True)) == [[0, 1], [2], [], [0]]
 
 
 def test_classes_select_categories(load):
@@ -100,8 +100,8 @@ def test_options_of_the_host(load, serialize_data):
 def test_grouping_does_not_depend_on_the_order_of_objects():
     content = instances()
     pairs = [(a["image_id"], a["category_id"]) for a in content["annotations"]]
-    forward = label_sets({**content, "annotations": pairs}, "x")
-    assert label_sets({**content, "annotations": pairs[::-1]}, "x") == forward
+    forward = collect_label_sets({**content, "annotations": pairs}, "x")
+    assert collect_label_sets({**content, "annotations": pairs[::-1]}, "x") == forward
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_grouping_does_not_depend_on_the_order_of_objects():
         ({"images": [{"id": 7, "file_name": "7.jpg"}] * 2}, r"image ids \['7'\] occur twice"),
         ({"images": [{"id": 7}]}, "an image .* lacks file_name; give an instances file"),
         ({"annotations": [{"image_id": 7}]}, "an annotation .* lacks category_id"),
-        ({"annotations": []}, "lists 4 images, none of them to use; set keep_unlabelled"),
+        ({"annotations": []}, "lists 4 images, none of them to use; set keep_unlabeled"),
     ],
 )
 def test_wrong_files(load, changed, rule):
@@ -161,7 +161,7 @@ def test_real_photos_equal_the_plain_reading(shared_data):
         data_root=str(shared_data / "coco_sub"),
         data_prefix="images",
         pipeline=[{"type": "LoadImage"}, {"type": "PackInputs"}],
-        keep_unlabelled=True,
+        keep_unlabeled=True,
     )
     content = json.loads((shared_data / "coco_sub/annotations/instances_val.json").read_text())
     names = {category["id"]: category["name"] for category in content["categories"]}

@@ -92,7 +92,7 @@ def test_options_of_the_host(write, serialize_data):
     dataset = CsvMultiLabel(
         write(TRAIN),
         lazy_init=True,
-        keep_unlabelled=False,
+        keep_unlabeled=False,
         indices=[1],
         serialize_data=serialize_data,
     )
@@ -130,5 +130,5 @@ def test_missing_files(write, tmp_path):
         CsvMultiLabel(str(tmp_path / "none.csv"))
     with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist"):
         CsvMultiLabel(write(VAL), classes_from=str(tmp_path / "none.csv"))
-    with pytest.raises(FileNotFoundError, match=r"class file none\.txt does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"none\.txt does not exist; set `classes`"):
         CsvMultiLabel(write(VAL), classes="none.txt")

@@ -16,7 +16,7 @@ from mmorderless.datasets.digit_drawing import (
     POPULARITY,
     RIVALS,
     draw_label_set,
-    draw_places,
+    draw_positions,
     draw_scene,
     draw_sizes,
 )
@@ -90,7 +90,7 @@ def test_digits_lie_inside_the_scene_and_vary_in_size(size):
     for count in range(8):
         for _ in range(30):
             boxes = draw_sizes(count, size, rng)
-            places = draw_places(boxes, size, rng)
+            places = draw_positions(boxes, size, rng)
             assert boxes.shape == places.shape == (count, 2)
             assert (places >= 0).all()
             assert (places + boxes <= size).all()

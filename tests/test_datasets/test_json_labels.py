@@ -45,7 +45,7 @@ def test_paths_labels_and_classes(load, tmp_path):
 
 
 def test_images_without_label_can_be_dropped(load):
-    assert labels_of(load(keep_unlabelled=False)) == [[0, 2], [1], [0, 1, 2]]
+    assert labels_of(load(keep_unlabeled=False)) == [[0, 2], [1], [0, 1, 2]]
 
 
 @pytest.mark.parametrize("serialize_data", [True, False])

@@ -48,8 +48,8 @@ def test_damaged_image_is_named(folder, name, backend):
 
 
 def test_truncated_image_is_noticed_when_the_decoder_fills_it_up(folder, monkeypatch):
-    grey = np.full((40, 30, 3), 128, np.uint8)
-    monkeypatch.setattr(mmcv, "imfrombytes", lambda *args, **kwargs: grey)  # as OpenCV 4 does
+    gray = np.full((40, 30, 3), 128, np.uint8)
+    monkeypatch.setattr(mmcv, "imfrombytes", lambda *args, **kwargs: gray)  # as OpenCV 4 does
     with pytest.raises(ValueError, match="truncated"):
         LoadImage()({"img_path": str(folder / "half.jpg")})
 
@@ -172,7 +172,7 @@ def test_size_comes_from_the_header_alone(tmp_path):
 
 
 def test_boxes_need_the_full_picture(folder):
-    with pytest.raises(ValueError, match=r"a\.jpg comes with a box in pixels .* drop min_side"):
+    with pytest.raises(ValueError, match=r"a\.jpg has a box in pixels .* remove min_side"):
         LoadImage(min_side=8)({"img_path": str(folder / "a.jpg"), "box": (0, 0, 4, 4)})
 
 

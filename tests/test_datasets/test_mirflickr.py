@@ -44,7 +44,7 @@ def test_24_concepts(root):
 
 
 def test_relevant_annotation_replaces_the_potential_one(root):
-    labels = labels_of(mirflickr(str(root), relevant=True, keep_unlabelled=False))
+    labels = labels_of(mirflickr(str(root), relevant=True, keep_unlabeled=False))
     assert labels == {2: [FOOD], 3: [BABY], 7: [BIRD]}
 
 
@@ -58,7 +58,7 @@ def test_38_concepts(root):
 
 
 def test_classes_select_concepts(root):
-    options = dict(concepts=38, classes=["bird_r1", "baby"], keep_unlabelled=False)
+    options = dict(concepts=38, classes=["bird_r1", "baby"], keep_unlabeled=False)
     assert labels_of(mirflickr(str(root), **options)) == {3: [1], 7: [0, 1]}
 
 

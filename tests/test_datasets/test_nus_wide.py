@@ -53,7 +53,7 @@ def examples(dataset):
     return [(info["img_path"].split("Flickr/")[1], info["gt_label"]) for info in infos]
 
 
-def test_official_split_keeps_the_unlabelled(root, tmp_path):
+def test_official_split_keeps_the_unlabeled(root, tmp_path):
     train = nus_wide(root, "train", protocol="official")
     test = nus_wide(root, "test", protocol="official")
     assert examples(train) == [
@@ -70,21 +70,21 @@ def test_official_split_keeps_the_unlabelled(root, tmp_path):
     assert train.get_data_info(0)["img_path"] == str(tmp_path / "Flickr/actor/0001_11.jpg")
 
 
-def test_official_labelled_drops_them(root):
+def test_official_labeled_drops_them(root):
     for split in ("train", "test"):
         every = examples(nus_wide(root, split, protocol="official"))
-        labelled = examples(nus_wide(root, split, protocol="official_labelled"))
-        assert labelled == [example for example in every if example[1]]
-        assert len(labelled) == 2
+        labeled = examples(nus_wide(root, split, protocol="official_labeled"))
+        assert labeled == [example for example in every if example[1]]
+        assert len(labeled) == 2
 
 
 @pytest.mark.parametrize("split_index", [0, 1, 2])
-def test_paper_splits_divide_the_labelled_images(root, split_index):
+def test_paper_splits_divide_the_labeled_images(root, split_index):
     options = dict(protocol="paper", split_index=split_index, num_train=3)
     train, test = (examples(nus_wide(root, split, **options)) for split in ("train", "test"))
     assert len(train) == 3
-    labelled = [(name.replace("\\", "/"), labels) for name, _, labels in IMAGES if labels]
-    assert sorted(train + test) == sorted(labelled)
+    labeled = [(name.replace("\\", "/"), labels) for name, _, labels in IMAGES if labels]
+    assert sorted(train + test) == sorted(labeled)
     again = examples(nus_wide(root, "train", **options))
     assert train == again
 
@@ -128,7 +128,7 @@ def test_split_does_not_depend_on_what_is_on_disk(root, tmp_path):
 
 
 def test_classes_select_concepts_but_not_images(root):
-    dataset = nus_wide(root, "test", protocol="official_labelled", classes=["sky", "airport"])
+    dataset = nus_wide(root, "test", protocol="official_labeled", classes=["sky", "airport"])
     assert examples(dataset) == [("zebra/0003_44.jpg", [0]), ("zebra/0005_66.jpg", [0, 1])]
     assert dataset.metainfo["classes"] == ("sky", "airport")
 
@@ -201,9 +201,9 @@ def test_real_labels_in_the_official_layout(shared_data, tmp_path):
     assert NusWide(root, "train", protocol="official").metainfo["classes"] == tuple(concepts)
     expected = [(name.replace("\\", "/"), y) for name, in_train, y in images if in_train]
     assert examples(NusWide(root, "train", protocol="official")) == expected
-    num_labelled = sum(bool(y) for y in labels)
+    num_labeled = sum(bool(y) for y in labels)
     sizes = [len(NusWide(root, split, num_train=3000)) for split in ("train", "test")]
-    assert sizes == [3000, num_labelled - 3000]
+    assert sizes == [3000, num_labeled - 3000]
 
 
 def test_real_image_list(shared_data):

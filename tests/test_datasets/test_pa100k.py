@@ -73,7 +73,7 @@ def test_classes_select_attributes(write):
     assert labels_of(dataset) == [[0], [1], [0, 1], [0]]
     kept = pa100k(root, "test", classes=["AgeOver60"])
     assert labels_of(kept) == [[], [0]]
-    assert labels_of(pa100k(root, "test", classes=["AgeOver60"], keep_unlabelled=False)) == [[0]]
+    assert labels_of(pa100k(root, "test", classes=["AgeOver60"], keep_unlabeled=False)) == [[0]]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_options(load):
     targets = [[person([0, -1, 1]), person([-1, -1, -1])]]
     assert fields(load(targets, unspecified="positive"), "gt_label") == [[0, 2], []]
     assert fields(load(targets, unspecified="positive"), "gt_ignore") == [[0], []]
-    assert len(load(targets, keep_unlabelled=False)) == 1
+    assert len(load(targets, keep_unlabeled=False)) == 1
     chosen = load(targets, classes=["sunglass", "Male"])
     assert fields(chosen, "gt_label") == [[0], []]
     assert fields(chosen, "gt_ignore") == [[1], []]

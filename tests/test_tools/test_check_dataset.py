@@ -14,7 +14,7 @@ from mmorderless.datasets.inspection import Split, compare_published
 
 SPLIT = """
 {split}_dataloader = dict(dataset=dict({wrap}
-    type='JsonMultiLabel', data_root='{root}', ann_file='{ann_file}', keep_unlabelled=True){close})
+    type='JsonMultiLabel', data_root='{root}', ann_file='{ann_file}', keep_unlabeled=True){close})
 """
 
 
@@ -241,7 +241,7 @@ def test_the_full_coco_is_recognized_by_its_file(tmp_path, monkeypatch):
     (tmp_path / name).write_text(json.dumps(content))
     dataset = coco.CocoMultiLabel(name, data_root=str(tmp_path))
     assert dataset.published.images == 82_081
-    kept = coco.CocoMultiLabel(name, data_root=str(tmp_path), keep_unlabelled=True)
+    kept = coco.CocoMultiLabel(name, data_root=str(tmp_path), keep_unlabeled=True)
     assert kept.published.images == 82_783
     assert coco.CocoMultiLabel(name, data_root=str(tmp_path), classes=["c7"]).published is None
 
