@@ -240,7 +240,7 @@ def test_the_checker_shows_both_parts(read, capsys, monkeypatch):
 def test_persons_of_one_photo_may_be_in_both_parts():
     """Examples are divided, not files; the same example in both would be a fault."""
     train, val = (
-        Split(name, "WiderAttribute", images=["a.jpg"], examples=[example], part=True)
+        Split(name, "WiderAttribute", images=["a.jpg"], examples=[example], is_part=True)
         for name, example in (("train", "a.jpg (0, 0, 5, 5)"), ("val", "a.jpg (9, 9, 12, 12)"))
     )
     compare_splits([train, val])
