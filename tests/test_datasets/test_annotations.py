@@ -1,8 +1,5 @@
-from io import BytesIO
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from mmorderless.datasets.annotations import (
     are_files,
@@ -16,23 +13,9 @@ from mmorderless.datasets.annotations import (
     select_images,
 )
 from mmorderless.datasets.faults import collect_faults, report_fault
-from mmorderless.datasets.loading import is_truncated_jpeg
 
 
-def jpeg(side=64, **options) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", **options)
-    return file.getvalue()
-
-
-def with_thumbnail() -> bytes:
-    exif = b"Exif\0\0" + jpeg(8)
-    content = jpeg()
-    return content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + content[2:]
-
-
-def test_labels_come_back_sorted():
+def test_labels_are_sorted():
     assert check_labels([3, 0, 2], 4, "a.jpg", "a.json") == [0, 2, 3]
     assert check_labels([], 4, "a.jpg", "a.json") == []
 
@@ -50,7 +33,7 @@ def test_labels_come_back_sorted():
         (None, "must be a list of class indices"),
     ],
 )
-def test_wrong_labels_are_named(labels, rule):
+def test_wrong_labels(labels, rule):
     with pytest.raises(ValueError, match=rule) as error:
         check_labels(labels, 4, "a.jpg", "a.json")
     message = str(error.value)
@@ -59,7 +42,7 @@ def test_wrong_labels_are_named(labels, rule):
     assert "\n" not in message
 
 
-def test_faults_are_gathered_only_where_they_are_asked_for():
+def test_faults_are_collected_only_inside_collect_faults():
     with collect_faults() as faults:
         assert check_labels([4, 1, 1, -1], 4, "a.jpg", "a.json") == [1]
         assert check_labels("dog", 4, "b.jpg", "a.json") == []
@@ -79,7 +62,7 @@ def test_faults_are_gathered_only_where_they_are_asked_for():
         report_fault("outer")
 
 
-def test_an_error_ends_the_gathering():
+def test_an_error_ends_the_collecting():
     with pytest.raises(KeyError), collect_faults():
         raise KeyError("x")
     with pytest.raises(ValueError, match="outer"):
@@ -93,7 +76,7 @@ def test_classes_of_a_published_dataset_are_chosen_by_name():
         choose_classes(["a", "b"], ["d"], "x")
 
 
-def test_labels_of_rows_equal_the_plain_reading():
+def test_labels_of_rows():
     for shape in [(0, 3), (1, 1), (7, 4)]:
         matrix = np.random.default_rng(0).random(shape) < 0.3
         assert labels_of_rows(matrix) == [np.flatnonzero(row).tolist() for row in matrix]
@@ -155,16 +138,3 @@ def test_json_that_cannot_be_read(tmp_path):
         (tmp_path / "a.json").write_text(text)
         with pytest.raises(ValueError, match=rule):
             read_json(path)
-
-
-@pytest.mark.parametrize("content", [jpeg(), jpeg(progressive=True), with_thumbnail()])
-def test_jpeg_is_truncated_wherever_it_is_cut(content):
-    assert not is_truncated_jpeg(content)
-    assert not is_truncated_jpeg(content + b"appended \xff\xda data")
-    for end in (len(content) - 2, len(content) - 40, len(content) // 2):
-        assert is_truncated_jpeg(content[:end])
-
-
-def test_other_formats_are_not_judged():
-    assert not is_truncated_jpeg(b"")
-    assert not is_truncated_jpeg(b"\x89PNG")

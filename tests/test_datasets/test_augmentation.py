@@ -49,7 +49,7 @@ def _seeds():
     np.random.seed(0)  # noqa: NPY002 - mmcv's transforms draw from it
 
 
-def test_an_image_keeps_its_colours_and_gets_the_exact_size(pipeline, request):
+def test_an_image_keeps_its_colors_and_gets_the_exact_size(pipeline, request):
     """OpenCV's order, BGR, goes in and comes out; the aspect ratio is not kept."""
     red = np.zeros((40, 90, 3), np.uint8)
     red[..., 2] = 255
@@ -59,12 +59,12 @@ def test_an_image_keeps_its_colours_and_gets_the_exact_size(pipeline, request):
     assert result.shape == (height, width, 3)
     assert result.dtype == np.uint8
     blue, green, red = result[height // 2, width // 2].tolist()
-    # Contrast mixes in the mean grey, here 76: at most a quarter of it.
+    # Contrast mixes in the mean gray, here 76: at most a quarter of it.
     assert red >= 191 + 19
     assert max(blue, green) <= 76 // 4
 
 
-def test_translation_moves_at_most_three_per_cent_of_each_side(pipeline):
+def test_translation_moves_at_most_three_percent_of_each_side(pipeline):
     steps = [pipeline[t] for t in ("NumpyToPIL", "torchvision/RandomAffine", "PILToNumpy")]
     image = np.zeros((SIDE, 2 * SIDE, 3), np.uint8)
     image[50, 100] = 255
@@ -102,7 +102,7 @@ def test_half_of_the_images_are_flipped_from_left_to_right(pipeline):
     assert 120 < flipped < 180  # 3.5 standard deviations
 
 
-def test_a_sample_depends_on_seed_epoch_and_index_alone(pipeline):
+def test_a_sample_depends_only_on_seed_epoch_and_index(pipeline):
     class Images:
         def __getitem__(self, index):
             return apply(pipeline.values(), images[index].copy())

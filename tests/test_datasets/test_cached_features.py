@@ -54,7 +54,7 @@ def test_the_models_preprocessor_makes_a_float32_batch(cache):
     assert [sample.gt_label.tolist() for sample in batch["data_samples"]] == LABELS
 
 
-def test_workers_read_the_same(cache):
+def test_workers_read_the_same_features(cache):
     dataset = CachedFeatures(str(cache), "train")
     dataset[0]  # opens the file in this process
     loader = DataLoader(dataset, batch_size=2, num_workers=2, collate_fn=default_collate)
@@ -111,7 +111,7 @@ def test_another_version_is_an_error(cache):
         CachedFeatures(str(cache), "train")
 
 
-def test_the_log_says_what_the_features_are(cache, monkeypatch):
+def test_the_log_describes_the_features(cache, monkeypatch):
     lines = []
     monkeypatch.setattr(cached_features, "print_log", lambda line, **_: lines.append(line))
     CachedFeatures(str(cache), "train")

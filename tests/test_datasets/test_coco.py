@@ -155,7 +155,7 @@ def test_missing_annotation_file(tmp_path):
         CocoMultiLabel("instances_val2014.json", data_root=str(tmp_path))
 
 
-def test_real_photos_equal_the_plain_reading(shared_data):
+def test_real_photos_equal_a_plain_reader(shared_data):
     dataset = CocoMultiLabel(
         ann_file="annotations/instances_val.json",
         data_root=str(shared_data / "coco_sub"),

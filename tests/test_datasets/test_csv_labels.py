@@ -56,7 +56,7 @@ def test_other_splits_reuse_the_training_classes(write, tmp_path):
     assert labels_of(val) == [[2]]
 
 
-def test_a_test_set_does_not_make_up_its_own_classes(write):
+def test_a_test_set_needs_the_training_classes(write):
     with pytest.raises(ValueError, match=r"set classes_from to the training CSV, or `classes`"):
         CsvMultiLabel(write(VAL), test_mode=True)
 

@@ -1,4 +1,4 @@
-"""Parts are disjoint, together the whole, and of the same size within one image."""
+"""Parts are disjoint, together the whole, and equal in size up to one image."""
 
 import json
 
@@ -11,7 +11,7 @@ from mmorderless.datasets.partition import DatasetPart
 
 @pytest.fixture
 def part(tmp_path):
-    """Builds a part of a dataset of `size` images."""
+    """Build a part of a dataset of `size` images."""
 
     def part(size, step=len, **options):
         records = [{"img_path": f"{i}.png", "gt_label": [i % 2]} for i in range(size)]
@@ -44,7 +44,7 @@ def test_the_parts_make_up_the_whole(part, size, num_splits, seed):
     assert sorted(held_out) == list(range(size))
 
 
-def test_the_order_depends_on_the_seed_alone(part):
+def test_the_order_depends_only_on_the_seed(part):
     first, again, other = (numbers(part(40, num_splits=4, seed=s)) for s in (0, 0, 1))
     assert first == again != other
     # Pinned, so that a run which is resumed years later validates on the same images.

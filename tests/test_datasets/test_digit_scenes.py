@@ -42,7 +42,7 @@ def instances():
 
 @pytest.fixture(scope="module")
 def presence() -> np.ndarray:
-    """Which of the ten digits each of 5,000 label sets holds."""
+    """Draw 5,000 label sets, as a boolean matrix of the ten digits."""
     rng = generator()
     presence = np.zeros((5000, 10), dtype=bool)
     for row in presence:

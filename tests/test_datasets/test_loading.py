@@ -1,4 +1,5 @@
 import json
+from io import BytesIO
 
 import cv2
 import mmcv
@@ -9,7 +10,7 @@ from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
 from mmorderless.datasets.json_labels import JsonMultiLabel
-from mmorderless.datasets.loading import LoadImage, jpeg_size
+from mmorderless.datasets.loading import LoadImage, is_truncated_jpeg, jpeg_size
 
 
 @pytest.fixture
@@ -40,14 +41,14 @@ def test_same_result_as_mmcv(folder, name, options):
 
 @pytest.mark.parametrize("backend", ["cv2", "pillow"])
 @pytest.mark.parametrize("name", ["half.jpg", "half.png", "empty.jpg", "text.jpg"])
-def test_damaged_image_is_named(folder, name, backend):
+def test_a_damaged_image_is_an_error(folder, name, backend):
     with pytest.raises(ValueError, match="truncated or not an image; copy or download") as error:
         LoadImage(imdecode_backend=backend)({"img_path": str(folder / name)})
     assert str(folder / name) in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_truncated_image_is_noticed_when_the_decoder_fills_it_up(folder, monkeypatch):
+def test_a_truncated_image_is_an_error_even_if_the_decoder_fills_it_up(folder, monkeypatch):
     gray = np.full((40, 30, 3), 128, np.uint8)
     monkeypatch.setattr(mmcv, "imfrombytes", lambda *args, **kwargs: gray)  # as OpenCV 4 does
     with pytest.raises(ValueError, match="truncated"):
@@ -195,3 +196,29 @@ def test_every_real_photo_is_complete(shared_data):
         np.testing.assert_array_equal(
             img, cv2.imdecode(np.frombuffer(photo.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         )
+
+
+def jpeg(side=64, **options) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def with_thumbnail() -> bytes:
+    exif = b"Exif\0\0" + jpeg(8)
+    content = jpeg()
+    return content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + content[2:]
+
+
+@pytest.mark.parametrize("content", [jpeg(), jpeg(progressive=True), with_thumbnail()])
+def test_jpeg_is_truncated_wherever_it_is_cut(content):
+    assert not is_truncated_jpeg(content)
+    assert not is_truncated_jpeg(content + b"appended \xff\xda data")
+    for end in (len(content) - 2, len(content) - 40, len(content) // 2):
+        assert is_truncated_jpeg(content[:end])
+
+
+def test_other_formats_are_never_truncated():
+    assert not is_truncated_jpeg(b"")
+    assert not is_truncated_jpeg(b"\x89PNG")

@@ -170,7 +170,7 @@ def test_real_photos(shared_data):
     assert sample["data_samples"].gt_label.tolist() == labels_of(dataset)[0]
 
 
-def test_real_damaged_file_is_refused(shared_data):
+def test_real_damaged_file_is_an_error(shared_data):
     folder = shared_data / "annotations/pa100k"
     for split in ("train", "val", "test"):
         with pytest.raises(ValueError, match=r"001600\.jpg \(train, row 1600\) has no attribute"):

@@ -84,7 +84,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def read(folder, monkeypatch):
-    """Reads the config with options, in the folder of the data."""
+    """Read the config with options, in the folder of the data."""
     monkeypatch.chdir(folder)
     return lambda **options: read_config("config.py", options)
 
@@ -115,7 +115,7 @@ def test_other_shares(read, share, number):
     assert (len(kept), len(held_out)) == (20 - number, number)
 
 
-def test_held_out_images_are_prepared_for_validation(read):
+def test_held_out_images_use_the_validation_pipeline(read):
     kept, held_out, _ = datasets(read())
     for dataset, flipped in ((kept, True), (held_out, False)):
         for item in dataset:
@@ -135,7 +135,7 @@ def test_without_the_key_nothing_is_divided(read):
     assert [len(dataset) for dataset in datasets(cfg)] == [20, 4, 4]
 
 
-def test_a_config_that_was_written_down_is_not_divided_again(read, tmp_path):
+def test_a_saved_config_is_not_divided_again(read, tmp_path):
     cfg = read()
     cfg.dump(tmp_path / "config.py")
     again = read_config(str(tmp_path / "config.py"))

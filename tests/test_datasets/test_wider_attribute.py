@@ -104,7 +104,7 @@ def test_boxes_are_clipped_and_those_without_area_dropped_and_counted(load):
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_sizes_are_those_of_the_picture_as_it_is_loaded(orientation, tmp_path):
-    """OpenCV turns it as the EXIF orientation says."""
+    """OpenCV rotates it by the EXIF orientation."""
     path = str(tmp_path / "0.jpg")
     picture = Image.new("RGB", (WIDTH, HEIGHT))
     exif = picture.getexif()
@@ -187,7 +187,7 @@ def test_wrong_files(load, changed, rule):
         (person([1, 1, 1], (1, 2, "3", 4)), "must be .x, y, width, height., got"),
     ],
 )
-def test_wrong_persons_are_refused_or_gathered(load, target, rule):
+def test_wrong_persons_are_errors_or_collected(load, target, rule):
     with pytest.raises(ValueError, match=rule) as error:
         load([[person([1, -1, -1])], [target]])
     assert "\n" not in str(error.value)

@@ -120,7 +120,7 @@ def test_number_of_classes_comes_from_the_dataset_where_there_are_no_scores():
     assert metric.evaluate(1)["set/CR"] == 25
 
 
-def test_number_of_classes_must_be_one():
+def test_numbers_of_classes_must_agree():
     with pytest.raises(ValueError, match=r"different numbers of classes .*: \[5, 7\]"):
         evaluate(make_samples(2), num_classes=7)
     metric = LabelSetMetric()
@@ -171,7 +171,7 @@ def test_works_inside_a_multi_task_metric():
     assert results == {f"tags_{name}": value for name, value in evaluate(samples).items()}
 
 
-def test_the_log_says_what_the_scores_leave_out(log):
+def test_the_log_lists_what_the_scores_leave_out(log):
     samples = [
         {"pred_label": [0], "gt_label": [0], "pred_score": torch.rand(4), "sequence": [0]},
         {"pred_label": [2], "gt_label": [0, 1], "pred_score": torch.rand(4), "sequence": [2]},
@@ -203,7 +203,7 @@ def test_missing_labels():
         LabelSetMetric().process(None, [{"pred_label": [0]}])
 
 
-def test_a_partial_evaluation_is_said(log):
+def test_a_partial_evaluation_is_logged(log):
     metric = LabelSetMetric()
     metric.process(None, [sample.to_dict() for sample in make_samples(3)])
     metric.evaluate(10)
