@@ -112,7 +112,7 @@ class LoadImage(LoadImageFromFile):
         size = None if self.min_side is None else jpeg_size(content)
         divisor = 1
         if self.min_side is not None and size is not None:
-            divisor = reduction(size, self.min_side)
+            divisor = largest_divisor(size, self.min_side)
             if divisor > 1:
                 flag = imread_flags[self.color_type] | REDUCED_FLAGS[divisor]
         if is_truncated_jpeg(content):
@@ -131,7 +131,7 @@ class LoadImage(LoadImageFromFile):
         if divisor == 1 or size is None:
             return img, shape
         # The header's size is as stored; OpenCV has rotated the picture by its EXIF orientation.
-        return img, size if shape == reduced(size, divisor) else size[::-1]
+        return img, size if shape == divide_sides(size, divisor) else size[::-1]
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:
@@ -146,13 +146,13 @@ def jpeg_size(content: bytes) -> tuple[int, int] | None:
     return height, width
 
 
-def reduction(size: tuple[int, int], min_side: int) -> int:
+def largest_divisor(size: tuple[int, int], min_side: int) -> int:
     """Return the largest of 8, 4, 2, 1 that leaves both sides at least min_side pixels."""
-    fits = (divisor for divisor in REDUCED_FLAGS if min(reduced(size, divisor)) >= min_side)
+    fits = (divisor for divisor in REDUCED_FLAGS if min(divide_sides(size, divisor)) >= min_side)
     return next(fits, 1)
 
 
-def reduced(size: tuple[int, int], divisor: int) -> tuple[int, int]:
+def divide_sides(size: tuple[int, int], divisor: int) -> tuple[int, int]:
     """Divide the sides of a picture and round up, as libjpeg does."""
     return -(-size[0] // divisor), -(-size[1] // divisor)
 
