@@ -71,8 +71,8 @@ def read_labels(paths: Sequence[str], num_images: int) -> np.ndarray:
             raise missing_file(path, LAYOUT) from None
         if len(values) != num_images:
             raise ValueError(
-                f"{path} must have a line for each of the {num_images} listed images, got "
-                f"{len(values)}; download it again"
+                f"{path} must have a line for each of the {num_images} images of the image list, "
+                f"got {len(values)}; download it again"
             )
         labels[:, c] = values == b"1"
         for row in np.flatnonzero(~labels[:, c] & (values != b"0")):
