@@ -157,9 +157,9 @@ def test_unspecified_attributes_reach_the_metric_through_the_model(load):
         evaluator.process(samples)
         counting = evaluator.evaluate(4)
         assert ignoring["set/mAP"] > counting["set/mAP"]
-        assert {k: v for k, v in ignoring.items() if "mAP" not in k} == {
-            k: v for k, v in counting.items() if "mAP" not in k
-        }
+        del ignoring["set/mAP"], ignoring["set/mAP_all_classes"]
+        del counting["set/mAP"], counting["set/mAP_all_classes"]
+        np.testing.assert_equal(ignoring, counting)  # rigidness may be NaN
 
 
 @pytest.mark.parametrize(
