@@ -2,7 +2,7 @@
 
 python tools/make_overview.py work_dirs/quickstart/pla/epoch_16.pth
 
-The checkpoint is that of configs/digits/pla_digits.py; `bash tools/quickstart.sh` trains it.
+For developers. The checkpoint is one of configs/digits/pla_digits.py; tools/quickstart.sh trains it.
 """
 
 import argparse
@@ -27,12 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         FileNotFoundError: the checkpoint or the scenes are missing.
     """
     parser = argparse.ArgumentParser(description="Draw the README's picture.")
-    parser.add_argument("checkpoint", help="checkpoint of configs/digits/pla_digits.py")
-    parser.add_argument("--index", type=int, default=0, help="index of the scene in the test set")
+    parser.add_argument("checkpoint", help="checkpoint of the config")
+    parser.add_argument("--config", default=str(ROOT / "configs/digits/pla_digits.py"))
+    parser.add_argument("--index", type=int, default=119, help="index of the scene in the test set")
     parser.add_argument("--out", default=str(ROOT / ".github/overview.png"), help="PNG to write")
     args = parser.parse_args(argv)
-    config = read_config(str(ROOT / "configs/digits/pla_digits.py"))
-    figures, left_out = ImageVisualizer(config, args.checkpoint, "cpu").figures(args.index)
+    visualizer = ImageVisualizer(read_config(args.config), args.checkpoint, "cpu")
+    figures, left_out = visualizer.figures(args.index)
     if "attention" not in figures:
         raise ValueError(f"scene {args.index}: {'; '.join(left_out)}")
     out = Path(args.out)

@@ -1,6 +1,6 @@
 """Predict the labels of images: python tools/predict.py CONFIG CHECKPOINT IMAGES... --out-dir DIR.
 
-Writes DIR/predictions.json (its form is described in the README) and, beside it in DIR/pictures,
+Writes DIR/predictions.json (its form: see tools/README.md) and, in DIR/pictures,
 every image with its labels. An image that cannot be read is reported, the others are predicted,
 and the exit code is 1.
 
