@@ -2,7 +2,7 @@
 
 python tools/make_overview.py work_dirs/quickstart/pla/epoch_16.pth
 
-For developers. The checkpoint is one of configs/digits/pla_digits.py; tools/quickstart.sh trains it.
+For developers. The checkpoint is that of configs/digits/pla_digits.py, as quickstart.sh trains it.
 """
 
 import argparse
