@@ -1,4 +1,4 @@
-"""Compare methods on one dataset: the whole of tools/compare.py."""
+"""Compare methods on one dataset: tools/compare.py."""
 
 import argparse
 import shlex
@@ -11,14 +11,14 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmorderless.comparison.evaluation.prior import evaluate_prior
-from mmorderless.comparison.plan import METHODS, RECORD, expand, joined, read_comparison
+from mmorderless.comparison.plan import METHODS, RECORD, expand, merge_records, read_comparison
 from mmorderless.comparison.report.markdown import write_tables
 from mmorderless.comparison.report.page import write_report
 from mmorderless.comparison.report.tables import PRIOR
 from mmorderless.comparison.runs import (
     check_configs,
+    comparable_settings,
     method_config,
-    settings_of_training,
     time_methods,
     train_and_evaluate,
 )
@@ -32,8 +32,8 @@ from mmorderless.runs.records import differences, read_json, write_json
 def comparison_parser() -> argparse.ArgumentParser:
     """Return the parser of tools/compare.py."""
     parser = argparse.ArgumentParser(
-        description="Train and evaluate methods on one dataset, with several seeds, and report on "
-        "them. The same command goes on after an interruption; more methods or seeds may be added.",
+        description="Train and evaluate methods on one dataset with several seeds, and write a "
+        "report. The same command resumes after an interruption and may add methods or seeds.",
     )
     parser.add_argument("config", help="config of PLA on the dataset; the methods change its model")
     parser.add_argument(
@@ -41,28 +41,28 @@ def comparison_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=list(METHODS),
         metavar="METHOD",
-        help="names of configs/_base_/methods; all of them unless given",
+        help="names of configs/_base_/methods; default: all",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
     parser.add_argument(
         "--work-dir",
         metavar="DIR",
-        help="folder of the comparison; work_dirs/<name of the config>_comparison unless given",
+        help="folder of the comparison; default: work_dirs/<name of the config>_comparison",
     )
-    parser.add_argument("--epochs", type=int, help="of each training, instead of the config's")
+    parser.add_argument(
+        "--epochs", type=int, help="number of training epochs instead of the config's"
+    )
     parser.add_argument(
         "--val-split",
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="share of the training images (of the boxes, where a dataset has boxes) that is held "
-        "out to choose operating points on, 1/k",
+        help="share 1/k of the training images (or boxes) that is held out to choose operating "
+        "points",
     )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of parallel runs")
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="how many runs share the machine"
-    )
-    parser.add_argument(
-        "--report-only", action="store_true", help="report on what is finished, without any run"
+        "--report-only", action="store_true", help="only write the report of the finished runs"
     )
     add_config_options(parser)
     parser.add_argument(
@@ -71,7 +71,7 @@ def comparison_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("METHOD", "KEY=VALUE"),
-        help="settings of one method's config; may be repeated",
+        help="config settings of one method; may be repeated",
     )
     return parser
 
@@ -79,10 +79,10 @@ def comparison_parser() -> argparse.ArgumentParser:
 def options_by_method(
     given: Sequence[Sequence[str]], methods: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Sort the words of each `--method-options METHOD KEY=VALUE ...` by their method.
+    """Return the settings of each `--method-options METHOD KEY=VALUE ...` by method.
 
     Raises:
-        ValueError: the method is not among those that are compared.
+        ValueError: the method is not compared, or there is no setting.
     """
     options: dict[str, dict[str, Any]] = {}
     for method, *words in given:
@@ -99,10 +99,11 @@ def options_by_method(
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Check the command line's options before anything is read.
+    """Check the options of the command line.
 
     Raises:
-        ValueError: a number is out of range, or a method is not given by its name.
+        ValueError: a number is out of range, a method is not given by its name, or a setting is
+            one that the comparison makes.
     """
     for name in ("jobs", "epochs"):
         value = getattr(args, name)
@@ -114,8 +115,8 @@ def check_options(args: argparse.Namespace) -> None:
     for method in args.methods:
         if Path(method).name != method or method.endswith(".py"):
             raise ValueError(
-                f"--methods takes names, got {method}; put your own into _base_/methods beside "
-                "the config"
+                f"--methods takes names, got {method}; put your own methods into _base_/methods "
+                "next to the config"
             )
         find_method(method, args.config)
     by_method = options_by_method(args.method_options, args.methods)
@@ -123,17 +124,16 @@ def check_options(args: argparse.Namespace) -> None:
     for key in ("method", "randomness.seed", "val_split"):
         if key in given:
             raise ValueError(
-                f"the option {key} is what a comparison sets itself; use --methods, --seeds "
-                "or --val-split"
+                f"a comparison sets the option {key} itself; use --methods, --seeds or --val-split"
             )
 
 
 def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
-    """Return what `comparison.json` holds of the command line and of the config.
+    """Return the record of this call for `comparison.json`.
 
     Args:
-        args: what the parser understood.
-        cfg: the dataset's config with its options, as PLA's.
+        args: parsed arguments.
+        cfg: config of PLA on the dataset, with its options.
     """
     return {
         "dataset": args.config,
@@ -145,25 +145,25 @@ def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
             "cfg_options": args.cfg_options or {},
             "method_options": options_by_method(args.method_options, args.methods),
         },
-        "settings": settings_of_training(cfg),
+        "settings": comparable_settings(cfg),
     }
 
 
 def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO[str]) -> list[str]:
-    """Do the runs of a comparison that are not finished.
+    """Carry out the unfinished runs of a comparison.
 
     Args:
-        args: what the parser understood.
-        folder: of the comparison.
+        args: parsed arguments.
+        folder: folder of the comparison.
         tools: folder of the training scripts.
         lock: of the folder; see `exclusive`.
 
     Returns:
-        What failed, by name.
+        Names of the jobs that failed.
     """
     common = args.cfg_options or {}
     own = options_by_method(args.method_options, args.methods)
-    # All configs are made before anything is run: what does not fit is said now.
+    # All configs are built before the first run, so that errors are reported at the start.
     configs = {
         method: method_config(
             args.config, method, args.epochs, args.val_split, {**common, **own.get(method, {})}
@@ -173,7 +173,7 @@ def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO
     base = method_config(args.config, "pla", args.epochs, args.val_split, common)
     before, now = read_comparison(folder), settings_recorded(args, base)
     changes = list(differences(before["settings"], now["settings"])) if before else []
-    record = joined(before, now, changes, folder)
+    record = merge_records(before, now, changes, folder)
     check_configs(folder, configs)
     init_default_scope(base.get("default_scope", "mmpretrain"))
     if read_json(folder / PRIOR) is None:
@@ -187,7 +187,7 @@ def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO
 
 
 def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
-    """Compare methods: the whole of tools/compare.py.
+    """Compare methods as tools/compare.py does.
 
     Args:
         argv: the command line's arguments.
@@ -205,10 +205,10 @@ def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
             failed = run_comparison(args, folder, tools, lock)
     try:
         print(f"tables: {write_tables(folder)}\nreport: {write_report(folder)}", flush=True)
-    finally:  # there is no report before a run is finished
+    finally:  # without a finished run there is no report
         if failed:
             print(
-                f"error: failed: {', '.join(failed)}; the same command tries again from there",
+                f"error: failed: {', '.join(failed)}; the same command resumes from there",
                 file=sys.stderr,
                 flush=True,
             )

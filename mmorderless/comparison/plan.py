@@ -1,4 +1,4 @@
-"""What a comparison consists of: its runs, the file that says so, and what is finished."""
+"""The runs of a comparison, its record, and its finished results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ METHODS = (
     *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
     *("cnn_rnn", "ria", "sr_cnn_rnn", "order_free", "order_search", "ocd"),
 )
-"""The methods of configs/_base_/methods, in the order of the tables."""
+"""Methods of configs/_base_/methods in the order of the tables."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training of one method with one seed, and its evaluation.
+    """The training and evaluation of a method with a seed.
 
     Attributes:
         method: name of the method.
-        seed: of the run's random numbers.
-        folder: its work dir.
+        seed: random seed.
+        folder: work dir of the run.
     """
 
     method: str
@@ -39,14 +39,14 @@ class Run:
 
 
 def expand(comparison: Path, methods: Sequence[str], seeds: Sequence[int]) -> list[Run]:
-    """Return the runs of methods × seeds, each method once before the next seed begins.
+    """Return the runs of methods × seeds, all methods of a seed before the next seed.
 
-    So a comparison that is cut short has all methods with the same seeds.
+    So the methods of an interrupted comparison have the same seeds.
 
     Args:
         comparison: folder of the comparison.
-        methods: names, of which repeats count once.
-        seeds: the same.
+        methods: names; repeats are ignored.
+        seeds: seeds; repeats are ignored.
     """
     return [
         Run(method, seed, comparison / method / f"seed_{seed}")
@@ -56,15 +56,15 @@ def expand(comparison: Path, methods: Sequence[str], seeds: Sequence[int]) -> li
 
 
 def run_in(folder: Path) -> Run:
-    """Return the run whose work dir is METHOD/seed_S."""
+    """Return the run of the work dir METHOD/seed_S."""
     return Run(folder.parent.name, int(folder.name.removeprefix("seed_")), folder)
 
 
 def read_comparison(comparison: Path) -> dict[str, Any] | None:
-    """Return what `comparison.json` holds, None where nothing was begun.
+    """Read `comparison.json`; None if there is none.
 
     Raises:
-        ValueError: the file is damaged, or of another version.
+        ValueError: the file is damaged or of another version.
     """
     file = comparison / RECORD
     record = read_json(file)
@@ -75,39 +75,39 @@ def read_comparison(comparison: Path) -> dict[str, Any] | None:
     return record
 
 
-def joined(
+def merge_records(
     before: Mapping[str, Any] | None, now: Mapping[str, Any], changes: Sequence[str], folder: Path
 ) -> dict[str, Any]:
-    """Join what a folder compares already with what is to be compared in it.
+    """Merge the record of a folder with that of this call.
 
     Args:
-        before: what `comparison.json` holds; None for a new folder.
-        now: the same, of this call.
-        changes: in which places the settings of the two differ.
-        folder: of the comparison.
+        before: content of `comparison.json`; None for a new folder.
+        now: record of this call.
+        changes: differences between the settings of the two.
+        folder: folder of the comparison.
 
     Returns:
-        What `comparison.json` is to hold: the methods and seeds of both.
+        The new content of `comparison.json`: the methods and seeds of both.
 
     Raises:
-        ValueError: the settings differ, so that the results could not be compared.
+        ValueError: the settings differ, so that the results would not be comparable.
     """
     if before is None:
         return dict(now)
-    own, asked = (record["options"].get("method_options", {}) for record in (before, now))
+    old, new = (record["options"].get("method_options", {}) for record in (before, now))
     changes = [
         *changes,
         *(
-            f"options of {method}: {own.get(method, {})} → {asked.get(method, {})}"
+            f"options of {method}: {old.get(method, {})} → {new.get(method, {})}"
             for method in now["methods"]
-            if method in before["methods"] and own.get(method, {}) != asked.get(method, {})
+            if method in before["methods"] and old.get(method, {}) != new.get(method, {})
         ),
     ]
     raise_if_changed(changes, f"{folder} holds a comparison")
     methods = {*before["methods"], *now["methods"]}
     return {
         **now,
-        "options": {**now["options"], "method_options": {**own, **asked}},
+        "options": {**now["options"], "method_options": {**old, **new}},
         "methods": [method for method in METHODS if method in methods]
         + sorted(methods.difference(METHODS)),
         "seeds": sorted({*before["seeds"], *now["seeds"]}),
@@ -115,7 +115,7 @@ def joined(
 
 
 def read_result(run: Run) -> dict[str, Any] | None:
-    """Return what a finished run's `result.json` holds, None for a run that is not finished."""
+    """Read a finished run's `result.json`; None for an unfinished run."""
     result = read_json(run.folder / RESULT)
     if result is None or (result.get("method"), result.get("seed")) != (run.method, run.seed):
         return None
@@ -123,16 +123,16 @@ def read_result(run: Run) -> dict[str, Any] | None:
 
 
 def read_finished_results(comparison: Path) -> list[dict[str, Any]]:
-    """Return the results of all finished runs of a comparison, in the order of its methods.
+    """Read the results of all finished runs, in the order of the comparison's methods.
 
     Raises:
         FileNotFoundError: the folder holds no comparison.
-        ValueError: `comparison.json` is damaged, or of another version.
+        ValueError: `comparison.json` is damaged or of another version.
     """
     record = read_comparison(comparison)
     if record is None:
         raise FileNotFoundError(
-            f"{comparison} holds no {RECORD}; give the --work-dir of a run of tools/compare.py"
+            f"{comparison} holds no {RECORD}; give the --work-dir of a call of tools/compare.py"
         )
     found = [
         read_result(run)

@@ -25,13 +25,13 @@ class JobProgress:
     """Print a line for each job that ends; on a terminal, also show a bar and the running jobs.
 
     Args:
-        what: what the jobs are called, such as "runs".
+        name: plural noun for the jobs, such as "runs".
         total: number of jobs.
         done: number of jobs that were finished before.
     """
 
-    def __init__(self, what: str, total: int, done: int) -> None:
-        self.what = what
+    def __init__(self, name: str, total: int, done: int) -> None:
+        self.name = name
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -44,7 +44,7 @@ class JobProgress:
             disable=not sys.stdout.isatty(),
             speed_estimate_period=float("inf"),
         )
-        self._all = self._bar.add_task(what, total=total, completed=done)
+        self._all = self._bar.add_task(name, total=total, completed=done)
         self._bar.advance(self._all, 0)  # the remaining time is estimated from here
         self._running: dict[str, TaskID] = {}
 
@@ -70,9 +70,9 @@ class JobProgress:
             news = f"{job.name} FAILED (exit code {code}); the end of {job.log}:\n{log_end}\n"
         else:
             news = f"{job.name}: {summary(job)}{as_clock(running.elapsed)}; "
-        status = f"{jobs.completed:g} of {jobs.total:g} {self.what}"
+        status = f"{jobs.completed:g} of {jobs.total:g} {self.name}"
         left = as_clock(jobs.time_remaining)
-        # A single write, because other threads print, too.
+        # A single write, because several threads print.
         print(f"{news}{status}, {left} left\n", end="", flush=True)
 
 

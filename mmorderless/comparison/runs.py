@@ -1,4 +1,4 @@
-"""The runs of a comparison as processes: trainings, evaluations, timings, and how they go."""
+"""Train, evaluate and time the runs of a comparison in processes."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,86 +25,86 @@ from mmorderless.runs.records import (
 
 LOG = "log.txt"
 
-NOT_TRAINED_WITH = {"LabelSetReportHook"}
-"""Hooks that cost time and change nothing."""
+REMOVED_HOOKS = {"LabelSetReportHook"}
+"""Hooks that take time without an effect on the result."""
 
 
 def method_config(
     config: str, method: str, epochs: int | None, val_split: float, cfg_options: Mapping[str, Any]
 ) -> Config:
-    """Return the config that a method is trained and evaluated with.
+    """Return the config for training and evaluating a method.
 
-    Of the checkpoints the last is kept alone: nothing may be chosen on the images that the
-    operating points are chosen on.
+    Only the last checkpoint is kept: choosing the best one would use the images on which the
+    operating points are chosen.
 
     Args:
         config: path of the dataset's config.
         method: name of the method.
-        epochs: of the training; None takes the config's.
+        epochs: number of training epochs; None takes the config's.
         val_split: share of the training images that is held out.
         cfg_options: values by dotted key.
 
     Raises:
-        FileNotFoundError: there is no such config.
-        ValueError: there is no such method, or it does not fit the config; or an option does not,
+        FileNotFoundError: the config does not exist.
+        ValueError: the method is unknown or does not fit the config, or an option does not fit,
             such as epochs for a training that counts iterations.
     """
     options = {**cfg_options, "method": method, "val_split": val_split}
     if epochs is not None:
         options["train_cfg.max_epochs"] = epochs
     cfg = read_config(config, options)
-    most = (cfg.get("train_cfg") or {}).get("max_iters")
-    if epochs is not None and most is not None:
+    max_iters = (cfg.get("train_cfg") or {}).get("max_iters")
+    if epochs is not None and max_iters is not None:
         raise ValueError(
             f"--epochs {epochs} does not fit {config}, which counts iterations: give --cfg-options "
-            f"train_cfg.max_iters=N instead (it is {most})"
+            f"train_cfg.max_iters=N instead (it is {max_iters})"
         )
     if cfg.get("test_dataloader") is None:
-        raise ValueError(f"{config} has no test_dataloader: there is nothing to evaluate on")
+        raise ValueError(f"{config} has no test_dataloader to evaluate on; add one")
     cfg.custom_hooks = [
-        hook for hook in cfg.get("custom_hooks") or [] if hook.get("type") not in NOT_TRAINED_WITH
+        hook for hook in cfg.get("custom_hooks") or [] if hook.get("type") not in REMOVED_HOOKS
     ]
     hooks = dict(cfg.get("default_hooks") or {})
     checkpoint = {"type": "CheckpointHook", "interval": 1, **(hooks.get("checkpoint") or {})}
-    # In the run's own folder, whatever the config says: `out_dir` would be shared by all methods.
+    # No `out_dir`, because all methods would share it; checkpoints stay in the run's folder.
     hooks["checkpoint"] = {**checkpoint, "max_keep_ckpts": 1, "save_best": None, "out_dir": None}
     cfg.default_hooks = hooks
     return cfg
 
 
-def settings_of_training(cfg: Config) -> dict[str, Any]:
-    """Return all that the result of a run depends on, as JSON gives it; the seed is not in it."""
+def comparable_settings(cfg: Config) -> dict[str, Any]:
+    """Return the settings on which a run's result depends, without the seed, as JSON values."""
     settings = training_settings(cfg, TrainingOptions(CONFIG))
     return {**settings, "load_from": cfg.get("load_from")}
 
 
 def check_configs(comparison: Path, configs: Mapping[str, Config]) -> None:
-    """Check that no method has changed since the first of its runs was begun.
+    """Check that no method's settings have changed since the first of its runs started.
 
-    A key that is new, or gone, is no change where its value is None.
+    A key whose value is None equals a missing key.
 
     Args:
         comparison: folder of the comparison.
-        configs: by method, of this call.
+        configs: configs of this call by method.
 
     Raises:
-        ValueError: a method's settings differ, so that its runs could not be put together.
+        ValueError: a method's settings differ, so that its runs would not be comparable.
     """
     for method, cfg in configs.items():
         file = comparison / method / CONFIG
-        begun = any(file.parent.glob("seed_*/last_checkpoint"))
-        if begun and file.is_file():
+        started = any(file.parent.glob("seed_*/last_checkpoint"))
+        if started and file.is_file():
             before = Config.fromfile(file, import_custom_modules=False)
-            changes = differences(settings_of_training(before), settings_of_training(cfg))
+            changes = differences(comparable_settings(before), comparable_settings(cfg))
             raise_if_changed(list(changes), f"{file.parent} holds runs of {method}")
 
 
 def training_job(run: Run, config: Path, tools: Path) -> Job:
-    """Return the job that trains a run, or goes on with its training, and evaluates it.
+    """Return the job that trains or resumes a run and evaluates it.
 
     Args:
         run: the run.
-        config: what `method_config` returned, as a file.
+        config: file with the config from `method_config`.
         tools: folder of the training scripts.
     """
     train = [sys.executable, str(tools / "train.py"), str(config), "--work-dir", str(run.folder)]
@@ -115,13 +115,13 @@ def training_job(run: Run, config: Path, tools: Path) -> Job:
 
 
 def timing_job(run: Run) -> Job:
-    """Return the job that times a run's model, for all runs of its method."""
+    """Return the job that times a run's model, on behalf of all runs of its method."""
     folder = run.folder.parent
     out = folder / TIMES
     command = [
         sys.executable,
         "-m",
-        "mmorderless.comparison.evaluation.timing",
+        "mmorderless.comparison.evaluation.method_times",
         str(run.folder),
         str(out),
     ]
@@ -131,11 +131,11 @@ def timing_job(run: Run) -> Job:
 def train_and_evaluate(
     runs: Sequence[Run], configs: Mapping[str, Config], tools: Path, max_workers: int, lock: IO[str]
 ) -> list[Job]:
-    """Train and evaluate the runs that are not finished.
+    """Train and evaluate the unfinished runs.
 
     Args:
-        runs: the runs.
-        configs: by method; written beside the method's runs.
+        runs: all runs.
+        configs: configs by method, which are written to the folders of the methods.
         tools: folder of the training scripts.
         max_workers: number of runs that share the machine.
         lock: of the comparison's folder; the processes inherit it.
@@ -157,7 +157,7 @@ def train_and_evaluate(
 
 
 def write_config(file: Path, cfg: Config) -> None:
-    """Write a config once a call; the same text stays as it is."""
+    """Write a config unless the file already holds it."""
     text = cfg.pretty_text
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
         write_text(file, text)
@@ -166,12 +166,12 @@ def write_config(file: Path, cfg: Config) -> None:
 def time_methods(runs: Sequence[Run], lock: IO[str]) -> list[Job]:
     """Time each method that has a finished run, one after the other on the idle machine.
 
-    The times are written into the results of all its runs. What was timed on another machine, or
-    with other threads, is timed anew: all methods are timed alike.
+    The times are written to the results of all its runs. Methods that were timed on another machine
+    or with another number of threads are timed again, so that all conditions are equal.
 
     Args:
         runs: all runs of the comparison.
-        lock: of its folder; the processes hold it, too.
+        lock: of the comparison's folder; the processes inherit it.
 
     Returns:
         The jobs that failed.
@@ -181,11 +181,11 @@ def time_methods(runs: Sequence[Run], lock: IO[str]) -> list[Job]:
     for run in finished:
         first_runs.setdefault(run.method, run)
     variables = shared_environment(1)
-    here = measurement_conditions(variables)
+    conditions = measurement_conditions(variables)
     jobs = []
     for run in first_runs.values():
         times = read_json(run.folder.parent / TIMES)
-        if times is None or {name: times.get(name) for name in here} != here:
+        if times is None or {name: times.get(name) for name in conditions} != conditions:
             (run.folder.parent / TIMES).unlink(missing_ok=True)
             jobs.append(timing_job(run))
     with JobProgress("timings", len(first_runs), len(first_runs) - len(jobs)) as progress:

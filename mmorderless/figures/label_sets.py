@@ -1,4 +1,4 @@
-"""Figures of label sets: arrays in, ``Figure`` out. Nothing here reads or writes a file."""
+"""Figures of label sets: their labels, co-occurrence and order."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def annotated_image(
     probabilities: Sequence[float],
     true_names: Sequence[str] | None = None,
 ) -> Figure:
-    """A picture with its predicted labels listed beside it.
+    """Draw an image beside the list of its predicted labels.
 
-    One line a label, in the order given (the order of emission), with a bar for its probability.
-    When the truth is known, a line is marked as right or wrong, and the missed labels follow.
+    Each label has a line with a bar for its probability, in the order given (the order of
+    emission). If the truth is known, lines are marked as right or wrong, and missed labels follow.
 
     Args:
-        image: the picture, uint8 RGB, shape (H, W, 3); small ones are enlarged.
-        names: the predicted labels, in order of emission.
-        probabilities: the probability of each predicted label, between 0 and 1.
-        true_names: the labels of the ground truth.
+        image: uint8 RGB, shape (H, W, 3); small images are enlarged.
+        names: names of the predicted labels in order of emission.
+        probabilities: probability of each predicted label, between 0 and 1.
+        true_names: names of the true labels.
 
     Raises:
-        ValueError: the image is not uint8 RGB, or names and probabilities differ in number.
+        ValueError: the image is not uint8 RGB, or the numbers of names and probabilities differ.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -55,7 +55,7 @@ def annotated_image(
         )
     if len(names) != len(probabilities):
         raise ValueError(
-            f"got {len(names)} names but {len(probabilities)} probabilities; give one for each name"
+            f"got {len(names)} names but {len(probabilities)} probabilities; give one per name"
         )
     truth = set(true_names or ())
     missed = [name for name in true_names or () if name not in set(names)]
@@ -80,7 +80,7 @@ def annotated_image(
     axes.imshow(image)
     axes.set_axis_off()
 
-    # One unit of y is one line; x runs over the panel's width in inches.
+    # One unit of y is a line; x is in inches.
     panel_height = height - 2 * margin
     axes = figure.add_axes(
         (
@@ -119,7 +119,7 @@ def annotated_image(
 
 
 def cooccurrence_figure(predicted: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Co-occurrence of the predicted labels, of the true labels, and their difference.
+    """Draw the co-occurrence of the predicted labels, of the true labels, and their difference.
 
     Args:
         predicted: image counts from `order_statistics.cooccurrence`, shape (C, C).
@@ -131,13 +131,13 @@ def cooccurrence_figure(predicted: np.ndarray, truth: np.ndarray, classes: Seque
     panels = figure.subplots(1, 3)
     counts = LogNorm(1, max(2, predicted.max(initial=0), truth.max(initial=0)))
     for axes, matrix, title in zip(panels, (predicted, truth), ("prediction", "ground truth")):
-        # Zero has no logarithm: such pairs stay grey.
+        # Zero has no logarithm: such pairs are gray.
         image = axes.imshow(np.ma.masked_equal(matrix, 0), norm=counts, cmap=color_map("viridis"))
         axes.set_title(title)
     figure.colorbar(image, ax=panels[1], shrink=0.8, label="images with both labels (log scale)")
 
     difference = predicted - truth
-    # Colours saturate at the 98th percentile, or a class that is everywhere would hide the others.
+    # Colors saturate at the 98th percentile; otherwise a ubiquitous class would hide the others.
     largest = max(1.0, float(np.percentile(np.abs(difference), 98))) if difference.size else 1.0
     image = panels[2].imshow(difference, norm=CenteredNorm(0, largest), cmap="RdBu_r")
     panels[2].set_title("prediction − ground truth")
@@ -152,10 +152,10 @@ def cooccurrence_figure(predicted: np.ndarray, truth: np.ndarray, classes: Seque
 
 
 def label_at_step_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Which labels are emitted at which step, and by how many images.
+    """Draw which labels are emitted at each step, and for how many images.
 
     Args:
-        counts: image counts from `statistics.counts_at_step`, shape (T, C).
+        counts: image counts from `order_statistics.counts_at_step`, shape (T, C).
         classes: class names, C strings.
     """
     num_steps = max(len(counts), 1)
@@ -180,16 +180,16 @@ def label_at_step_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
 
 
 def pair_order_figure(before: np.ndarray, classes: Sequence[str]) -> Figure:
-    """How often each label is emitted before each other one.
+    """Draw how often each label is emitted before each other label.
 
-    The classes are sorted by how often they come first, so that a fixed order shows as a triangle.
+    Classes are sorted by how often they come first, so that a fixed order appears as a triangle.
 
     Args:
         before: image counts from `order_statistics.pair_order_counts`, shape (C, C).
         classes: class names, C strings.
     """
     together = before + before.T
-    # Classes that are never emitted with another one come last.
+    # Classes that are never emitted together with another one come last.
     earliness = before.sum(axis=1) / np.maximum(together.sum(axis=1), 1)
     earliness[together.sum(axis=1) == 0] = -1
     order = np.argsort(-earliness, kind="stable")

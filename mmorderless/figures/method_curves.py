@@ -1,4 +1,4 @@
-"""Curves of several methods: losses by epoch, precision against recall."""
+"""Curves of several methods: loss by epoch, precision against recall."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ Curve = Sequence[tuple[float, float]]
 
 
 class OperatingCurve(NamedTuple):
-    """Precision and recall of one method along its dial, a bias or a threshold.
+    """Precision and recall of a method as its operating parameter varies.
 
     Attributes:
-        dial: the dial's values, ascending, shape (K,).
-        recall: C-R at each, in percent, shape (K,).
-        precision: C-P at each, in percent, shape (K,).
-        default: the dial's value where nothing was tuned.
-        tuned: the value chosen for C-F1; None where none was.
+        values: values of the parameter (a bias or a threshold), ascending, shape (K,).
+        recall: C-R at each value, in percent, shape (K,).
+        precision: C-P at each value, in percent, shape (K,).
+        default: default value.
+        tuned: value chosen for C-F1; None if none was chosen.
     """
 
-    dial: np.ndarray
+    values: np.ndarray
     recall: np.ndarray
     precision: np.ndarray
     default: float
     tuned: float | None
 
     def at(self, value: float) -> tuple[float, float]:
-        """Recall and precision at a value of the dial, interpolated between the points."""
+        """Return recall and precision at a value, interpolated between the points."""
         return (
-            float(np.interp(value, self.dial, self.recall)),
-            float(np.interp(value, self.dial, self.precision)),
+            float(np.interp(value, self.values, self.recall)),
+            float(np.interp(value, self.values, self.precision)),
         )
 
 
 def loss_curves_figure(curves: Mapping[str, Sequence[Curve]], log_scale: bool = False) -> Figure:
-    """Training loss of each method (paper, Figure 5): the mean of its seeds, and their range.
+    """Draw the training loss of each method (paper, Figure 5): mean and range over its seeds.
 
     Args:
-        curves: by method, for each seed its points (epoch, loss).
-        log_scale: whether losses are on a logarithmic axis.
+        curves: by method, the points (epoch, loss) of each seed.
+        log_scale: whether the loss axis is logarithmic.
     """
     figure = new_figure(9.0, max(4.8, 0.24 * len(curves) + 1.2))
     axes = figure.subplots()
@@ -55,7 +55,7 @@ def loss_curves_figure(curves: Mapping[str, Sequence[Curve]], log_scale: bool = 
         points = [np.asarray(seed, dtype=np.float64) for seed in seeds if len(seed)]
         if not points:
             continue
-        # Where all seeds have been: a run that was stopped early ends the mean.
+        # Epochs of all seeds: the mean ends where the first run does.
         start, stop = max(p[0, 0] for p in points), min(p[-1, 0] for p in points)
         epochs = np.unique(np.concatenate([p[:, 0] for p in points]))
         epochs = epochs[(epochs >= start) & (epochs <= stop)]
@@ -77,7 +77,7 @@ def loss_curves_figure(curves: Mapping[str, Sequence[Curve]], log_scale: bool = 
         axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss (the method's own)")
-    axes.set_title("loss while training: mean of the seeds, and their range")
+    axes.set_title("training loss: mean and range over the seeds")
     strip_axes(axes)
     if last_losses:
         last_losses.sort(key=lambda item: -item[0])  # as the lines end, from top to bottom
@@ -94,15 +94,15 @@ def loss_curves_figure(curves: Mapping[str, Sequence[Curve]], log_scale: bool = 
 
 
 def operating_curve_figure(curves: Mapping[str, OperatingCurve]) -> Figure:
-    """Precision against recall along each method's dial, with lines of equal C-F1.
+    """Draw precision against recall for each method, with lines of equal C-F1.
 
-    One panel a method, the others in grey behind it: many curves run close together.
+    Each method has a panel with the other methods in gray, because many curves are close together.
     """
     columns = min(len(curves), 4) or 1
     rows = -(-len(curves) // columns) or 1
     figure = new_figure(columns * 2.7 + 0.6, rows * 2.7 + 0.9)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    # What lies near a default or tuned point matters; the ends of a dial are far out.
+    # Show the region around the default and tuned points; the ends of the curves are far away.
     marks = np.array(
         [
             curve.at(value)
@@ -159,7 +159,7 @@ def operating_curve_figure(curves: Mapping[str, OperatingCurve]) -> Figure:
 
 
 def _draw_equal_f1(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
-    """Lines of equal C-F1 every five points, labelled at the right or upper edge."""
+    """Draw lines of equal C-F1 every five points, labeled at the right or upper edge."""
     for f1 in range(5, 100, 5):
         recall = np.linspace(f1 / 2 + 0.1, 100, 400)
         precision = f1 * recall / (2 * recall - f1)

@@ -1,7 +1,7 @@
-"""Figures of a comparison: arrays by method in, ``Figure`` out.
+"""Figures that compare methods: co-occurrence, number of labels, rigidness and scores.
 
-Letters: C classes, N images, K points of a curve. All shares and scores are in percent. A method
-keeps its colour and line in every figure.
+Letters: C classes, N images. Shares and scores are in percent. A method has the same color and
+line style in every figure.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from mmorderless.figures.style import (
     title_of,
 )
 
-# Steps of fewer images are not drawn: their shares are noise.
-LEAST_IMAGES = 10
-# Up to so many classes their counts are written into the cells.
-MAX_WRITTEN = 8
+# Steps with fewer images are not drawn, because their shares are noise.
+MIN_IMAGES = 10
+# With more classes no counts are written into the cells.
+MAX_NUMBERED_CLASSES = 8
 
 
 def cooccurrence_difference_figure(
@@ -38,15 +38,15 @@ def cooccurrence_difference_figure(
     classes: Sequence[str],
     groups: Mapping[str, Sequence[int]] | None = None,
 ) -> Figure:
-    """Predicted minus true co-occurrence of each method (paper, Figure 6), on one scale.
+    """Draw predicted minus true co-occurrence of each method on one scale (paper, Figure 6).
 
-    Red: the two labels are predicted together too often; blue: too rarely.
+    Red: two labels are predicted together too often; blue: too rarely.
 
     Args:
-        differences: by method image counts, predicted minus true, shape (C, C).
+        differences: by method, image counts of predicted minus true pairs, shape (C, C).
         classes: class names, C strings.
         groups: class indices by group name. Only these classes are shown, group by group, with a
-            frame around each group's own pairs; None shows all classes in the order given.
+            frame around the pairs of each group; None shows all classes in the order given.
     """
     shown = [c for members in groups.values() for c in members] if groups else range(len(classes))
     indices = np.array(list(shown), dtype=np.int64)
@@ -58,7 +58,7 @@ def cooccurrence_difference_figure(
     figure = new_figure(columns * side + 2.6, rows * (side + 0.45) + (1.3 if few else 0.5))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     counts = np.abs(np.concatenate([panel.ravel() for panel in panels.values()] or [np.zeros(1)]))
-    # Colours saturate at the 99th percentile, or a class that is everywhere would hide the others.
+    # Colors saturate at the 99th percentile; otherwise a ubiquitous class would hide the others.
     largest = max(1.0, float(np.percentile(counts, 99))) if counts.size else 1.0
     image = None
     for axes, (method, panel) in zip(grid.flat, panels.items()):
@@ -67,7 +67,7 @@ def cooccurrence_difference_figure(
         mean = f"mean |Δ| {np.abs(pairs).mean():.1f}" if pairs.size else "no pair"
         axes.set_title(f"{title_of(method)}\n{mean}", fontsize=10, parse_math=False)
         axes.tick_params(length=0)
-        if len(indices) <= MAX_WRITTEN:
+        if len(indices) <= MAX_NUMBERED_CLASSES:
             for a, b in np.argwhere(~np.eye(len(indices), dtype=bool)):
                 dark = abs(panel[a, b]) > 0.6 * largest
                 style = dict(ha="center", va="center", fontsize=7)
@@ -79,20 +79,20 @@ def cooccurrence_difference_figure(
             frame.set(fill=False, edgecolor="black", linewidth=0.8)
             axes.add_patch(frame)
             start += len(members)
-    places: np.ndarray
+    ticks: np.ndarray
     if few:
-        places, names = np.arange(len(indices)), [shorten(classes[i]) for i in indices]
+        ticks, names = np.arange(len(indices)), [shorten(classes[i]) for i in indices]
     elif groups:
         sizes = np.array([len(members) for members in groups.values()])
-        places, names = np.cumsum(sizes) - sizes / 2 - 0.5, [shorten(name) for name in groups]
+        ticks, names = np.cumsum(sizes) - sizes / 2 - 0.5, [shorten(name) for name in groups]
     else:
-        places, names = np.empty(0), []
+        ticks, names = np.empty(0), []
     for axes in lowest_panels(grid, len(panels)):
-        axes.set_xticks(places, names, rotation=90, fontsize=8, parse_math=False)
+        axes.set_xticks(ticks, names, rotation=90, fontsize=8, parse_math=False)
     for axes in grid[:, 0]:
-        axes.set_yticks(places, names, fontsize=8, parse_math=False)
+        axes.set_yticks(ticks, names, fontsize=8, parse_math=False)
     if not few and not groups:
-        figure.supxlabel(f"the {len(indices)} classes, the most frequent first", fontsize=10)
+        figure.supxlabel(f"{len(indices)} classes, the most frequent first", fontsize=10)
     if image is not None:
         figure.colorbar(
             image,
@@ -105,11 +105,11 @@ def cooccurrence_difference_figure(
 
 
 def label_count_figure(differences: Mapping[str, np.ndarray], most: int = 4) -> Figure:
-    """By how many labels each method's sets are too small or too large.
+    """Draw the distribution of each method's error of the number of labels.
 
     Args:
-        differences: by method predicted minus true number of labels, ints, shape (N,).
-        most: larger differences share the outermost columns.
+        differences: by method, predicted minus true number of labels, ints, shape (N,).
+        most: larger differences are counted in the outermost columns.
     """
     methods = list(differences)
     values = np.arange(-most, most + 1)
@@ -130,23 +130,23 @@ def label_count_figure(differences: Mapping[str, np.ndarray], most: int = 4) -> 
     axes.set_yticks(range(len(methods)), [title_of(m) for m in methods], parse_math=False)
     axes.set_xlabel("predicted − true number of labels")
     axes.tick_params(length=0)
-    # At the right: mean (bias) and mean absolute difference.
+    # On the right: mean (bias) and mean absolute difference.
     right = axes.secondary_yaxis("right")
     means = [(float(np.mean(d)), float(np.abs(d).mean())) for d in differences.values()]
     texts = [f"{bias:+.2f}   {error:.2f}".replace("-", "−") for bias, error in means]
     right.set_yticks(range(len(methods)), texts)
     right.tick_params(length=0)
     right.set_ylabel("mean, mean |difference|")
-    axes.set_title("error of the number of labels: share of the images (%)")
+    axes.set_title("error of the number of labels: share of images (%)")
     return figure
 
 
 def rigidness_figure(rigidness: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """Order-rigidness of each method, beside what its sets would have in a random order.
+    """Draw the order rigidness of each method and its expected value for random orders.
 
     Args:
-        rigidness: by method, for each seed the rigidness and its expectation when the same sets
-            are ordered uniformly at random, in percent.
+        rigidness: by method, the rigidness of each seed and its expectation if the same sets were
+            ordered uniformly at random, in percent.
     """
     figure = new_figure(7.5, 0.32 * len(rigidness) + 1.7)
     axes = figure.subplots()
@@ -166,8 +166,8 @@ def rigidness_figure(rigidness: Mapping[str, tuple[Sequence[float], Sequence[flo
         )
     name_rows(axes, list(rigidness))
     axes.set_xlim(48, 101)
-    axes.set_xlabel("order-rigidness (%); 100: one fixed order")
-    axes.set_title("rigidness of the order (expected at random)", fontsize=11)
+    axes.set_xlabel("order rigidness (%); 100: a fixed order")
+    axes.set_title("order rigidness (expected for random orders)", fontsize=11)
     figure.legend(
         handles=[
             Line2D([], [], marker="o", color="#444444", linestyle="none", label="each seed"),
@@ -178,7 +178,7 @@ def rigidness_figure(rigidness: Mapping[str, tuple[Sequence[float], Sequence[flo
                 markersize=13,
                 color="#444444",
                 linestyle="none",
-                label="expected of the same sets in random order",
+                label="expected for the same sets in random order",
             ),
         ],
         loc="outside lower center",
@@ -190,10 +190,10 @@ def rigidness_figure(rigidness: Mapping[str, tuple[Sequence[float], Sequence[flo
 
 
 def score_comparison_figure(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Mean average precision of each method by the kind of score that ranks the images.
+    """Draw the mean average precision of each method by the kind of score that ranks the images.
 
     Args:
-        scores: by method, by kind (`max`, `first`, `beam` or another), mAP in percent of each seed.
+        scores: by method and kind (`max`, `first`, `beam` or another), mAP in percent per seed.
     """
     kinds = list(dict.fromkeys(kind for by_kind in scores.values() for kind in by_kind))
     markers = dict(zip(kinds, "oDs^vPX"))
@@ -206,8 +206,8 @@ def score_comparison_figure(scores: Mapping[str, Mapping[str, Sequence[float]]])
         for kind, mean in zip(by_kind, means, strict=True):
             axes.plot(mean, i, markers[kind], color=colors[kind], markersize=6, gid=kind)
     name_rows(axes, list(scores))
-    axes.set_xlabel("mAP (%), mean of the seeds")
-    axes.set_title("which score ranks best", fontsize=11)
+    axes.set_xlabel("mAP (%), mean over the seeds")
+    axes.set_title("mAP by kind of score", fontsize=11)
     axes.legend(
         handles=[
             Line2D(

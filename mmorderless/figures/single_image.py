@@ -1,6 +1,6 @@
-"""Figures of one image: how its labels are aligned, attended to and ordered.
+"""Figures of one image: alignment, attention and order of its labels.
 
-Arrays and names in, ``Figure`` out. Letters: n labels of the image, S emitted labels, h·w cells.
+Letters: n labels of the image, S emitted labels, h·w cells of the feature map.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MLA_COLOR, PLA_COLOR = NEUTRAL, WRONG
 REPEATED = "#AA3377"
 AGREES = "#CBEBDF"
 CELL = "#F2F2F2"
-# Light greys only, so that numbers and marks stay readable on every cell.
+# Light grays only, so that numbers and marks stay readable in every cell.
 GREYS = ListedColormap(matplotlib.colormaps["Greys"](np.linspace(0, 0.45, 256)))
 
 
@@ -32,25 +32,25 @@ def alignment_figure(
     predicted: Sequence[str],
     labels: Sequence[str],
 ) -> Figure:
-    """The cost of every label at every step, with what MLA and PLA choose (paper, Figures 3 and 4).
+    """Draw the cost of each label at each step, and the assignments (paper, Figures 3 and 4).
 
-    A step is pinned by PLA when it emits one of the image's labels for the first time; PLA may not
-    move that label. Emitted labels that are the image's are bold.
+    PLA pins a label to the first step that predicts it. Predicted labels that the image has are
+    bold.
 
     Args:
         cost: cross-entropy in nats of label j at step t, shape (n, n).
-        mla: position j of the label that MLA puts at each step, shape (n,).
-        pla: the same for PLA.
-        predicted: what the first n steps emit, n names.
-        labels: the image's labels, n names.
+        mla: index j of the label that MLA assigns to each step, shape (n,).
+        pla: index j of the label that PLA assigns to each step, shape (n,).
+        predicted: names of the labels emitted at the first n steps.
+        labels: names of the image's n labels.
 
     Raises:
-        ValueError: there is no label, the shapes differ, or an assignment is no permutation.
+        ValueError: there is no label, the shapes differ, or an assignment is not a permutation.
     """
     cost, mla, pla = np.asarray(cost, dtype=np.float64), np.asarray(mla), np.asarray(pla)
     n = len(labels)
     if n == 0:
-        raise ValueError("the image has no label, so there is nothing to align; choose another one")
+        raise ValueError("the image has no label to align; choose another image")
     if cost.shape != (n, n) or mla.shape != (n,) or pla.shape != (n,) or len(predicted) != n:
         raise ValueError(
             f"{n} labels need a cost of shape ({n}, {n}), two assignments of shape ({n},) and {n} "
@@ -90,9 +90,9 @@ def alignment_figure(
     axes.set_yticks(steps, rows, fontsize=9, parse_math=False)
     for tick, name in zip(axes.get_yticklabels(), predicted, strict=True):
         tick.set_fontweight("bold" if name in set(labels) else "normal")
-    turned: dict[str, Any] = dict(rotation=35, ha="right", rotation_mode="anchor") if n > 2 else {}
+    rotated: dict[str, Any] = dict(rotation=35, ha="right", rotation_mode="anchor") if n > 2 else {}
     names = [shorten(name) for name in labels]
-    axes.set_xticks(steps, names, fontsize=9, parse_math=False, **turned)
+    axes.set_xticks(steps, names, fontsize=9, parse_math=False, **rotated)
     axes.tick_params(length=0)
     axes.set_ylabel("emitted label, decoding step")
     axes.set_xlabel("label of the image")
@@ -122,21 +122,21 @@ def attention_figure(
     probabilities: Sequence[float],
     true_names: Sequence[str] | None = None,
 ) -> Figure:
-    """Where each emitted label looks: its attention over the photo, one panel a label.
+    """Draw the attention of each emitted label over the photo, one panel per label.
 
-    All maps share one scale from 0 to the largest weight. The first panel is the photo itself. A
-    label that was emitted before is marked as repeated and, where the truth is known, one that is
-    not the image's as wrong.
+    All maps share one scale from 0 to the largest weight. The first panel is the photo itself.
+    Repeated labels are marked, and, if the truth is known, wrong ones.
 
     Args:
-        image: what the cells divide evenly, uint8 RGB, shape (H, W, 3).
+        image: the part of the photo that the cells divide evenly, uint8 RGB, shape (H, W, 3).
         attention: weights over the cells, each map sums to 1, shape (S, h, w).
-        names: the emitted labels, S names.
-        probabilities: the probability of each emitted label, between 0 and 1.
-        true_names: the labels of the ground truth.
+        names: names of the emitted labels, S strings.
+        probabilities: probability of each emitted label, between 0 and 1.
+        true_names: names of the true labels.
 
     Raises:
-        ValueError: the image is not uint8 RGB, or maps, names and probabilities differ in number.
+        ValueError: the image is not uint8 RGB, or the numbers of maps, names and probabilities
+            differ.
     """
     image, attention = np.asarray(image), np.asarray(attention, dtype=np.float64)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -147,7 +147,7 @@ def attention_figure(
     if attention.ndim != 3 or not len(attention) == len(names) == len(probabilities):
         raise ValueError(
             f"got attention of shape {attention.shape}, {len(names)} names and "
-            f"{len(probabilities)} probabilities; give a map (h, w) and a probability for each name"
+            f"{len(probabilities)} probabilities; give a map (h, w) and a probability per name"
         )
     height, width = image.shape[:2]
     num_panels = len(names) + 1
@@ -156,7 +156,7 @@ def attention_figure(
     side = 2.3  # inches
     panel_height = side * float(np.clip(height / width, 0.4, 1.8))
     figure = Figure(
-        # One panel alone still needs room for its title.
+        # Even a single panel needs the width of its title.
         figsize=(max(columns * side + 1.1, 4.0), rows * (panel_height + 0.6)),
         dpi=100,
         layout="constrained",
@@ -169,14 +169,14 @@ def attention_figure(
     photo_title = "photo" if len(names) else "photo: no label emitted"
     panels[0].set_title(photo_title, fontsize=10)
 
-    # Grey under the map: the photo's own colours could be read as attention.
-    grey = image @ np.array([0.299, 0.587, 0.114])
+    # Gray below the map, because the photo's colors could be mistaken for attention.
+    gray = image @ np.array([0.299, 0.587, 0.114])
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     largest = float(attention.max(initial=0)) or 1.0
     heat = None
     for t, (name, probability) in enumerate(zip(names, probabilities, strict=True)):
         panel = panels[t + 1]
-        panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
+        panel.imshow(gray, cmap="gray", vmin=0, vmax=255)
         heat = panel.imshow(
             attention[t],
             extent=extent,
@@ -186,7 +186,7 @@ def attention_figure(
             vmax=largest,
             alpha=0.6,
         )
-        mark, color = _judgement(name, names[:t], true_names)
+        mark, color = _verdict(name, names[:t], true_names)
         title = f"{shorten(name)}\n{t + 1}: {probability:.2f}{mark}"
         panel.set_title(title, fontsize=10, color=color, parse_math=False)
     if heat is not None:
@@ -195,10 +195,8 @@ def attention_figure(
     return figure
 
 
-def _judgement(
-    name: str, before: Sequence[str], true_names: Sequence[str] | None
-) -> tuple[str, str]:
-    """Mark and colour of an emitted label."""
+def _verdict(name: str, before: Sequence[str], true_names: Sequence[str] | None) -> tuple[str, str]:
+    """Return the mark and color of an emitted label."""
     if name in before:
         return " ↻ repeated", REPEATED
     if true_names is None:
@@ -212,19 +210,19 @@ def ordering_figure(
     end_cost: float,
     predicted: Sequence[str],
 ) -> Figure:
-    """The target sequence that each strategy gives an image, beside what the model emits.
+    """Draw the target sequence of each strategy beside the emitted sequence (paper, Figure 3).
 
-    A label is bold on green where it stands at the step at which the model emits it: there the
-    strategy does not punish a correct prediction for its place (paper, Figure 3).
+    A label is bold on green if it is at the step at which the model emits it: there the strategy
+    does not penalize a correct prediction for its position.
 
     Args:
-        orders: for each strategy the image's n labels in its order.
-        costs: for each strategy the cross-entropy in nats of its label at each step, n numbers.
-        end_cost: cross-entropy in nats of END at the step that follows, the same for all.
-        predicted: what the model emits before END, S names.
+        orders: by strategy, the names of the image's n labels in its order.
+        costs: by strategy, the cross-entropy in nats of its label at each of n steps.
+        end_cost: cross-entropy in nats of END at the next step, equal for all strategies.
+        predicted: names of the S labels emitted before END.
 
     Raises:
-        ValueError: a strategy has other labels than the first one, or not a cost for each.
+        ValueError: the strategies order different labels, or costs are missing.
     """
     expected = sorted(next(iter(orders.values()), ()))
     for strategy, order in orders.items():
@@ -256,7 +254,7 @@ def ordering_figure(
         write(numbers - 0.12, t + 2, f"{t + 1}", color=MISSED, ha="right")
     write(numbers + 0.08, 0, "the model emits", weight="bold")
     for t, name in enumerate(predicted):
-        mark, color = _judgement(name, predicted[:t], expected)
+        mark, color = _verdict(name, predicted[:t], expected)
         box(numbers, t + 2, CELL)
         write(numbers + 0.08, t + 2, shorten(name), color=color)
         write(numbers + column - 0.2, t + 2, mark.split()[0], color=color, ha="right")
@@ -274,7 +272,7 @@ def ordering_figure(
         write(x + 0.08, len(order) + 2, "END", color=MISSED, style="italic")
     note = (
         "Losses are summed over the labels' steps; END adds "
-        f"{end_cost:.2f} nats to each. Bold on green: where the model emits it."
+        f"{end_cost:.2f} nats to each. Bold on green: at the step where the model emits it."
     )
     write(numbers + 0.08, num_rows + 2.8, note, color="#444444", fontsize=9)
     return figure

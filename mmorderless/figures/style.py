@@ -1,4 +1,4 @@
-"""Colors, lines and names that all figures share."""
+"""Colors, line styles and names shared by all figures."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-# Beyond this many classes their names would overlap; the ticks then show class indices.
+# With more classes their names would overlap; the ticks then show class indices.
 MAX_NAMED_CLASSES = 100
-# Okabe-Ito colours, which stay apart for colour-blind readers.
+# Okabe-Ito colors, which are distinct for color-blind readers.
 HIT, WRONG, MISSED, NEUTRAL = "#009E73", "#D55E00", "#767676", "#0072B2"
 
 
 def figure_to_rgb(figure: Figure) -> np.ndarray:
-    """Render a figure.
+    """Render a figure to pixels.
 
     Returns:
-        The picture, uint8 RGB, shape (H, W, 3).
+        The image, uint8 RGB, shape (H, W, 3).
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -31,39 +31,39 @@ def figure_to_rgb(figure: Figure) -> np.ndarray:
 
 
 def shorten(name: str) -> str:
-    """A class name cut to the width of a list line."""
+    """Return a class name truncated to the width of a line."""
     return name if len(name) <= 24 else name[:23] + "…"
 
 
 def panel_side(num_classes: int) -> float:
-    """Side of a class matrix in inches."""
+    """Return the side of a class matrix in inches."""
     return float(np.clip(0.2 * num_classes + 1.5, 3.5, 12))
 
 
 def color_map(name: str) -> Colormap:
-    """A colour map that leaves cells without a value light grey."""
+    """Return a color map that draws missing values in light gray."""
     return matplotlib.colormaps[name].with_extremes(bad="#EBEBEB")
 
 
 def name_classes(
     axis: Axis, classes: Sequence[str], indices: Sequence[int] | np.ndarray | None = None
 ) -> None:
-    """Write the classes' names at the ticks of an axis; their indices when there are too many.
+    """Label the ticks of an axis with class names, or with class indices if there are too many.
 
     Args:
-        axis: the x or y axis of a class matrix.
-        classes: class names, in the order drawn.
-        indices: class indices in the order drawn, where that is not 0 … C − 1.
+        axis: x or y axis of a class matrix.
+        classes: class names in the order drawn.
+        indices: class indices in the order drawn; None for 0 … C − 1.
     """
     if len(classes) <= MAX_NAMED_CLASSES:
-        places, texts = range(len(classes)), [shorten(str(name)) for name in classes]
+        ticks, texts = range(len(classes)), [shorten(str(name)) for name in classes]
         axis.set_label_text("class")
     else:
-        places = range(0, len(classes), -(-len(classes) // MAX_NAMED_CLASSES))
-        texts = [str(i if indices is None else indices[i]) for i in places]
+        ticks = range(0, len(classes), -(-len(classes) // MAX_NAMED_CLASSES))
+        texts = [str(i if indices is None else indices[i]) for i in ticks]
         axis.set_label_text("class index")
     axis.set_ticks(
-        list(places),
+        list(ticks),
         texts,
         rotation=90 if isinstance(axis, XAxis) else 0,
         fontsize=8 if len(classes) <= 40 else 7,
@@ -71,10 +71,10 @@ def name_classes(
     )
 
 
-# Okabe-Ito without yellow, which white paper swallows.
+# Okabe-Ito without yellow, which is hardly visible on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
-# The paper's own strategies have solid lines.
+# The paper's strategies have solid lines.
 FAMILIES = (
     ("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     ("bce", "asl", "csra", "order_free", "ocd", "order_search"),
@@ -105,19 +105,19 @@ SCORES = {"max": "max over steps", "first": "first emission", "beam": "beam marg
 
 
 class Style(NamedTuple):
-    """How a method is drawn."""
+    """Color and line style of a method."""
 
     color: str
     line: Any
 
 
 def title_of(method: str) -> str:
-    """How figures call a method."""
+    """Return the name of a method as shown."""
     return TITLES.get(method, method)
 
 
 def style_of(method: str) -> Style:
-    """Colour and line of a method; those that are not known are grey and dotted."""
+    """Return the style of a method; unknown methods are gray and dotted."""
     for line, family in zip(LINES, FAMILIES, strict=True):
         if method in family:
             return Style(COLORS[family.index(method)], line)
@@ -125,16 +125,16 @@ def style_of(method: str) -> Style:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Create a white figure, sizes in inches, whose parts do not overlap."""
+    """Create a white figure with constrained layout; sizes in inches."""
     return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
 
 
 def lowest_panels(grid: np.ndarray, number: int) -> list[Axes]:
-    """Blank the panels beyond a number, and label the ticks of the lowest panel of each column.
+    """Hide unused panels, and label the ticks of the lowest panel of each column.
 
     Args:
         grid: array of axes, shape (rows, columns).
-        number: how many panels hold data.
+        number: number of panels that hold data.
 
     Returns:
         The lowest panel of each column that holds data.

@@ -55,7 +55,7 @@ def exclusive(folder: Path) -> Iterator[IO[str]]:
     Raises:
         ValueError: another process holds the lock.
     """
-    # Not filelock: its file descriptor is private, and its release unlocks child processes, too.
+    # Not filelock: its file descriptor is private, and its release also unlocks child processes.
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         try:

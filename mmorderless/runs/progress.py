@@ -1,4 +1,4 @@
-"""A progress bar whose line ends with it."""
+"""A progress bar for the command line."""
 
 import sys
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from mmengine.utils import ProgressBar
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[ProgressBar]:
-    """Show a progress bar for the length of a block; an error begins a new line, too.
+    """Show a progress bar within a block, and end its line afterwards.
 
     Args:
-        total: number of things to do.
+        total: number of items.
     """
     bar = ProgressBar(total, file=sys.stdout)
     try:

@@ -16,7 +16,7 @@ DIGITS = "digits/pla_digits"
 
 @pytest.fixture
 def compare(tmp_path, repository, monkeypatch):
-    """Call the tool; the runs that it would do are collected."""
+    """Call the tool, and collect its runs instead of executing them."""
     collected = []
 
     def train_and_evaluate(runs, configs, tools, max_workers, lock):
@@ -39,7 +39,7 @@ def compare(tmp_path, repository, monkeypatch):
     return call
 
 
-def test_methods_and_seeds_may_be_added_to_a_folder(compare, repository):
+def test_methods_and_seeds_can_be_added(compare, repository):
     assert compare("--methods", "bce", "pla", "--seeds", "0") == 0
     assert compare("--methods", "mla", "--seeds", "1") == 0
     assert compare.collected == [["bce seed 0", "pla seed 0"], ["mla seed 1"]]
@@ -64,7 +64,7 @@ def test_options_of_one_method(compare, monkeypatch):
     methods = ["--methods", "order_search", "pla", "--seeds", "0"]
     assert compare(*methods, *own) == 0
     assert seen["order_search"].model.head.loss.uniform_steps == 7
-    assert seen["pla"].model.head.get("loss") is None
+    assert "uniform_steps" not in seen["pla"].model.head.loss
     recorded = read_comparison(compare.folder)["options"]["method_options"]
     assert recorded == {"order_search": {"model.head.loss.uniform_steps": 7}}
     with pytest.raises(ValueError, match="options of order_search"):
@@ -73,7 +73,7 @@ def test_options_of_one_method(compare, monkeypatch):
         compare(*methods, "--method-options", "bce", "a=1")
 
 
-def test_two_comparisons_do_not_share_a_folder(compare):
+def test_a_folder_is_locked_during_a_comparison(compare):
     with exclusive(compare.folder):
         with pytest.raises(ValueError, match=f"another comparison.* {compare.folder};.*--work-dir"):
             compare("--methods", "pla")
@@ -100,7 +100,7 @@ def test_other_settings_are_refused_in_one_line(compare, words, config, differen
     assert len(compare.collected) == 1
 
 
-def test_a_method_that_has_changed_since_its_first_run_is_refused(compare, repository, tmp_path):
+def test_a_method_with_changed_settings_is_refused(compare, repository, tmp_path):
     own = tmp_path / "configs"
     shutil.copytree(repository / "configs", own)
     config = str(own / "digits/pla_digits.py")
@@ -116,11 +116,11 @@ def test_a_method_that_has_changed_since_its_first_run_is_refused(compare, repos
         runs.write_config(compare.folder / method / CONFIG, cfg)
     fragment = own / "_base_/methods/ria.py"
     fragment.write_text(fragment.read_text() + "model['head']['new'] = 0.75\n")
-    call("--methods", "ria")  # nothing was begun with the other settings
+    call("--methods", "ria")  # no run was started with the earlier settings
     folder = compare.folder / "ria/seed_0"
     folder.mkdir()
     (folder / "last_checkpoint").write_text("epoch_1.pth")
-    call("--methods", "pla")  # of the others nothing is asked
+    call("--methods", "pla")  # other methods are not checked
     with pytest.raises(ValueError) as refused:
         call("--methods", "ria", "--seeds", "1")
     assert str(refused.value) == (
@@ -128,19 +128,19 @@ def test_a_method_that_has_changed_since_its_first_run_is_refused(compare, repos
         "(model.head.new: None → 0.75); undo the change, or choose another --work-dir"
     )
     assert len(compare.collected) == 3
-    # A version that has an option more, which is None and so changes nothing.
+    # A new option whose value is None is no change.
     text = fragment.read_text().replace("= 0.75", "= None")
     fragment.write_text(text)
     call("--methods", "ria")
 
 
-def test_what_does_not_change_a_result_is_not_refused(compare):
+def test_settings_without_effect_on_the_result_may_change(compare):
     compare("--methods", "pla")
     compare("--methods", "pla", "--cfg-options", "train_dataloader.num_workers=3")
     assert len(compare.collected) == 2
 
 
-def test_all_methods_unless_told(compare):
+def test_all_methods_by_default(compare):
     compare("--seeds", "0")
     [runs] = compare.collected
     assert len(runs) == 19
@@ -159,7 +159,7 @@ def test_all_methods_unless_told(compare):
         (["--cfg-options", "randomness.seed=3"], "use --methods, --seeds or --val-split"),
     ],
 )
-def test_a_wrong_option_says_what_is_right(compare, words, message):
+def test_errors_of_the_command_line_state_the_remedy(compare, words, message):
     with pytest.raises(ValueError) as error:
         compare(*words)
     assert message in str(error.value)
@@ -171,10 +171,10 @@ def test_only_the_report(compare):
     assert compare.collected == []
 
 
-def test_a_failed_run_is_named_at_the_end(compare, monkeypatch, capsys):
+def test_failed_runs_are_named_at_the_end(compare, monkeypatch, capsys):
     failed = [type("Job", (), {"name": "pla seed 0"})]
     monkeypatch.setattr(command, "train_and_evaluate", lambda *_: failed)
-    message = "error: failed: pla seed 0; the same command tries again from there\n"
+    message = "error: failed: pla seed 0; the same command resumes from there\n"
     assert compare("--methods", "pla") == 1
     assert capsys.readouterr().err == message
 

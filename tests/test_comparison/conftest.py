@@ -97,10 +97,11 @@ def result(method: str, seed: int) -> dict:
         "method": method,
         "seed": seed,
         "sequence": sequence,
-        "dial": "end_bias" if sequence else "threshold",
+        "operating_parameter": "end_bias" if sequence else "threshold",
+        "operating_default": 0.0 if sequence else 0.5,
         "default": metrics(generator, sequence),
         "tuned": tuned,
-        "dial_curve": curve,
+        "operating_curve": curve,
         "times_ms_per_image": {part: float(generator.uniform(0.1, 9)) for part in TIME_PARTS},
         "loss_curve": [[float(e), float(np.exp(-e) + 0.1 * seed)] for e in epochs],
         "validation_curve": [[1, 50.0, 55.0, 52.0], [2, 60.0, 65.0, 62.0]],
@@ -150,7 +151,11 @@ def comparison_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "settings": {"train_cfg": {"max_epochs": 16}},
     }
     (folder / "comparison.json").write_text(json.dumps(config))
-    prior = {"version": 1, "dial": "threshold", "default": metrics(np.random.default_rng(9), False)}
+    prior = {
+        "version": 1,
+        "operating_parameter": "threshold",
+        "default": metrics(np.random.default_rng(9), False),
+    }
     (folder / "label_prior.json").write_text(json.dumps(prior))
     paths = draw_photos(folder / "photos")
     for method in METHODS:

@@ -7,7 +7,7 @@ from mmorderless.comparison.plan import (
     RECORD,
     RESULT,
     expand,
-    joined,
+    merge_records,
     read_comparison,
     read_finished_results,
     read_result,
@@ -25,7 +25,7 @@ def test_the_methods_are_those_of_the_configs(repository):
     assert len(METHODS) == len(fragments)
 
 
-def test_all_methods_have_a_seed_before_the_next_begins(tmp_path):
+def test_all_methods_of_a_seed_come_before_the_next_seed(tmp_path):
     runs = expand(tmp_path, ["pla", "bce", "pla"], [1, 0, 1])
     assert [str(run) for run in runs] == [
         "pla seed 1",
@@ -37,47 +37,49 @@ def test_all_methods_have_a_seed_before_the_next_begins(tmp_path):
     assert [run_in(run.folder) for run in runs] == runs
 
 
-def test_a_folder_takes_more_methods_and_seeds(tmp_path):
-    before = joined(None, NOW, [], tmp_path)
+def test_methods_and_seeds_are_added(tmp_path):
+    before = merge_records(None, NOW, [], tmp_path)
     assert before == NOW
-    record = joined(before, {**NOW, "methods": ["mine", "mla"], "seeds": [4, 1]}, [], tmp_path)
+    record = merge_records(
+        before, {**NOW, "methods": ["mine", "mla"], "seeds": [4, 1]}, [], tmp_path
+    )
     assert record["methods"] == ["bce", "pla", "mla", "mine"]  # the order of the tables
     assert record["seeds"] == [0, 1, 4]
 
 
-def test_methods_keep_their_own_options(tmp_path):
+def test_methods_keep_their_options(tmp_path):
     own = {"options": {"method_options": {"mla": {"a": 1}}}}
-    record = joined(NOW, {**NOW, **own, "methods": ["mla"]}, [], tmp_path)
+    record = merge_records(NOW, {**NOW, **own, "methods": ["mla"]}, [], tmp_path)
     assert record["options"] == own["options"]
-    joined(record, {**NOW, "methods": ["bce"]}, [], tmp_path)  # of the others nothing is asked
+    merge_records(record, {**NOW, "methods": ["bce"]}, [], tmp_path)  # the others are not checked
     with pytest.raises(ValueError, match=r"options of mla: \{'a': 1\} → \{\}"):
-        joined(record, {**NOW, "methods": ["mla"]}, [], tmp_path)
+        merge_records(record, {**NOW, "methods": ["mla"]}, [], tmp_path)
 
 
-def test_a_folder_refuses_other_settings_and_names_the_difference(tmp_path):
+def test_changed_settings_are_refused_and_named(tmp_path):
     changes = ["train_cfg.max_epochs: 6 → 12", "b: 1 → 2", "c: 1 → 2", "d: 1 → 2"]
     with pytest.raises(ValueError) as refused:
-        joined(NOW, NOW, changes, tmp_path)
+        merge_records(NOW, NOW, changes, tmp_path)
     assert str(refused.value) == (
         f"{tmp_path} holds a comparison with other settings (train_cfg.max_epochs: 6 → 12; "
         "b: 1 → 2; c: 1 → 2 and 1 more); undo the change, or choose another --work-dir"
     )
 
 
-def test_a_run_is_finished_when_its_own_result_is_whole(tmp_path):
+def test_a_run_is_finished_if_its_own_result_is_complete(tmp_path):
     [run] = expand(tmp_path, ["pla"], [3])
     file = run.folder / RESULT
     assert read_result(run) is None
     write_json(file, {"method": "pla", "seed": 3, "x": 1})
     assert read_result(run) == {"version": 1, "method": "pla", "seed": 3, "x": 1}
     assert [path.name for path in run.folder.iterdir()] == [RESULT]
-    whole = file.read_text()
-    for text in (whole[:-9], whole.replace('"seed": 3', '"seed": 2'), '{"version": 0}', "[]"):
+    complete = file.read_text()
+    for text in (complete[:-9], complete.replace('"seed": 3', '"seed": 2'), '{"version": 0}', "[]"):
         file.write_text(text)
         assert read_result(run) is None
 
 
-def test_results_come_in_the_order_of_the_methods_without_what_is_missing(tmp_path):
+def test_results_are_in_the_order_of_the_methods_without_unfinished_runs(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no comparison\.json"):
         read_finished_results(tmp_path)
     write_json(tmp_path / RECORD, NOW)
@@ -87,7 +89,7 @@ def test_results_come_in_the_order_of_the_methods_without_what_is_missing(tmp_pa
     assert found == [("pla", 1), ("bce", 0), ("bce", 1)]
 
 
-def test_a_damaged_comparison_is_not_taken_for_a_new_one(tmp_path):
+def test_a_damaged_record_is_refused(tmp_path):
     (tmp_path / RECORD).write_text(json.dumps({"version": 1})[:-1])
     with pytest.raises(ValueError, match="damaged"):
         read_comparison(tmp_path)

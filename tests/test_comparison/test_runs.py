@@ -20,7 +20,7 @@ LOCK = io.StringIO()
 
 @pytest.fixture
 def jobs(monkeypatch):
-    """What would be run."""
+    """Collects the jobs instead of running them."""
     started = []
 
     def run_jobs(given, max_workers, variables, lock, on_start, on_end):
@@ -41,7 +41,7 @@ def test_finished_runs_are_not_repeated(tmp_path, jobs, capsys):
     runs = expand(tmp_path, ["bce", "pla"], [0, 1])
     finish(runs[0], training_seconds=3.0, evaluation_seconds=1.0)
     (runs[3].folder).mkdir(parents=True)
-    (runs[3].folder / RESULT).write_text("{")  # an evaluation that broke off
+    (runs[3].folder / RESULT).write_text("{")  # an interrupted evaluation
     configs = {"bce": CFG, "pla": CFG}
     failed = train_and_evaluate(runs, configs, tmp_path / "tools", 2, LOCK)
     assert [job.name for job in jobs] == ["pla seed 0", "bce seed 1", "pla seed 1"]
@@ -83,15 +83,15 @@ def test_each_method_is_timed_once_and_all_its_runs_get_the_times(tmp_path, jobs
 
 
 @pytest.mark.parametrize("other", ["machine", "omp_num_threads"])
-def test_times_of_other_surroundings_are_taken_anew(tmp_path, jobs, other):
+def test_methods_timed_under_other_conditions_are_timed_again(tmp_path, jobs, other):
     runs = expand(tmp_path, ["bce", "pla"], [0])
-    here = measurement_conditions(shared_environment(1))
-    for run, place in zip(runs, ({**here, other: "other"}, here)):
+    conditions = measurement_conditions(shared_environment(1))
+    for run, own in zip(runs, ({**conditions, other: "other"}, conditions)):
         finish(run, times_ms_per_image={"test": 1.0})
-        write_json(run.folder.parent / TIMES, {"ms_per_image": {"test": 1.0}, **place})
+        write_json(run.folder.parent / TIMES, {"ms_per_image": {"test": 1.0}, **own})
     time_methods(runs, LOCK)
     assert [job.name for job in jobs] == ["time of bce"]
-    # What was measured elsewhere is not shown beside what was measured here.
+    # Times under other conditions are not reported.
     assert [read_result(run)["times_ms_per_image"] for run in runs] == [{}, {"test": 1.0}]
 
 

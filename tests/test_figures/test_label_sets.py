@@ -31,7 +31,7 @@ def test_annotated_image_marks_hits_misses_and_missed(picture):
     assert written[written.index("missed labels") :] == ["missed labels", "–", "dog", "–", "fork"]
 
 
-def test_annotated_image_lists_labels_in_order_and_beside_the_picture(picture):
+def test_annotated_image_lists_labels_in_order_and_beside_the_image(picture):
     names = [f"class {i}" for i in range(20)][::-1]
     figure = figures.annotated_image(picture, names, [0.5] * 20)
     assert [text for text in texts(figure) if text in names] == names
@@ -44,7 +44,7 @@ def test_annotated_image_enlarges_a_small_picture_without_smoothing(picture):
     rgb = figure_to_rgb(figures.annotated_image(picture, [], [], []))
     assert rgb.shape[0] >= 400
     assert rgb.dtype == np.uint8
-    # A pixel in the middle of an enlarged one keeps its colour.
+    # A pixel in the middle of an enlarged one keeps its color.
     size, margin = 400, 15
     centers = margin + (np.arange(48) + 0.5) * size / 48
     rows, columns = np.meshgrid(centers.astype(int), centers.astype(int), indexing="ij")
@@ -64,7 +64,7 @@ def test_annotated_image_writes_names_as_they_are(picture):
     figure_to_rgb(figure)  # no formula is parsed
 
 
-def test_annotated_image_refuses_what_it_cannot_draw(picture):
+def test_annotated_image_checks_its_arguments(picture):
     with pytest.raises(
         ValueError, match=r"must be uint8 RGB .* got float64 of shape \(48, 48, 3\)"
     ):
@@ -87,7 +87,7 @@ def test_cooccurrence_figure_shows_the_matrices():
     ]
     assert (panels[2].images[0].get_array() == predicted - truth).all()
     norm = panels[2].images[0].norm
-    assert norm(0) == 0.5  # the difference's colours are centred on zero
+    assert norm(0) == 0.5  # the difference's colors are centered on zero
     assert tick_names(panels[0].xaxis) == tick_names(panels[0].yaxis) == ["cat", "dog"]
     figure_to_rgb(figure)
 
@@ -116,20 +116,20 @@ def test_pair_order_figure_sorts_a_fixed_order_into_a_triangle():
     figure_to_rgb(figure)
 
 
-def test_figures_without_anything_emitted():
-    nothing = np.zeros((3, 3), dtype=int)
+def test_figures_without_emitted_labels():
+    zeros = np.zeros((3, 3), dtype=int)
     classes = ["a", "b", "c"]
-    figure_to_rgb(figures.cooccurrence_figure(nothing, nothing, classes))
-    figure_to_rgb(figures.label_at_step_figure(nothing[:0], classes))
-    figure = figures.pair_order_figure(nothing, classes)
+    figure_to_rgb(figures.cooccurrence_figure(zeros, zeros, classes))
+    figure_to_rgb(figures.label_at_step_figure(zeros[:0], classes))
+    figure = figures.pair_order_figure(zeros, classes)
     assert "no image has two labels" in figure.axes[0].get_title()
     figure_to_rgb(figure)
 
 
-def test_many_classes_are_ticked_by_index():
-    nothing = np.zeros((300, 300), dtype=int)
+def test_ticks_of_many_classes_are_indices():
+    zeros = np.zeros((300, 300), dtype=int)
     names = [str(i) for i in range(300)]
-    figure = figures.pair_order_figure(nothing, [f"class {name}" for name in names])
+    figure = figures.pair_order_figure(zeros, [f"class {name}" for name in names])
     ticks = tick_names(figure.axes[0].xaxis)
     assert set(ticks) <= set(names)
     assert len(ticks) <= 100

@@ -48,17 +48,18 @@ def predictions_of(sequences, truth, is_sequence=True):
 
 
 def result_of(method, seed=0, sequence=True):
-    dial = "end_bias" if sequence else "threshold"
+    parameter = "end_bias" if sequence else "threshold"
     points = [(-1.0, 90.0, 40.0), (0.0, 80.0, 60.0), (1.0, 60.0, 80.0)]
     default = {"CF1": 60.0, "rigidness": 80.0 + seed, "rigidness_random": 55.0}
     result = {
         "method": method,
         "seed": seed,
         "sequence": sequence,
-        "dial": dial,
+        "operating_parameter": parameter,
+        "operating_default": 0.0 if sequence else 0.5,
         "default": default if sequence else {"CF1": 60.0},
         "tuned": {"CF1": {"value": 0.5, "metrics": {}}},
-        "dial_curve": [{"value": v, "CP": p, "CR": r} for v, p, r in points],
+        "operating_curve": [{"value": v, "CP": p, "CR": r} for v, p, r in points],
         "loss_curve": [[1.0, 2.0 + seed], [2.0, 1.0 + seed]],
     }
     return result | ({"mAP_by_score": {"max": 70.0, "first": 65.0 + seed}} if sequence else {})
@@ -131,13 +132,13 @@ def test_cooccurrence_difference_figure_shows_groups_one_after_the_other():
 
 
 def test_many_classes_are_named_by_group():
-    nothing = np.zeros((40, 40), dtype=int)
+    zeros = np.zeros((40, 40), dtype=int)
     names = [f"class {i}" for i in range(40)]
     groups = {"first": range(30), "second": range(30, 40)}
-    figure = cooccurrence_difference_figure({"pla": nothing}, names, groups)
+    figure = cooccurrence_difference_figure({"pla": zeros}, names, groups)
     assert tick_names(panels_of(figure)[0].xaxis) == ["first", "second"]
     figure_to_rgb(figure)
-    plain = cooccurrence_difference_figure({"pla": nothing}, names)
+    plain = cooccurrence_difference_figure({"pla": zeros}, names)
     assert tick_names(panels_of(plain)[0].xaxis) == []
     figure_to_rgb(plain)
 
@@ -171,10 +172,10 @@ def test_lines_of_equal_f1_have_that_f1():
         assert f1 == pytest.approx(np.full(len(f1), round(f1[0] / 5) * 5))
 
 
-def test_a_run_without_a_dial_has_no_curve():
+def test_a_run_without_operating_points_has_no_curve():
     result = result_of("pla")
-    assert operating_curve({**result, "dial": None}) is None
-    assert operating_curve({**result, "dial_curve": []}) is None
+    assert operating_curve({**result, "operating_default": None}) is None
+    assert operating_curve({**result, "operating_curve": []}) is None
     without = operating_curve({**result, "tuned": {}})
     assert without.tuned is None
     assert operating_curve(result_of("bce", sequence=False)).default == 0.5
@@ -196,7 +197,7 @@ def test_label_count_figure_gives_shares_and_means():
     figure_to_rgb(figure)
 
 
-def test_rigidness_figure_always_shows_the_random_expectation():
+def test_rigidness_figure_shows_the_random_expectation():
     figure = rigidness_figure({"pla": ([80, 82], [55, 56]), "rare_first": ([100], [54])})
     axes = figure.axes[0]
     random = [line for line in axes.lines if line.get_gid() == "random"]
@@ -261,12 +262,17 @@ def test_all_figures_draws_what_the_results_hold():
         figure_to_rgb(figure)
 
 
-def test_all_figures_of_runs_that_hold_little():
-    empty = {"method": "pla", "sequence": True, "dial": None, "default": {"rigidness": None}}
+def test_all_figures_of_runs_without_data():
+    empty = {
+        "method": "pla",
+        "sequence": True,
+        "operating_parameter": None,
+        "default": {"rigidness": None},
+    }
     assert all_figures({"pla": [empty]}, {}) == {}
 
 
-def test_all_figures_keeps_to_the_most_frequent_of_many_classes():
+def test_all_figures_shows_the_most_frequent_of_many_classes():
     classes = [f"class {i}" for i in range(150)]
     truth = [list(range(60, 150))] * 2 + [[0, 149]]
     arrays = predictions_of([[149], [149], []], truth) | {"classes": np.array(classes)}
@@ -277,7 +283,7 @@ def test_all_figures_keeps_to_the_most_frequent_of_many_classes():
     assert matrix[0, 90] == -1  # class 0
 
 
-def test_groups_have_figures_of_their_own():
+def test_each_group_has_a_figure():
     arrays = predictions_of([[0, 1]], [[2, 3]])
     drawn = all_figures({}, {"pla": arrays}, groups={"pets": [2, 3], "insects": [0, 1]})
     pets = panels_of(drawn["cooccurrence_difference_pets"])[0]
@@ -312,8 +318,6 @@ def test_steps_of_few_images_are_not_drawn():
     assert "label_at_step_pla" not in none
 
 
-def test_a_run_says_what_its_default_was():
+def test_the_default_is_that_of_the_run():
     result = result_of("bce", sequence=False)
-    assert operating_curve({**result, "dial_default": 0.25}).default == 0.25
-    assert operating_curve({**result, "dial": "another", "dial_default": 1}).default == 1
-    assert operating_curve({**result, "dial": "another"}) is None
+    assert operating_curve({**result, "operating_default": 0.25}).default == 0.25

@@ -62,7 +62,7 @@ def test_steps_run_in_order_and_a_failure_stops_only_its_job(job, lock, tmp_path
     }
     assert done == {"bad_0", "good_0", "good_1"}
 
-    # The same once more: what has ended well is not done again.
+    # A second call does not repeat finished steps.
     assert run_jobs([bad, good], 2, os.environ, lock, watcher.start, watcher.end) == [bad]
     assert tail(bad.log, 5) == ["one", "two", "two"]
     assert tail(good.log, 5) == ["one", "two"]

@@ -1,4 +1,4 @@
-"""A small comparison as a user makes it: a kill in one of the trainings, and the same command."""
+"""A small comparison: one training is killed, and the same command resumes it."""
 
 import json
 
@@ -15,7 +15,7 @@ train_cfg = dict(max_epochs=2)
 custom_hooks = [dict(type='LabelOrderHook'), dict(type='LabelSetReportHook'), dict(type='KillPLA')]
 """
 
-# Kills PLA's training in its second epoch when asked to; counts the epochs over all attempts.
+# Kills PLA's training in its second epoch if KILL_PLA is set; logs the epochs of all attempts.
 KILL_PLA = """
 import os
 import signal
@@ -66,13 +66,13 @@ def test_a_comparison_killed_and_finished(project, repository, monkeypatch, caps
     assert "pla seed 0 FAILED (exit code -9); the end of c/pla/seed_0/log.txt:" in killed.stdout
     assert "2 of 2 runs, " in killed.stdout
     assert killed.stderr.splitlines()[-1] == (
-        "error: failed: pla seed 0; the same command tries again from there"
+        "error: failed: pla seed 0; the same command resumes from there"
     )
     assert epochs() == {"bce": ["1", "2"], "pla": ["1", "2"]}
-    # What is finished is reported.
+    # The finished run is in the report.
     assert "| BCE |" in (project.folder / "c/report/tables.md").read_text()
 
-    # In this process: what is called takes longer to start than to work.
+    # In this process, because starting another one takes longer than the work.
     monkeypatch.chdir(project.folder)
     monkeypatch.syspath_prepend(project.folder)
     monkeypatch.setenv("PYTHONPATH", f"{repository}:{project.folder}")
@@ -86,7 +86,7 @@ def test_a_comparison_killed_and_finished(project, repository, monkeypatch, caps
         result = json.loads((run / "result.json").read_text())
         assert (result["method"], result["seed"]) == (method, 0)
         assert result["sequence"] == (method == "pla")
-        assert result["dial"] == {"bce": "threshold", "pla": "end_bias"}[method]
+        assert result["operating_parameter"] == {"bce": "threshold", "pla": "end_bias"}[method]
         assert set(result["tuned"]) == {"CF1", "OF1"}
         assert set(result["times_ms_per_image"]) == {"forward", "alignment", "backward", "test"}
         aligns = result["times_ms_per_image"]["alignment"] is not None

@@ -16,28 +16,27 @@ from torch.utils.data import DataLoader
 from mmorderless.comparison.evaluation.gallery import choose_gallery
 from mmorderless.comparison.evaluation.operating_parameter import (
     DEFAULT_THRESHOLD,
-    Dial,
-    dial_of,
-    turned,
+    operating_parameter_of,
+    override,
 )
 from mmorderless.comparison.evaluation.operating_point import (
     BIASES,
     CHOSEN_FOR,
     THRESHOLDS,
     best_value,
-    beyond,
     candidates,
-    dial_curve,
+    candidates_beyond,
+    operating_curve,
     threshold_curve,
 )
 from mmorderless.comparison.evaluation.predictions import (
+    apply_threshold,
     build_loader,
-    cut_at,
     metrics_of,
     predict,
     save_attention,
     save_predictions,
-    scored_by,
+    score_override,
 )
 from mmorderless.comparison.evaluation.trained import TrainedRun
 from mmorderless.comparison.evaluation.training_log import read_curves
@@ -55,10 +54,11 @@ SCORE_KINDS = ("max", "first", "beam")
 def tune_thresholds(
     held_out: Records, test: Records, num_classes: int, default: float
 ) -> tuple[list[dict[str, float]], dict[str, Any]]:
-    """Choose thresholds on the scores of held-out images and score the test set there.
+    """Choose thresholds on the scores of held-out images and evaluate them on the test set.
 
     Returns:
-        The curve on the held-out images, and by what it was chosen for the value and the metrics.
+        The curve on the held-out images; the chosen value and its test metrics, by the score that
+        it was chosen for.
     """
     curve = threshold_curve(
         np.asarray(held_out.scores),
@@ -68,81 +68,91 @@ def tune_thresholds(
     tuned = {}
     for score in CHOSEN_FOR:
         value = best_value(curve, score, default)
-        tuned[score] = {"value": value, "metrics": metrics_of(cut_at(test, value), num_classes)}
+        metrics = metrics_of(apply_threshold(test, value), num_classes)
+        tuned[score] = {"value": value, "metrics": metrics}
     return curve, tuned
 
 
 def evaluate_thresholds(
     held_out: Records, test: Records, num_classes: int, default: float
 ) -> dict[str, Any]:
-    """Choose thresholds on held-out images and score the test set there.
+    """Choose thresholds on held-out images and evaluate them on the test set.
 
     Args:
         held_out: predictions on held-out images, with scores.
-        test: the same on the test set; the sets are those of the default operating point.
+        test: predictions on the test set, with the label sets of the default operating point.
         num_classes: C.
         default: threshold of the default operating point.
 
     Returns:
-        `dial`, `dial_default`, `default`, `dial_curve` and `tuned` of result.json.
+        `operating_parameter`, `operating_default`, `default`, `operating_curve` and `tuned` of
+        result.json.
     """
     curve, tuned = tune_thresholds(held_out, test, num_classes, default)
     return {
-        "dial": "threshold",
-        "dial_default": default,
+        "operating_parameter": "threshold",
+        "operating_default": default,
         "default": metrics_of(test, num_classes),
-        "dial_curve": curve,
+        "operating_curve": curve,
         "tuned": tuned,
     }
 
 
 def evaluate_sequences(
-    model: Any, held_out: DataLoader, test: DataLoader, dial: Dial, num_classes: int
+    model: Any, held_out: DataLoader, test: DataLoader, default: float, num_classes: int
 ) -> tuple[dict[str, Any], Records, list[str]]:
-    """Set a sequence model's dial on held-out images and score the test set there.
+    """Choose a sequence model's END bias on held-out images and evaluate it on the test set.
+
+    Args:
+        model: a classifier in evaluation mode, with a sequence head.
+        held_out: loader of the held-out images.
+        test: loader of the test set.
+        default: END bias of the default operating point.
+        num_classes: C.
 
     Returns:
-        `dial`, `dial_default`, `default`, `dial_curve`, `tuned`, `mAP_by_score` and
-        `threshold_by_score` (sets that are cut from a kind of score) of result.json; the
-        predictions on the test set at the default operating point; the paths of its images.
+        `operating_parameter`, `operating_default`, `default`, `operating_curve`, `tuned`,
+        `mAP_by_score` and `threshold_by_score` (label sets from a threshold on each kind of score)
+        of result.json; the predictions on the test set at the default operating point; the paths
+        of its images.
     """
     head = model.head
-    # What the head is set to is predicted once, by its dial's default.
+    # The head's own settings are predicted once, under the name of the default bias.
     kinds: dict[Hashable, dict[str, Any]] = {}
-    name_of_kind: dict[str, Hashable] = {"max": dial.default}
+    name_of_kind: dict[str, Hashable] = {"max": default}
     if head.decoding.stop_threshold is None:  # sigmoids have no beam
-        name_of_kind = {kind: kind for kind in SCORE_KINDS} | {head.score: dial.default}
-        kinds = {kind: scored_by(head, kind) for kind in SCORE_KINDS if kind != head.score}
+        name_of_kind = {kind: kind for kind in SCORE_KINDS} | {head.score: default}
+        kinds = {kind: score_override(head, kind) for kind in SCORE_KINDS if kind != head.score}
 
-    def turns(values: Iterable[float]) -> dict[Hashable, dict[str, Any]]:
-        return {value: turned(head, dial, value) for value in values} | {dial.default: {}}
+    def overrides(values: Iterable[float]) -> dict[Hashable, dict[str, Any]]:
+        return {value: override(head, value) for value in values} | {default: {}}
 
     held, _ = predict(
         model,
         held_out,
-        {**turns(candidates(BIASES, dial.default)), **kinds},
-        scored=[dial.default, *kinds],
+        {**overrides(candidates(BIASES, default)), **kinds},
+        scored=[default, *kinds],
     )
     tried = {name: records for name, records in held.items() if name not in kinds}
-    truth = sparse_label_matrix(tried[dial.default].truth, num_classes)
+    truth = sparse_label_matrix(tried[default].truth, num_classes)
     curve: list[dict[str, float]] = []
     while len(curve) < len(tried):
-        curve = dial_curve(
+        curve = operating_curve(
             {v: sparse_label_matrix(tried[v].predicted, num_classes) for v in tried}, truth
         )
-        more = beyond(curve, dial.default)
+        more = candidates_beyond(curve, default)
         if more:
-            more_turns = {value: turned(head, dial, value) for value in more}
-            tried |= predict(model, held_out, more_turns, scored=())[0]
-    chosen = {score: best_value(curve, score, dial.default) for score in CHOSEN_FOR}
+            variants = {value: override(head, value) for value in more}
+            tried |= predict(model, held_out, variants, scored=())[0]
+    chosen = {score: best_value(curve, score, default) for score in CHOSEN_FOR}
 
-    predicted, paths = predict(model, test, {**turns(chosen.values()), **kinds})
+    predicted, paths = predict(model, test, {**overrides(chosen.values()), **kinds})
     metrics = {name: metrics_of(records, num_classes) for name, records in predicted.items()}
     result = {
-        "dial": dial.name,
-        "dial_default": dial.default,
-        "default": metrics[dial.default],
-        "dial_curve": curve,
+        "operating_parameter": "end_bias",
+        "operating_default": default,
+        "default": metrics[default],
+        "operating_curve": curve,
         "tuned": {
             score: {"value": value, "metrics": metrics[value]} for score, value in chosen.items()
         },
@@ -152,17 +162,17 @@ def evaluate_sequences(
             for kind, name in name_of_kind.items()
         },
     }
-    return result, predicted[dial.default], paths
+    return result, predicted[default], paths
 
 
 def evaluate_run(folder: Path) -> dict[str, Any]:
-    """Evaluate a trained run, and write `predictions.npz`, `attention.npz` and `result.json`.
+    """Evaluate a trained run and write `predictions.npz`, `attention.npz` and `result.json`.
 
     Args:
         folder: the run's work dir.
 
     Returns:
-        What `result.json` holds.
+        The content of `result.json`.
     """
     start = time.monotonic()
     run, trained = run_in(folder), TrainedRun(folder)
@@ -170,15 +180,19 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
     held_out = build_loader(trained.config.val_dataloader)
     test = build_loader(trained.config.test_dataloader)
     classes = test.dataset.metainfo["classes"]
-    dial = dial_of(head)
-    if dial.name == "threshold":
+    parameter = operating_parameter_of(head)
+    if parameter.name == "threshold":
         (records, _), (predicted, paths) = (
             predict(model, loader, {"default": {}}) for loader in (held_out, test)
         )
         test_records = predicted["default"]
-        result = evaluate_thresholds(records["default"], test_records, len(classes), dial.default)
+        result = evaluate_thresholds(
+            records["default"], test_records, len(classes), parameter.default
+        )
     else:
-        result, test_records, paths = evaluate_sequences(model, held_out, test, dial, len(classes))
+        result, test_records, paths = evaluate_sequences(
+            model, held_out, test, parameter.default, len(classes)
+        )
         save_attention(model, test, choose_gallery(test_records.truth, len(classes)), folder)
     groups = test.dataset.metainfo.get("groups") or {}
     save_predictions(folder / PREDICTIONS_FILE, test_records, paths, classes, groups)
@@ -187,7 +201,7 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
     result = {
         "method": run.method,
         "seed": run.seed,
-        "sequence": dial.name != "threshold",
+        "sequence": parameter.name != "threshold",
         **result,
         "times_ms_per_image": {},
         **read_curves(folder, meta["iter"], max(meta["epoch"], 1), by_epoch),
@@ -205,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate the run in a folder.
 
     Args:
-        argv: the folder.
+        argv: the run's work dir.
     """
     evaluate_run(Path(*(sys.argv[1:] if argv is None else argv)))
 

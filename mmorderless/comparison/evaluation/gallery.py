@@ -1,4 +1,4 @@
-"""Which photos a comparison's report shows, and the attention maps of their labels."""
+"""Choose the photos of the report, and store the attention maps of their labels."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mmorderless.labels.label_lists import LabelLists, sparse_label_matrix
 
 GALLERY_SIZE = 60
 GALLERY_SEED = 0
-"""Evaluation and report choose by the same size and seed, so that the maps fit the photos."""
+"""The evaluation and the report use the same size and seed, so that they choose the same photos."""
 ATTENTION_FILE = "attention.npz"
 
 
 class AttentionMaps(NamedTuple):
-    """What one photo's labels attend to.
+    """The attention maps of a photo.
 
     Attributes:
-        sequence: the labels emitted, repeats included, S ints.
-        maps: attention at each of them, shape (S, h, w).
+        sequence: emitted labels, repeats included, S ints.
+        maps: attention at the step of each label, shape (S, h, w).
     """
 
     sequence: list[int]
@@ -31,19 +31,19 @@ class AttentionMaps(NamedTuple):
 def choose_gallery(
     truth: LabelLists, num_classes: int, size: int = GALLERY_SIZE, seed: int = GALLERY_SEED
 ) -> np.ndarray:
-    """Choose images at random, first such that every class is among their labels.
+    """Choose random images that cover as many classes as possible.
 
-    The rarest class that is still missing gets the image that brings the most missing classes
-    with it. A smaller choice is the beginning of a larger one.
+    For the rarest missing class, the image with the most missing classes is chosen; once all
+    classes are covered, random images follow. A smaller choice is a prefix of a larger one.
 
     Args:
-        truth: the true labels of each of N images.
+        truth: true labels of each of N images.
         num_classes: number of classes C.
-        size: how many images to choose; all if there are fewer.
-        seed: of the random order, which also breaks ties.
+        size: number of images to choose; all if there are fewer.
+        seed: seed of the random order, which also breaks ties.
 
     Returns:
-        Indices of the images, distinct, in the order of choice, shape (min(N, size),).
+        Distinct indices of the images, in the order of choice, shape (min(N, size),).
 
     Raises:
         ValueError: size is below 1, or a class index is not in 0 … C − 1.
@@ -69,30 +69,33 @@ def choose_gallery(
 def save_gallery_attention(
     folder: Path, index: Sequence[int] | np.ndarray, attention: Sequence[AttentionMaps]
 ) -> None:
-    """Write what the labels of a run's gallery photos attend to, to `folder/attention.npz`.
+    """Write the attention maps of a run's gallery photos to `folder/attention.npz`.
 
     Args:
-        folder: the run's folder.
-        index: which images of the test set, as `choose_gallery` gives them.
-        attention: one for each; all maps of the same h × w.
+        folder: the run's work dir.
+        index: indices of the images in the test set, from `choose_gallery`.
+        attention: attention maps of each image, all of the same h × w.
 
     Raises:
-        ValueError: images and maps, or labels and maps, differ in number, or the maps in size.
+        ValueError: the numbers of images and maps, or of labels and maps, differ, or the maps'
+            sizes do.
     """
     if len(index) != len(attention) or not attention:
         raise ValueError(
-            f"got {len(index)} images but attention maps of {len(attention)}; give maps for each "
-            "image, and at least one image"
+            f"got {len(index)} images but attention maps of {len(attention)}; give the maps of "
+            "each image, and at least one image"
         )
     for image, (sequence, maps) in zip(index, attention, strict=True):
         if maps.ndim != 3 or len(maps) != len(sequence):
             raise ValueError(
                 f"image {image} has {len(sequence)} labels but attention of shape {maps.shape}; "
-                "give one h × w map for each label"
+                "give one h × w map per label"
             )
     sizes = {maps.shape[1:] for _, maps in attention}
     if len(sizes) > 1:
-        raise ValueError(f"attention maps must be of one size, got {sorted(sizes)}; resize them")
+        raise ValueError(
+            f"attention maps must have the same size, got {sorted(sizes)}; resize them"
+        )
     np.savez_compressed(
         folder / ATTENTION_FILE,
         index=np.asarray(index, dtype=np.int64),
@@ -103,10 +106,10 @@ def save_gallery_attention(
 
 
 def read_gallery_attention(folder: Path) -> dict[int, AttentionMaps]:
-    """Read what `save_gallery_attention` wrote; nothing where a method has no attention.
+    """Read the file of `save_gallery_attention`; empty for methods without attention.
 
     Returns:
-        The maps by the image's index in the test set.
+        The maps by index of the image in the test set.
     """
     path = folder / ATTENTION_FILE
     if not path.is_file():

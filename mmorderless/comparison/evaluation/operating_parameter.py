@@ -9,38 +9,39 @@ DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
-class Dial:
-    """A head's dial between precision and recall.
+class OperatingParameter:
+    """A head's parameter that trades precision for recall.
 
     Attributes:
-        name: `end_bias` or `threshold`; the last cuts scores that are there.
-        default: its value as the model was configured.
+        name: `end_bias`, which changes the predicted sequence, or `threshold` on the scores.
+        default: value in the model's config.
     """
 
     name: str
     default: float
 
 
-def dial_of(head: Any) -> Dial:
-    """Return a head's dial.
+def operating_parameter_of(head: Any) -> OperatingParameter:
+    """Return a head's operating parameter.
 
     Args:
-        head: one that emits a sequence, or one of mmpretrain's multi-label heads.
+        head: a sequence head or one of mmpretrain's multi-label heads.
     """
     if hasattr(head, "decoding"):
-        return Dial("end_bias", float(head.decoding.end_bias))
+        return OperatingParameter("end_bias", float(head.decoding.end_bias))
     threshold = getattr(head, "thr", None)
-    return Dial("threshold", DEFAULT_THRESHOLD if threshold is None else float(threshold))
+    default = DEFAULT_THRESHOLD if threshold is None else float(threshold)
+    return OperatingParameter("threshold", default)
 
 
-def turned(head: Any, dial: Dial, value: float) -> dict[str, Any]:
-    """Return the attributes that set a sequence head's dial."""
-    return {"decoding": replace(head.decoding, end_bias=value)}
+def override(head: Any, end_bias: float) -> dict[str, Any]:
+    """Return the attributes that set a sequence head's END bias."""
+    return {"decoding": replace(head.decoding, end_bias=end_bias)}
 
 
 @contextmanager
-def attributes_set(head: Any, attributes: Mapping[str, Any]) -> Iterator[None]:
-    """Give a head other attributes for the length of a block."""
+def temporary_attributes(head: Any, attributes: Mapping[str, Any]) -> Iterator[None]:
+    """Set attributes of a head within a block, and restore them afterwards."""
     before = {name: getattr(head, name) for name in attributes}
     try:
         for name, value in attributes.items():

@@ -1,7 +1,7 @@
-"""The operating point of a model: its dial between precision and recall, set on held-out images.
+"""Choose the operating point of a model between precision and recall on held-out images.
 
-A BCE model's dial is the threshold on its scores, a sequence model's what is subtracted from END's
-logit. N images, C classes.
+The operating parameter of a BCE model is the threshold on its scores, that of a sequence model the
+bias subtracted from END's logit. N images, C classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,47 +12,47 @@ from mmorderless.labels.label_lists import Matrix
 from mmorderless.metrics.set_scores import class_scores, overall_scores
 
 CHOSEN_FOR = ("CF1", "OF1")
-"""The scores that an operating point is chosen for."""
+"""Scores that an operating point maximizes."""
 
 BIASES = tuple(step / 4 for step in range(-8, 13))
-"""Candidates, in nats, of what is subtracted from END's logit; more are tried beyond an end."""
+"""Candidates of the END bias, in nats; more are tried if the best one is at an end."""
 
-BEYOND = 4
-"""How many candidates more are tried beyond an end of the grid that is the best of it."""
+EXTRA_CANDIDATES = 4
+"""Number of candidates that extend the grid at an end."""
 
-FARTHEST = 8.0
-"""A bias beyond which none is tried."""
+MAX_BIAS = 8.0
+"""Largest absolute bias to try."""
 
 THRESHOLDS = (0.0, 0.005, 0.01, *(step / 50 for step in range(1, 50)))
-"""Candidates of a threshold on scores between 0 and 1; close at the lower end for rare classes."""
+"""Candidates of the threshold on scores in [0, 1]; dense at the lower end for rare classes."""
 
 
 def candidates(grid: Sequence[float], default: float) -> list[float]:
-    """Return the values of a dial to try: a grid and the default."""
+    """Return the values to try: a grid and the default."""
     return sorted({*grid, default})
 
 
-def beyond(curve: Sequence[Mapping[str, float]], default: float) -> list[float]:
-    """Return candidates beyond the ends of a curve that are its best, so that none is cut off.
+def candidates_beyond(curve: Sequence[Mapping[str, float]], default: float) -> list[float]:
+    """Return further biases to try where the best value is at an end of the curve.
 
     Args:
-        curve: see `dial_curve`; of evenly spaced biases and the default.
+        curve: see `operating_curve`; evenly spaced biases and the default.
         default: see `best_value`.
     """
     values = sorted(point["value"] for point in curve)
     chosen = {best_value(curve, score, default) for score in CHOSEN_FOR}
     step = BIASES[1] - BIASES[0]
-    more = [values[0] - step * (k + 1) for k in range(BEYOND) if values[0] in chosen]
-    more += [values[-1] + step * (k + 1) for k in range(BEYOND) if values[-1] in chosen]
-    return [value for value in more if abs(value) <= FARTHEST]
+    more = [values[0] - step * (k + 1) for k in range(EXTRA_CANDIDATES) if values[0] in chosen]
+    more += [values[-1] + step * (k + 1) for k in range(EXTRA_CANDIDATES) if values[-1] in chosen]
+    return [value for value in more if abs(value) <= MAX_BIAS]
 
 
 def above(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the label sets at a threshold, as mmpretrain's multi-label heads cut their scores.
+    """Return the label sets at a threshold, as mmpretrain's multi-label heads compute them.
 
     Args:
         scores: shape (N, C).
-        threshold: the least score of a label.
+        threshold: minimum score of a label; compared in the scores' precision.
 
     Returns:
         Boolean matrix, shape (N, C).
@@ -60,15 +60,15 @@ def above(scores: np.ndarray, threshold: float) -> np.ndarray:
     return scores >= scores.dtype.type(threshold)
 
 
-def dial_curve(sets: Mapping[float, Matrix], truth: Matrix) -> list[dict[str, float]]:
-    """Score the label sets at each value of a dial.
+def operating_curve(sets: Mapping[float, Matrix], truth: Matrix) -> list[dict[str, float]]:
+    """Score the label sets at each value of the operating parameter.
 
     Args:
-        sets: value → predicted sets, boolean, shape (N, C).
-        truth: shape (N, C).
+        sets: predicted sets by value, boolean, shape (N, C).
+        truth: true sets, boolean, shape (N, C).
 
     Returns:
-        For each value, ascending, `value` and CP, CR, CF1, OP, OR, OF1 in percent.
+        For each value, ascending: `value` and CP, CR, CF1, OP, OR, OF1 in percent.
     """
     return [
         {
@@ -83,22 +83,22 @@ def dial_curve(sets: Mapping[float, Matrix], truth: Matrix) -> list[dict[str, fl
 def threshold_curve(
     scores: np.ndarray, truth: Matrix, thresholds: Sequence[float]
 ) -> list[dict[str, float]]:
-    """Return the dial curve of scores that are cut at thresholds, one set in memory at a time."""
+    """Return the operating curve of thresholds on scores, with one set in memory at a time."""
     dense = truth if isinstance(truth, np.ndarray) else truth.toarray()
     return [
         point
         for threshold in sorted(thresholds)
-        for point in dial_curve({threshold: above(scores, threshold)}, dense)
+        for point in operating_curve({threshold: above(scores, threshold)}, dense)
     ]
 
 
 def best_value(curve: Sequence[Mapping[str, float]], score: str, default: float) -> float:
-    """Return the value of the dial with the highest score.
+    """Return the value with the highest score.
 
     Args:
-        curve: see `dial_curve`.
+        curve: see `operating_curve`.
         score: CF1 or OF1.
-        default: of equal scores the one nearest this value wins, of two as near the lower one.
+        default: ties go to the value nearest this one, then to the lower value.
     """
     best = min(
         curve, key=lambda point: (-point[score], abs(point["value"] - default), point["value"])

@@ -1,4 +1,4 @@
-"""Predictions of a trained run."""
+"""Compute, score and save the predictions of a trained run."""
 
 import copy
 import logging
@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Subset
 
 from mmorderless.comparison.evaluation.gallery import AttentionMaps, save_gallery_attention
-from mmorderless.comparison.evaluation.operating_parameter import attributes_set
+from mmorderless.comparison.evaluation.operating_parameter import temporary_attributes
 from mmorderless.comparison.evaluation.operating_point import above
 from mmorderless.labels.label_lists import JoinedLabels
 from mmorderless.metrics.label_set_metric import LabelSetMetric
@@ -26,8 +26,8 @@ from mmorderless.metrics.records import Records, join_records
 BEAM_WIDTH = 4
 
 
-def scored_by(head: Any, kind: str) -> dict[str, Any]:
-    """Return the attributes that make a sequence head give a kind of score."""
+def score_override(head: Any, kind: str) -> dict[str, Any]:
+    """Return the attributes that make a sequence head return a kind of score."""
     if kind != "beam":
         return {"score": kind}
     width = max(BEAM_WIDTH, head.decoding.beam_width)
@@ -35,7 +35,7 @@ def scored_by(head: Any, kind: str) -> dict[str, Any]:
 
 
 def build_loader(loader: ConfigDict) -> DataLoader:
-    """Build a config's dataloader, as training does."""
+    """Build a dataloader from its config as training does."""
     loader = copy.deepcopy(loader)
     loader.setdefault("collate_fn", dict(type="default_collate"))
     loader.persistent_workers = False
@@ -49,18 +49,18 @@ def predict(
     variants: Mapping[Hashable, Mapping[str, Any]],
     scored: Collection[Hashable] | None = None,
 ) -> tuple[dict[Hashable, Records], list[str]]:
-    """Predict a dataset several times; an image's features are computed once.
+    """Predict a dataset with several settings of the head; features are computed once.
 
     Args:
         model: a classifier in evaluation mode.
-        loader: of the dataset.
-        variants: attributes of the head, by the variant's name.
-        scored: the variants whose scores of the classes are kept; None is all.
+        loader: dataloader.
+        variants: attributes of the head by name of the variant.
+        scored: variants whose class scores are kept; None keeps all.
 
     Returns:
-        The predictions by variant, and the images' paths.
+        The predictions by variant, and the paths of the images.
     """
-    # The metric is what joins predictions; it never sees more than one process here.
+    # The metric only collects predictions; there is a single process.
     collected = {name: LabelSetMetric(score_topk=None) for name in variants}
     paths: list[str] = []
     for batch in loader:
@@ -72,7 +72,7 @@ def predict(
         paths += [str(sample.get("img_path", "")) for sample in data["data_samples"]]
         feats = model.extract_feat(data["inputs"])
         for name, attributes in variants.items():
-            with attributes_set(model.head, attributes):
+            with temporary_attributes(model.head, attributes):
                 samples = [sample.to_dict() for sample in model.head.predict(feats)]
             if scored is not None and name not in scored:
                 for sample in samples:
@@ -83,11 +83,11 @@ def predict(
 
 
 def metrics_of(records: Records, num_classes: int) -> dict[str, float | None]:
-    """Score predictions by `LabelSetMetric`'s names; None for what is not a number."""
+    """Return the scores of `LabelSetMetric` by name; None for NaN and infinity."""
     metric = LabelSetMetric(num_classes, score_topk=None)
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel(logging.WARNING)  # its notes do not say which operating point they are about
+    logger.setLevel(logging.WARNING)  # its messages do not name the operating point
     try:
         values = metric.compute_metrics([records])
     finally:
@@ -95,8 +95,8 @@ def metrics_of(records: Records, num_classes: int) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def cut_at(records: Records, threshold: float) -> Records:
-    """Return the predictions with the label sets at a threshold on their scores."""
+def apply_threshold(records: Records, threshold: float) -> Records:
+    """Return predictions whose label sets are given by a threshold on their scores."""
     kept = above(np.asarray(records.scores), threshold)
     return replace(records, predicted=JoinedLabels(np.nonzero(kept)[1], kept.sum(1)))
 
@@ -111,13 +111,13 @@ def save_predictions(
     """Write the predictions of each image.
 
     Args:
-        file: the .npz file: `predicted`, `truth` and, of sequence models, `sequence`, all labels
-            in one array with the `_length` of each image; `scores` (N, C); `img_path`; `classes`;
-            `groups`, the name of each class's group or "".
+        file: .npz file with the labels `predicted`, `truth` and, for sequence models, `sequence`,
+            each joined in one array with the number of labels per image in `*_length`; `scores`,
+            shape (N, C); `img_path`; `classes`; `groups`, the group's name of each class or "".
         records: the predictions.
-        paths: of the images.
+        paths: paths of the images.
         classes: class names.
-        groups: class indices by the name of their group.
+        groups: class indices by name of the group.
     """
     group_of = {c: name for name, members in groups.items() for c in members}
     lists = {"predicted": records.predicted, "truth": records.truth}
@@ -138,12 +138,12 @@ def save_predictions(
 
 @torch.no_grad()
 def save_attention(model: Any, loader: DataLoader, images: np.ndarray, folder: Path) -> None:
-    """Write the attention maps of some photos, where the model attends to a map.
+    """Write the attention maps of some photos, if the model has spatial attention.
 
     Args:
         model: a classifier in evaluation mode, with a sequence head.
-        loader: of the test set.
-        images: which of its images.
+        loader: dataloader of the test set.
+        images: indices of the photos in the test set.
         folder: the run's work dir.
     """
     if not model.head.decoder.attends:
@@ -152,9 +152,9 @@ def save_attention(model: Any, loader: DataLoader, images: np.ndarray, folder: P
     part = Subset(loader.dataset, images.tolist())
     for batch in DataLoader(part, loader.batch_size, collate_fn=pseudo_collate):
         data = model.data_preprocessor(batch, False)
-        with attributes_set(model.head, {"return_attention": True}):
+        with temporary_attributes(model.head, {"return_attention": True}):
             samples = model.head.predict(model.extract_feat(data["inputs"]))
-        if samples[0].attention.ndim != 3:  # over tokens, which are no picture
+        if samples[0].attention.ndim != 3:  # over tokens, not over a grid
             return
         maps += [
             AttentionMaps(sample.sequence.tolist(), sample.attention.cpu().numpy())

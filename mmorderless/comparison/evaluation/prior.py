@@ -1,7 +1,7 @@
-"""The label prior: what predicting without looking at the image gets.
+"""The label prior: the scores of a prediction that ignores the image.
 
-Every image gets the same scores, the share of the training images that have each class, and the
-same set, the classes whose share is at least a threshold. A method that learned anything is better.
+Every image gets the same scores, the frequency of each class in the training images, and the same
+label set, the classes whose frequency is at least a threshold. It is a lower bound for any method.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from mmpretrain.registry import DATASETS
 
 from mmorderless.comparison.evaluation.evaluate import evaluate_thresholds
 from mmorderless.comparison.evaluation.operating_parameter import DEFAULT_THRESHOLD
-from mmorderless.comparison.evaluation.predictions import cut_at
+from mmorderless.comparison.evaluation.predictions import apply_threshold
 from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.labels.label_lists import JoinedLabels, join_labels
 from mmorderless.metrics.records import Records
@@ -24,10 +24,10 @@ def label_sets(dataset: Any) -> JoinedLabels:
 
 
 def constant_scores(truth: JoinedLabels, scores: np.ndarray) -> Records:
-    """Return predictions that have the same scores, shape (C,), for each image."""
+    """Return predictions with the same scores, shape (C,), for each image."""
     repeated = np.broadcast_to(scores, (len(truth), len(scores)))
-    nothing = JoinedLabels(np.zeros(0, np.int64), np.zeros(len(truth), np.int64))
-    return Records(nothing, truth, repeated, sequence=None, ignored=None)
+    empty = JoinedLabels(np.zeros(0, np.int64), np.zeros(len(truth), np.int64))
+    return Records(empty, truth, repeated, sequence=None, ignored=None)
 
 
 def evaluate_prior(cfg: Config) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def evaluate_prior(cfg: Config) -> dict[str, Any]:
         cfg: a config whose validation set is the held-out part of the training set.
 
     Returns:
-        `dial`, `default`, `dial_curve` and `tuned` as in result.json.
+        `operating_parameter`, `default`, `operating_curve` and `tuned`, as in result.json.
 
     Raises:
         FileNotFoundError: a dataset's files are missing.
@@ -52,5 +52,5 @@ def evaluate_prior(cfg: Config) -> dict[str, Any]:
     on_held_out, on_test = (
         constant_scores(label_sets(dataset), scores) for dataset in (held_out, test)
     )
-    default = cut_at(on_test, DEFAULT_THRESHOLD)
+    default = apply_threshold(on_test, DEFAULT_THRESHOLD)
     return evaluate_thresholds(on_held_out, default, num_classes, DEFAULT_THRESHOLD)

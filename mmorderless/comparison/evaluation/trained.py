@@ -1,4 +1,4 @@
-"""A run's model as its training left it."""
+"""Load the trained model of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,18 @@ from mmorderless.runs.trained_model import load_trained_model
 
 CONFIG = "config.py"
 
-ONLY_FOR_TRAINING = ("optimizer", "param_schedulers", "swa")
+TRAINING_STATE = ("optimizer", "param_schedulers", "swa")
 
 
 class TrainedRun:
-    """A run's config, its last checkpoint and the model of both, in evaluation mode.
+    """A run's config, its last checkpoint and its model in evaluation mode.
 
     Args:
         folder: the run's work dir.
 
     Raises:
-        FileNotFoundError: it has no config, or no checkpoint.
-        ValueError: the checkpoint is damaged, does not fit the config, or lies in another folder.
+        FileNotFoundError: the run has no config or no checkpoint.
+        ValueError: the checkpoint is damaged, does not fit the config or is in another folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,10 +42,8 @@ class TrainedRun:
         self.head: Any = self.model.head
 
     def shrink(self) -> None:
-        """Leave out of the checkpoint what only a training that goes on needs."""
-        kept = {
-            key: self.checkpoint[key] for key in self.checkpoint if key not in ONLY_FOR_TRAINING
-        }
+        """Remove from the checkpoint the state that only resuming needs."""
+        kept = {key: self.checkpoint[key] for key in self.checkpoint if key not in TRAINING_STATE}
         unfinished = self.file.with_suffix(".partial")
         torch.save(kept, unfinished)
         unfinished.replace(self.file)

@@ -1,4 +1,4 @@
-"""The curves of a training, from the scalars that mmengine's LocalVisBackend writes."""
+"""Read the curves of a training from the scalars that mmengine's LocalVisBackend writes."""
 
 import json
 import math
@@ -14,25 +14,24 @@ def read_curves(folder: Path, iterations: int, epochs: float, by_epoch: bool) ->
     """Read the curves of a training that may have been interrupted and resumed.
 
     Args:
-        folder: its work dir.
-        iterations: of the whole training.
-        epochs: the same training in passes over the dataset.
-        by_epoch: whether validations are counted in epochs, not in iterations.
+        folder: work dir of the training.
+        iterations: length of the whole training.
+        epochs: its length in epochs.
+        by_epoch: whether validation steps are counted in epochs instead of iterations.
 
     Returns:
         `loss_curve`, pairs of epoch and loss where the loss is finite; `validation_curve`, rows of
-        epoch, CF1, OF1 and mAP (None where it is not finite, or was not computed);
-        `training_seconds`, of all iterations, from the mean of their logged times; None without a
-        log.
+        epoch, CF1, OF1 and mAP (None if not finite or not computed); `training_seconds`, the mean
+        logged time of an iteration times their number, or None without a log.
     """
     losses: dict[int, dict[str, Any]] = {}
     validations: dict[int, dict[str, Any]] = {}
-    # The folders are named after their time: what was done again takes the place of what was lost.
+    # Folders are named after their start time: repeated iterations replace those of before.
     for file in sorted(folder.glob("*/vis_data/scalars.json")):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
-            except ValueError:  # a kill, or a full disk, while it was written
+            except ValueError:  # the process was killed, or the disk full, during the write
                 continue
             if "loss" in record:
                 losses[record["step"]] = record
@@ -58,5 +57,5 @@ def read_curves(folder: Path, iterations: int, epochs: float, by_epoch: bool) ->
 
 
 def finite_or_none(value: float | None) -> float | None:
-    """Return a finite number as it is, and None for all else, which JSON does not have."""
+    """Return a finite number unchanged, otherwise None, because JSON has no NaN."""
     return value if value is not None and math.isfinite(value) else None

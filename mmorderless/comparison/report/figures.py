@@ -1,4 +1,4 @@
-"""The figures of a comparison's results."""
+"""Draw the figures of a comparison's results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmorderless.figures.method_curves import (
     operating_curve_figure,
 )
 from mmorderless.figures.methods import (
-    LEAST_IMAGES,
+    MIN_IMAGES,
     cooccurrence_difference_figure,
     label_count_figure,
     rigidness_figure,
@@ -26,26 +26,24 @@ from mmorderless.figures.style import MAX_NAMED_CLASSES, title_of
 from mmorderless.labels.label_lists import JoinedLabels, sparse_label_matrix
 from mmorderless.metrics.order_statistics import cooccurrence, counts_at_step
 
-DEFAULT_DIAL = {"end_bias": 0.0, "threshold": 0.5}
-
 
 def all_figures(
     results: Mapping[str, Sequence[Result]],
     predictions: Mapping[str, Predictions],
     groups: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Figure]:
-    """Draw every figure that the results have data for.
+    """Draw all figures for which there is data.
 
     Args:
-        results: by method the content of `result.json` of each seed.
-        predictions: by method the arrays of `predictions.npz` of its first seed.
+        results: by method, the content of `result.json` of each seed.
+        predictions: by method, the arrays of `predictions.npz` of its first seed.
         groups: class indices by group name, such as COCO's supercategories.
 
     Returns:
         Figures by name: `loss_curves` of the sequence models and `loss_curves_independent` of the
         others, `rigidness`, `label_count`, `operating_curve`, `score_comparison`,
-        `cooccurrence_difference` (and one `cooccurrence_difference_GROUP` for each group of two
-        or more classes), and `label_at_step_METHOD`.
+        `cooccurrence_difference`, `cooccurrence_difference_GROUP` for each group of two or more
+        classes, and `label_at_step_METHOD`.
     """
     figures: dict[str, Figure] = {}
     for name, sequence in (("loss_curves", True), ("loss_curves_independent", False)):
@@ -92,43 +90,41 @@ def all_figures(
 
 
 def _label_at_step(method: str, arrays: Predictions) -> Figure | None:
-    """The labels at each step that enough images have; None where no step has."""
+    """Draw the labels at each step that enough images have; None if no step has."""
     classes = [str(name) for name in arrays["classes"]]
     joined = JoinedLabels(arrays["sequence"].astype(np.int64), arrays["sequence_length"])
     counts = counts_at_step(joined, len(classes))
-    shown = int((counts.sum(axis=1) >= LEAST_IMAGES).sum())  # the images become fewer by step
+    shown = int((counts.sum(axis=1) >= MIN_IMAGES).sum())  # their number decreases with the step
     if not shown:
         return None
     figure = label_at_step_figure(counts[:shown], classes)
     figure.axes[0].set_title(f"{title_of(method)}: labels at each step")
     if shown < len(counts):
         figure.axes[1].set_xlabel(
-            f"decoding step\n(from step {shown + 1} on fewer than {LEAST_IMAGES} images: left out)"
+            f"decoding step\n(from step {shown + 1} on fewer than {MIN_IMAGES} images: left out)"
         )
     return figure
 
 
 def operating_curve(result: Result) -> OperatingCurve | None:
-    """The curve in a run's result, on the images that the dial was tuned on; None without one.
+    """Return the operating curve of a run on the held-out images; None without one.
 
     Args:
         result: the content of `result.json`.
     """
-    points = sorted(result.get("dial_curve") or [], key=lambda point: float(point["value"]))
-    default = value_at(result, ("dial_default",))
-    if default is None:  # a result of an earlier version
-        default = DEFAULT_DIAL.get(str(result.get("dial")))
+    points = sorted(result.get("operating_curve") or [], key=lambda point: float(point["value"]))
+    default = value_at(result, ("operating_default",))
     if default is None or not points:
         return None
-    dial, recall, precision = (
+    values, recall, precision = (
         np.array([point[key] for point in points]) for key in ("value", "CR", "CP")
     )
     tuned = value_at(result, ("tuned", "CF1", "value"))
-    return OperatingCurve(dial, recall, precision, default, tuned)
+    return OperatingCurve(values, recall, precision, default, tuned)
 
 
 def _rigidness(seeds: Sequence[Result]) -> tuple[list[float], list[float]]:
-    """Rigidness and its expectation, of the seeds that have both."""
+    """Return the rigidness and its expectation for the seeds that have both."""
     pairs = [
         [value_at(seed, ("default", key)) for key in ("rigidness", "rigidness_random")]
         for seed in seeds
@@ -138,7 +134,7 @@ def _rigidness(seeds: Sequence[Result]) -> tuple[list[float], list[float]]:
 
 
 def _score_kinds(seeds: Sequence[Result]) -> dict[str, list[float]]:
-    """Scores (mAP) of each seed by the kind of score, where a run has compared them."""
+    """Return the mAP of each seed by kind of score."""
     kinds: dict[str, list[float]] = {}
     for seed in seeds:
         for kind in seed.get("mAP_by_score") or {}:
@@ -151,10 +147,9 @@ def _score_kinds(seeds: Sequence[Result]) -> dict[str, list[float]]:
 def _cooccurrence_figures(
     predictions: Mapping[str, Predictions], groups: Mapping[str, Sequence[int]] | None
 ) -> dict[str, Figure]:
-    """The co-occurrence differences of all methods, and again for each group of classes.
+    """Draw the co-occurrence differences of all methods, for all classes and for each group.
 
-    Without groups the classes are ordered by how many images have them, and only the most frequent
-    ones are drawn where there are many.
+    Without groups, classes are in order of frequency, and only the most frequent ones are drawn.
     """
     if not predictions:
         return {}

@@ -185,7 +185,7 @@ def fill_table(
     titles = row_titles(columns, results)
     rows = []
     for method, by_seed in all_results.items():
-        kind = str(next(iter(by_seed.values())).get("dial"))
+        kind = str(next(iter(by_seed.values())).get("operating_parameter"))
         cells = [
             Cell(
                 column,

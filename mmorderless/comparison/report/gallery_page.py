@@ -65,7 +65,7 @@ class Gallery:
         cards: the photos; empty if no run has predictions.
         filters: the options of each filter: text by value.
         method: value of the method that is shown first.
-        data: what the script reads.
+        data: data that the script of the page reads.
     """
 
     note: str
@@ -104,7 +104,7 @@ def fill_gallery(comparison: Comparison, size: int) -> Gallery:
     titles = {method: title_of(method) for method in records}
     paths = [str(first["img_path"][i]) for i in chosen]
     return Gallery(
-        gallery_note(len(chosen), len(all_truth), comparison.cuts),
+        gallery_note(len(chosen), len(all_truth), comparison.crops),
         [
             Card(path, embed_photo(path), ", ".join(classes[label] for label in labels) or "none")
             for path, labels in zip(paths, truth, strict=True)
@@ -115,13 +115,13 @@ def fill_gallery(comparison: Comparison, size: int) -> Gallery:
     )
 
 
-def gallery_note(shown: int, total: int, cuts: Sequence[str]) -> str:
+def gallery_note(shown: int, total: int, crops: Sequence[str]) -> str:
     """Return how the photos were chosen and how to read their labels.
 
     Args:
         shown: number of photos in the gallery.
         total: number of test photos.
-        cuts: names of the transforms that crop the network's input.
+        crops: names of the transforms that crop the network's input.
     """
     choice = (
         f"{shown} of the {total:,} test photos, drawn at random such that every class is among "
@@ -131,8 +131,8 @@ def gallery_note(shown: int, total: int, cuts: Sequence[str]) -> str:
     )
     attention = (
         "The photos are shown whole, but the network sees only a part of each "
-        f"({', '.join(cuts)}), so attention maps are not shown."
-        if cuts
+        f"({', '.join(crops)}), so attention maps are not shown."
+        if crops
         else "Hover over a label, focus it or tap it to see the model's attention when it emitted "
         "the label (for methods with attention)."
     )

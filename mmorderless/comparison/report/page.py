@@ -132,7 +132,7 @@ def report_page(
 
 
 def facts_of(comparison: Comparison) -> dict[str, str]:
-    """Return what was compared and how, as terms and descriptions."""
+    """Return the setup of the comparison as terms and descriptions."""
     config, results = comparison.config, comparison.results
     seeds = sorted({seed for by_seed in results.values() for seed in by_seed})
     epochs = config["options"]["epochs"] or config["settings"]["train_cfg"].get("max_epochs", "–")
@@ -176,7 +176,7 @@ def machine_line() -> str:
 
 
 def reading_note(comparison: Comparison) -> str:
-    """Return how to read the tables, and what they leave out."""
+    """Return how to read the tables, and which runs are missing."""
     config, results = comparison.config, comparison.results
     finished = sum(len(by_seed) for by_seed in results.values())
     planned = len(config["methods"]) * len(config["seeds"])

@@ -16,7 +16,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.globals = {"nothing": "\N{EN DASH}", "reference": title_of(REFERENCE)}
+TEMPLATES.globals = {"no_value": "\N{EN DASH}", "reference": title_of(REFERENCE)}
 TEMPLATES.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
 
 

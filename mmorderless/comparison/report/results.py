@@ -1,4 +1,4 @@
-"""What a comparison has written, read back, and its scores over the seeds."""
+"""Read the results of a comparison, and aggregate values over seeds."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mmorderless.runs.records import read_json
 
 PREDICTIONS_FILE = "predictions.npz"
 REFERENCE = "pla"
-"""The method that the others are compared with."""
+"""Method with which the others are compared."""
 OTHER = "other"
-"""Group of the classes that are in none."""
+"""Group of the classes that belong to no other group."""
 
 Result = Mapping[str, Any]
 Predictions = Mapping[str, np.ndarray]
@@ -31,14 +31,14 @@ class Comparison:
     """A comparison's results.
 
     Attributes:
-        config: what was compared, from `comparison.json`.
-        results: the content of `result.json` by method and seed, of the runs that are finished.
-        predictions: the arrays of `predictions.npz` of each method's first seed, by method.
-        attention: the attention maps of the gallery's photos, of the same runs, by method and
-            image; empty for methods that have none.
-        timings: the content of `times.json` by method, of those that have been timed.
-        cuts: transforms of the same runs that cut the network's input out of the photo, by name.
-            Methods that have one have no attention maps here: they would not fit the photo.
+        config: content of `comparison.json`.
+        results: content of `result.json` by method and seed, for the finished runs.
+        predictions: arrays of `predictions.npz` by method, for each method's first seed.
+        attention: attention maps of the gallery's photos by method and image, for the same runs;
+            empty for methods without maps.
+        timings: content of `times.json` by method.
+        crops: names of transforms that crop the network's input from the photo. Methods with such
+            a transform have no attention maps here, because these would not fit the photo.
     """
 
     config: Mapping[str, Any]
@@ -46,13 +46,13 @@ class Comparison:
     predictions: Mapping[str, Predictions]
     attention: Mapping[str, Mapping[int, AttentionMaps]]
     timings: Mapping[str, Mapping[str, Any]]
-    cuts: Sequence[str]
+    crops: Sequence[str]
 
     @property
     def groups(self) -> dict[str, list[int]]:
-        """Class indices by the name of their group, such as COCO's supercategories.
+        """Class indices by group name, such as COCO's supercategories.
 
-        Where the dataset has groups, the classes that are in none are in `OTHER`.
+        If the dataset has groups, the remaining classes are in `OTHER`.
         """
         groups: dict[str, list[int]] = {}
         for arrays in self.predictions.values():
@@ -69,7 +69,7 @@ class Comparison:
 
 
 def read_results(folder: Path) -> Comparison:
-    """Read the finished runs of a comparison; the methods stay in the order of its config.
+    """Read the finished runs of a comparison, in the order of its methods.
 
     Raises:
         FileNotFoundError: the folder holds no comparison.
@@ -82,7 +82,7 @@ def read_results(folder: Path) -> Comparison:
     predictions: dict[str, Predictions] = {}
     attention: dict[str, Mapping[int, AttentionMaps]] = {}
     timings: dict[str, Mapping[str, Any]] = {}
-    cuts: dict[str, None] = {}
+    crops: dict[str, None] = {}
     for result in finished:
         results.setdefault(result["method"], {})[result["seed"]] = result
     for method, by_seed in results.items():
@@ -90,20 +90,20 @@ def read_results(folder: Path) -> Comparison:
         file = first.folder / PREDICTIONS_FILE
         if file.is_file():
             predictions[method] = _read_predictions(file)
-            own_cuts = cuts_of(first.folder / CONFIG)
-            cuts.update(dict.fromkeys(own_cuts))
-            attention[method] = {} if own_cuts else read_gallery_attention(first.folder)
+            own_crops = crops_of(first.folder / CONFIG)
+            crops.update(dict.fromkeys(own_crops))
+            attention[method] = {} if own_crops else read_gallery_attention(first.folder)
         times = read_json(folder / method / TIMES)
         if times is not None:
             timings[method] = times
     _check_same_images(predictions)
     config = read_comparison(folder)
     assert config is not None  # or there would be no results
-    return Comparison(config, results, predictions, attention, timings, list(cuts))
+    return Comparison(config, results, predictions, attention, timings, list(crops))
 
 
-def cuts_of(config: Path) -> list[str]:
-    """Name the crops in the test set's pipeline; none without a config."""
+def crops_of(config: Path) -> list[str]:
+    """Return the names of the crops in the test pipeline; none without a config."""
     if not config.is_file():
         return []
     cfg = Config.fromfile(config, import_custom_modules=False)
@@ -118,12 +118,12 @@ def cuts_of(config: Path) -> list[str]:
 
 
 def caveats(comparison: Comparison) -> list[str]:
-    """Say what makes the results less than comparable, a sentence each."""
+    """Return sentences on limits of the results' comparability."""
     config = comparison.config
     files = {str(config.get("settings", {}).get("load_from") or ""): ""}
     for method, own in config.get("options", {}).get("method_options", {}).items():
         files.setdefault(str(own.get("load_from") or ""), f" ({method})")
-    said = [
+    sentences = [
         f"Weights from {file}{of}: if they were trained on the held-out images, the chosen "
         "operating points are optimistic."
         for file, of in files.items()
@@ -136,15 +136,15 @@ def caveats(comparison: Comparison) -> list[str]:
                 used.setdefault(name, {})[str(version)] = None
     differ = [f"{name} {', '.join(found)}" for name, found in used.items() if len(found) > 1]
     if differ:
-        said.append(f"The runs are of different versions: {'; '.join(differ)}.")
-    return said
+        sentences.append(f"The runs used different versions: {'; '.join(differ)}.")
+    return sentences
 
 
 def timing_note(timings: Mapping[str, Mapping[str, Any]]) -> str:
-    """Say how the times were measured; nothing without times.
+    """Return how the times were measured; "" without times.
 
     Args:
-        timings: the content of `times.json` by method.
+        timings: content of `times.json` by method.
     """
     methods: dict[str, list[str]] = {}
     for method, times in timings.items():
@@ -152,11 +152,11 @@ def timing_note(timings: Mapping[str, Mapping[str, Any]]) -> str:
     if len(methods) < 2:
         return "".join(f"{how[:1].upper()}{how[1:]}." for how in methods if how)
     each = "; ".join(f"{', '.join(names)}: {how or 'unknown'}" for how, names in methods.items())
-    return f"These times were not measured alike and cannot be compared. {each}."
+    return f"These times were measured under different conditions and are not comparable. {each}."
 
 
 def _conditions(times: Mapping[str, Any]) -> str:
-    """How a method was timed, of what is known."""
+    """Return the known conditions under which a method was timed."""
     threads = times.get("threads")
     parts = [
         f"batch {times['batch']}" if times.get("batch") else "",
@@ -172,12 +172,12 @@ def _conditions(times: Mapping[str, Any]) -> str:
 
 
 def label_lists(predictions: Predictions, name: str) -> list[np.ndarray]:
-    """The labels of each image, one of the `sequence`, `predicted` or `truth` of a run."""
+    """Return the labels of each image: `sequence`, `predicted` or `truth` of a run."""
     return np.split(predictions[name], np.cumsum(predictions[f"{name}_length"])[:-1])
 
 
 def value_at(result: Result, keys: Sequence[str]) -> float | None:
-    """A number inside a result; None where it is absent, null or not a number."""
+    """Return a number in a result; None if it is absent, null or NaN."""
     value: Any = result
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -185,7 +185,7 @@ def value_at(result: Result, keys: Sequence[str]) -> float | None:
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (divisor n − 1); None for the one of a single value."""
+    """Return mean and sample standard deviation (divisor n − 1; None for a single value)."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return float(np.mean(values)), deviation
 
@@ -193,12 +193,12 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 def paired_differences(
     values: Mapping[int, float], reference: Mapping[int, float]
 ) -> dict[int, float]:
-    """A method's value minus the reference's, for each seed that both have."""
+    """Return the method's value minus the reference's, for each seed that both have."""
     return {seed: values[seed] - reference[seed] for seed in values if seed in reference}
 
 
 def _read_predictions(file: Path) -> Predictions:
-    """The arrays of a file; methods without a sequence get an empty one for each image."""
+    """Read the arrays of a file; methods without sequences get empty ones."""
     with np.load(file) as arrays:
         read = dict(arrays)
     read.setdefault("sequence", np.empty(0, dtype=np.int32))
@@ -207,7 +207,7 @@ def _read_predictions(file: Path) -> Predictions:
 
 
 def _check_same_images(predictions: Mapping[str, Predictions]) -> None:
-    """Raise a ValueError when methods were tested on different images or labels."""
+    """Raise a ValueError if methods were tested on different images or labels."""
     names = list(predictions)
     for name in names[1:]:
         for key in ("img_path", "truth", "truth_length", "classes"):

@@ -6,13 +6,13 @@ from mmorderless.figures.style import title_of
 
 
 def losses_of_reference(column: Column, results: Results) -> list[str]:
-    """Name the methods that are better than PLA in a column, by what the table shows of it.
+    """Return the methods that are better than PLA in a column, after rounding.
 
-    A method is compared on the seeds that PLA has, too; one without such a seed is not.
+    A method is compared on the seeds that PLA also has.
 
     Returns:
-        Each method with the mean of its paired differences; * marks one where it is larger than
-        their sample standard deviation.
+        Each method with the mean of its paired differences; * marks a mean that exceeds their
+        sample standard deviation.
     """
     reference = values_of(results[REFERENCE], column)
     found = []
@@ -30,21 +30,21 @@ def losses_of_reference(column: Column, results: Results) -> list[str]:
 
 
 def where_reference_loses(table: Table, results: Results) -> str:
-    """Say in one line in which columns which methods are better than PLA.
+    """Return a line that names the methods better than PLA, by column.
 
-    Columns that cannot be compared are left out; nothing is said where that are all.
+    Columns that cannot be compared are left out; the line is empty if none is left.
     """
     if REFERENCE not in results:
         return ""
     columns = [column for column in table.columns if column.better]
-    # Precision by itself says nothing: it is bought with recall.
+    # Precision alone is no criterion, because it trades off against recall.
     columns = [column for column in columns if column.paired] or columns
     columns = [column for column in columns if is_compared(column, results)]
     if not columns:
         return ""
     better = {column.title: losses_of_reference(column, results) for column in columns}
     name = title_of(REFERENCE)
-    # Names of methods have commas.
+    # Names of methods contain commas.
     lost = ". ".join(
         f"{title}: {'; '.join(methods)}" for title, methods in better.items() if methods
     )
@@ -55,7 +55,7 @@ def where_reference_loses(table: Table, results: Results) -> str:
 
 
 def is_compared(column: Column, results: Results) -> bool:
-    """Whether another method has a value of the same seed as PLA."""
+    """Return whether another method has a value of the same seed as PLA."""
     reference = values_of(results[REFERENCE], column)
     return any(
         paired_differences(values_of(by_seed, column), reference)

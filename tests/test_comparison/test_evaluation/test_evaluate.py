@@ -1,4 +1,4 @@
-"""The evaluation against predictions that are made and counted one by one."""
+"""The evaluation equals predictions that are made and counted one by one."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -11,14 +11,18 @@ from mmpretrain.structures import DataSample
 
 from mmorderless.comparison.evaluation.evaluate import evaluate_sequences, evaluate_thresholds
 from mmorderless.comparison.evaluation.gallery import read_gallery_attention
-from mmorderless.comparison.evaluation.operating_parameter import Dial, dial_of, turned
+from mmorderless.comparison.evaluation.operating_parameter import (
+    OperatingParameter,
+    operating_parameter_of,
+    override,
+)
 from mmorderless.comparison.evaluation.predictions import (
-    cut_at,
+    apply_threshold,
     metrics_of,
     predict,
     save_attention,
     save_predictions,
-    scored_by,
+    score_override,
 )
 from mmorderless.comparison.report.results import label_lists
 from mmorderless.metrics.label_set_metric import LabelSetMetric
@@ -88,7 +92,7 @@ def sequence_head(kind="softmax"):
 
 
 def scored_directly(head, seed):
-    """What the head's own predictions score as it is set now; None for what is not a number."""
+    """Scores of the head's predictions with its current settings; None for NaN."""
     data = Images(seed)
     with torch.no_grad():
         samples = head.predict(Model(head).extract_feat(data.maps))
@@ -102,37 +106,35 @@ def scored_directly(head, seed):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequence_models_operating_point_equals_brute_force(kind):
     head = sequence_head(kind)
-    dial = dial_of(head)
-    assert (dial.name, dial.default) == ("end_bias", 0)
+    parameter = operating_parameter_of(head)
+    assert (parameter.name, parameter.default) == ("end_bias", 0)
 
     model = Model(head)
-    result, records, paths = evaluate_sequences(model, loader(0), loader(1), dial, NUM_CLASSES)
-    assert dial_of(head) == dial  # as before
-    ends = {result["dial_curve"][k]["value"] for k in (0, -1)}
-    more = round((max(ends) - 3 + -2 - min(ends)) * 4)  # tried beyond the grid, four at a time
+    result, records, paths = evaluate_sequences(model, loader(0), loader(1), 0.0, NUM_CLASSES)
+    assert operating_parameter_of(head) == parameter  # unchanged
+    ends = {result["operating_curve"][k]["value"] for k in (0, -1)}
+    more = round((max(ends) - 3 + -2 - min(ends)) * 4)  # four more at an end of the grid
     assert model.batches == (2 + more // 4) * 3  # features once per image
     assert paths == [f"{i}.jpg" for i in range(12)]
     assert result["default"] == pytest.approx(scored_directly(head, 1))
     assert metrics_of(records, NUM_CLASSES) == result["default"]
     for score in ("CF1", "OF1"):
         best = None
-        for value in sorted((point["value"] for point in result["dial_curve"]), key=abs):
-            for name, attribute in turned(head, dial, value).items():
+        for value in sorted((point["value"] for point in result["operating_curve"]), key=abs):
+            for name, attribute in override(head, value).items():
                 setattr(head, name, attribute)
             held_out = scored_directly(head, 0)[score]
             if best is None or held_out > best[0]:
                 best = held_out, value, scored_directly(head, 1)
         assert result["tuned"][score]["value"] == best[1]
         assert result["tuned"][score]["metrics"] == pytest.approx(best[2])
-        for name, attribute in turned(head, dial, 0.0).items():
+        for name, attribute in override(head, 0.0).items():
             setattr(head, name, attribute)
 
 
-def test_each_kind_of_score_has_its_map():
+def test_each_kind_of_score_has_its_mean_average_precision():
     head = sequence_head()
-    result, _, _ = evaluate_sequences(
-        Model(head), loader(0), loader(1), Dial("end_bias", 0.0), NUM_CLASSES
-    )
+    result, _, _ = evaluate_sequences(Model(head), loader(0), loader(1), 0.0, NUM_CLASSES)
     assert (head.score, head.decoding.beam_width) == ("max", 1)
     by_score = result["mAP_by_score"]
     assert by_score["max"] == result["default"]["mAP"]
@@ -143,14 +145,14 @@ def test_each_kind_of_score_has_its_map():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_sets_may_be_cut_from_a_sequence_models_scores(kind):
+def test_thresholds_on_a_sequence_models_scores(kind):
     head = sequence_head(kind)
     model = Model(head)
-    result, _, _ = evaluate_sequences(model, loader(0), loader(1), dial_of(head), NUM_CLASSES)
+    result, _, _ = evaluate_sequences(model, loader(0), loader(1), 0.0, NUM_CLASSES)
     kinds = ["max"] if kind == "order_free" else ["max", "first", "beam"]
     assert sorted(result["threshold_by_score"]) == sorted(result["mAP_by_score"]) == sorted(kinds)
     for name, tuned in result["threshold_by_score"].items():
-        attributes = {} if name == "max" else scored_by(head, name)
+        attributes = {} if name == "max" else score_override(head, name)
         held_out, test = (predict(model, loader(i), {"": attributes})[0][""] for i in (0, 1))
         expected = evaluate_thresholds(held_out, test, NUM_CLASSES, 0.5)["tuned"]
         assert tuned == expected
@@ -162,7 +164,7 @@ def test_a_threshold_equals_that_of_the_head_itself():
     with torch.no_grad():
         head.fc.bias += torch.tensor([-1.0, -0.5, 0.0, 0.5])
     model = Model(head)
-    assert dial_of(head) == Dial("threshold", 0.5)
+    assert operating_parameter_of(head) == OperatingParameter("threshold", 0.5)
     held_out, test = (predict(model, loader(seed), {"": {}})[0][""] for seed in (0, 1))
     result = evaluate_thresholds(held_out, test, NUM_CLASSES, 0.5)
 
@@ -171,10 +173,10 @@ def test_a_threshold_equals_that_of_the_head_itself():
     for score, tuned in result["tuned"].items():
         head.thr = tuned["value"]
         assert tuned["metrics"] == pytest.approx(scored_directly(head, 1))
-        best = max(point[score] for point in result["dial_curve"])
+        best = max(point[score] for point in result["operating_curve"])
         assert scored_directly(head, 0)[score] == pytest.approx(best)
         assert best >= at_default[score]
-    assert cut_at(test, 0.0).predicted.length.tolist() == [NUM_CLASSES] * 12
+    assert apply_threshold(test, 0.0).predicted.length.tolist() == [NUM_CLASSES] * 12
 
 
 def test_predictions_are_read_back_image_by_image(tmp_path):

@@ -66,11 +66,11 @@ def test_attention_comes_back_as_it_was_saved(tmp_path):
             [AttentionMaps([1, 2], np.ones((1, 2, 2)))],
             r"image 4 has 2 labels but .*\(1, 2, 2\)",
         ),
-        ([4], [AttentionMaps([1], np.ones((1, 4)))], r"one h × w map for each label"),
+        ([4], [AttentionMaps([1], np.ones((1, 4)))], r"one h × w map per label"),
         (
             [0, 1],
             [AttentionMaps([1], np.ones((1, 2, 2))), AttentionMaps([1], np.ones((1, 3, 2)))],
-            r"of one size, got \[\(2, 2\), \(3, 2\)\]",
+            r"same size, got \[\(2, 2\), \(3, 2\)\]",
         ),
     ],
 )

@@ -6,9 +6,9 @@ from mmorderless.comparison.evaluation.operating_point import (
     THRESHOLDS,
     above,
     best_value,
-    beyond,
     candidates,
-    dial_curve,
+    candidates_beyond,
+    operating_curve,
     threshold_curve,
 )
 
@@ -27,20 +27,20 @@ def brute_force(scores, truth, name):
     """The best threshold by counting one label at a time."""
     best = None
     for threshold in candidates(THRESHOLDS, 0.5):
-        hits, said, true = np.zeros(5), np.zeros(5), np.zeros(5)
+        hits, predicted_counts, true = np.zeros(5), np.zeros(5), np.zeros(5)
         for i in range(40):
             for c in range(5):
                 predicted = scores[i, c] >= np.float32(threshold)
                 hits[c] += predicted and truth[i, c]
-                said[c] += predicted
+                predicted_counts[c] += predicted
                 true[c] += truth[i, c]
         if name == "CF1":
             value = f1(
-                np.mean([h / s if s else 0 for h, s in zip(hits, said)]),
+                np.mean([h / s if s else 0 for h, s in zip(hits, predicted_counts)]),
                 np.mean([h / t if t else 0 for h, t in zip(hits, true)]),
             )
         else:
-            value = f1(hits.sum() / max(said.sum(), 1), hits.sum() / max(true.sum(), 1))
+            value = f1(hits.sum() / max(predicted_counts.sum(), 1), hits.sum() / max(true.sum(), 1))
         if best is None or value > best[0] + 1e-12:
             best = (value, threshold)
     return best
@@ -55,7 +55,7 @@ def test_the_chosen_threshold_equals_brute_force(name):
     assert max(point[name] for point in curve) == pytest.approx(100 * value)
 
 
-def test_of_equal_scores_the_value_nearest_the_default_wins():
+def test_ties_go_to_the_value_nearest_the_default():
     curve = [{"value": v, "CF1": s} for v, s in ((-1, 5), (0, 4), (0.5, 5), (1, 5), (2, 5))]
     assert best_value(curve, "CF1", 0.0) == 0.5
     assert best_value(curve, "CF1", 1.9) == 2
@@ -63,26 +63,26 @@ def test_of_equal_scores_the_value_nearest_the_default_wins():
     assert best_value(curve[:2], "CF1", 0.0) == -1
 
 
-def test_the_curve_is_in_the_order_of_the_dial_and_the_default_is_on_it():
+def test_the_curve_is_in_the_order_of_the_values_and_has_the_default():
     scores, truth = random_scores()
     sets = {value: above(scores, value) for value in (0.7, 0.1)}
-    curve = dial_curve(sets, truth)
+    curve = operating_curve(sets, truth)
     assert [point["value"] for point in curve] == [0.1, 0.7]
     assert curve == threshold_curve(scores, truth, [0.7, 0.1])
     assert 0.3 in candidates(BIASES, 0.3)
     assert candidates(BIASES, 0.0) == [-2 + step / 4 for step in range(21)]
 
 
-def test_a_score_that_equals_the_threshold_is_a_label_in_single_precision():
+def test_a_score_equal_to_the_threshold_in_single_precision_is_a_label():
     assert above(np.array([[0.3, 0.29]], dtype=np.float32), 0.3).tolist() == [[True, False]]
 
 
-def test_more_candidates_where_the_best_is_an_end():
+def test_more_candidates_are_tried_if_the_best_is_at_an_end():
     def curve(best):
         return [{"value": v, "CF1": -abs(v - best), "OF1": -abs(v)} for v in BIASES]
 
-    assert beyond(curve(0.5), 0.0) == []
-    assert beyond(curve(9.0), 0.0) == [3.25, 3.5, 3.75, 4.0]
-    assert beyond(curve(-9.0), 0.0) == [-2.25, -2.5, -2.75, -3.0]
+    assert candidates_beyond(curve(0.5), 0.0) == []
+    assert candidates_beyond(curve(9.0), 0.0) == [3.25, 3.5, 3.75, 4.0]
+    assert candidates_beyond(curve(-9.0), 0.0) == [-2.25, -2.5, -2.75, -3.0]
     far = [{"value": v / 4, "CF1": v, "OF1": v} for v in range(-8, 32)]
-    assert beyond(far, 0.0) == [8.0]  # none beyond what is sensible
+    assert candidates_beyond(far, 0.0) == [8.0]  # not above MAX_BIAS

@@ -8,7 +8,7 @@ from mmorderless.comparison.evaluation.trained import CONFIG, TrainedRun
 
 @pytest.fixture
 def run(tmp_path) -> Path:
-    """A run with a checkpoint that fits nothing."""
+    """A run with an empty checkpoint."""
     folder = tmp_path / "pla/seed_0"
     folder.mkdir(parents=True)
     (folder / CONFIG).write_text("model = dict(type='ImageClassifier')")

@@ -61,7 +61,7 @@ def page(text: str) -> Page:
     return Page(text)
 
 
-def test_the_page_is_one_file_that_needs_no_other(page, text):
+def test_the_page_is_self_contained(page, text):
     for _, attributes in page.tags:
         for name in ("src", "href"):
             assert (attributes.get(name) or "#").startswith(("data:", "#"))
@@ -156,7 +156,7 @@ def test_differences_are_paired_with_pla(text, comparison_folder):
     assert f'<span class="difference">{written}</span>' in text
 
 
-def test_photos_have_alternatives_and_a_missing_one_is_named(page, text):
+def test_photos_have_alternative_texts_and_missing_ones_are_named(page, text):
     images = [attributes for tag, attributes in page.tags if tag == "img"]
     assert all(attributes.get("alt") for attributes in images)
     assert all(attributes["width"] and attributes["height"] for attributes in images)
@@ -164,7 +164,7 @@ def test_photos_have_alternatives_and_a_missing_one_is_named(page, text):
     assert text.count("(not found)") == 1
 
 
-def test_the_gallery_says_what_each_method_predicts(page, comparison_folder):
+def test_the_gallery_holds_each_methods_predictions(page, comparison_folder):
     data = json.loads(page.data)
     assert [method["name"] for method in data["methods"]] == ["bce", "pla", "frequent_first"]
     assert [method["ordered"] for method in data["methods"]] == [False, True, True]
@@ -179,7 +179,7 @@ def test_the_gallery_says_what_each_method_predicts(page, comparison_folder):
             assert ("maps" in photo) == (method["name"] == "pla" and bool(photo["labels"]))
 
 
-def test_results_without_predictions_have_tables_only(comparison_folder, tmp_path):
+def test_results_without_predictions_give_tables_only(comparison_folder, tmp_path):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     for file in folder.glob("*/*/*.npz"):
         file.unlink()
@@ -195,7 +195,7 @@ def edit_json(file, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_any_name_of_a_group_gives_a_file(comparison_folder, tmp_path):
+def test_groups_may_have_any_name(comparison_folder, tmp_path):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     groups = ["cats/dogs", "cats/dogs", "cats dogs", "cats dogs", "../<b>", "../<b>", "one", ""]
     for file in folder.glob("*/seed_0/predictions.npz"):
@@ -213,7 +213,7 @@ def test_any_name_of_a_group_gives_a_file(comparison_folder, tmp_path):
     assert "within the group one" not in text  # a class has no pairs
 
 
-def test_file_names_are_apart_and_not_too_long():
+def test_file_names_are_distinct_and_short():
     names = ["a/b", "a b", "A_B", "a_b_2", "日" * 300, "日" * 301, "\udc80"]
     stems = file_stems(names)
     assert len({stem.casefold() for stem in stems}) == len(names)
@@ -223,7 +223,7 @@ def test_file_names_are_apart_and_not_too_long():
 
 
 @pytest.mark.slow
-def test_what_may_mislead_is_said(comparison_folder, tmp_path):
+def test_caveats_are_shown(comparison_folder, tmp_path):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     assert "Weights from" not in write_report(folder, 1).read_text(encoding="utf-8")
     settings = {"train_cfg": {"max_epochs": 16}, "load_from": "<mine>.pth"}
@@ -235,12 +235,12 @@ def test_what_may_mislead_is_said(comparison_folder, tmp_path):
         (folder / method / "times.json").write_text(json.dumps({"version": 1, **conditions}))
     text = write_report(folder, 1).read_text(encoding="utf-8")
     assert "Weights from &lt;mine&gt;.pth: if they were trained on the held-out images" in text
-    assert "The runs are of different versions: torch 2.0, 2.1." in text
+    assert "The runs used different versions: torch 2.0, 2.1." in text
     note = "Batch 64, 2 threads, A &amp; B, cached features: the backbone is not included."
     assert f'<p class="note">{note}</p>' in text.split('id="table-4"')[1].split("</section>")[0]
 
 
-def test_captions_say_which_seed_they_are_of(text):
+def test_captions_name_the_seed(text):
     starts = ("Error of the number of", "Co-occurrence of labels:", "Precision against recall")
     for start in starts:
         [caption] = re.findall(f"</strong> ({start}.*?)</figcaption>", text)
@@ -249,7 +249,7 @@ def test_captions_say_which_seed_they_are_of(text):
     assert "share of each label at each step, first seed." in text
 
 
-def test_methods_with_fewer_seeds_say_so(comparison_folder, tmp_path, text):
+def test_the_number_of_seeds_is_shown_if_it_differs(comparison_folder, tmp_path, text):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     shutil.rmtree(folder / "bce" / "seed_1")
     assert '<th scope="row">BCE (n=1)</th>' in write_report(folder, 1).read_text(encoding="utf-8")

@@ -33,7 +33,7 @@ def test_predictions_have_a_list_for_each_image(comparison_folder):
     assert all(labels.size == 0 for labels in label_lists(predictions["bce"], "sequence"))
 
 
-def test_classes_are_grouped_where_the_dataset_has_groups(comparison_folder, tmp_path):
+def test_classes_are_grouped_if_the_dataset_has_groups(comparison_folder, tmp_path):
     assert read_results(comparison_folder).groups == {}
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     for file in folder.glob("*/seed_0/predictions.npz"):
@@ -48,7 +48,7 @@ def test_classes_are_grouped_where_the_dataset_has_groups(comparison_folder, tmp
     assert groups["other"] == [0]  # no class is lost
 
 
-def test_runs_that_are_not_finished_are_left_out(comparison_folder, tmp_path):
+def test_unfinished_runs_are_left_out(comparison_folder, tmp_path):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     (folder / "bce" / "seed_0" / "result.json").unlink()
     shutil.rmtree(folder / "pla")
@@ -77,14 +77,14 @@ def test_methods_tested_on_different_images_are_refused(comparison_folder, tmp_p
         read_results(folder)
 
 
-def test_a_value_that_is_no_number_is_none():
+def test_a_value_that_is_not_a_number_is_none():
     result = json.loads('{"default": {"CF1": 1, "mAP": NaN, "OF1": null}, "tuned": null}')
     assert value_at(result, ("default", "CF1")) == 1.0
     for keys in (("default", "mAP"), ("default", "OF1"), ("default", "CP"), ("tuned", "CF1", "x")):
         assert value_at(result, keys) is None
 
 
-def test_deviation_is_that_of_a_sample():
+def test_the_deviation_is_the_sample_standard_deviation():
     assert mean_and_deviation([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
     assert mean_and_deviation([5.0]) == (5.0, None)
 
@@ -93,7 +93,7 @@ def test_differences_are_paired_by_seed():
     assert paired_differences({0: 3.0, 2: 5.0, 9: 1.0}, {2: 4.0, 0: 3.5}) == {0: -0.5, 2: 1.0}
 
 
-def test_times_say_how_they_were_measured():
+def test_the_note_on_times_states_their_conditions():
     cached = {"batch": 64, "threads": 1, "machine": "CPU", "backbone": "FeaturePassThrough"}
     note = "Batch 64, 1 thread, CPU, cached features: the backbone is not included."
     assert timing_note({"pla": cached, "bce": dict(cached)}) == note
@@ -101,13 +101,13 @@ def test_times_say_how_they_were_measured():
     assert timing_note({"pla": {"batch": 64, "threads": 2}}) == "Batch 64, 2 threads."
     whole = {"batch": 64, "threads": 1, "backbone": "ResNet"}
     assert timing_note({"pla": cached, "bce": cached, "mla": whole, "ocd": {}}) == (
-        "These times were not measured alike and cannot be compared. pla, bce: batch 64, 1 thread, "
-        "CPU, cached features: the backbone is not included; mla: batch 64, 1 thread, with the "
-        "backbone, ResNet; ocd: unknown."
+        "These times were measured under different conditions and are not comparable. pla, bce: "
+        "batch 64, 1 thread, CPU, cached features: the backbone is not included; mla: batch 64, "
+        "1 thread, with the backbone, ResNet; ocd: unknown."
     )
 
 
-def test_weights_from_elsewhere_and_versions_that_differ_are_said(comparison_folder):
+def test_caveats_name_initial_weights_and_different_versions(comparison_folder):
     comparison = read_results(comparison_folder)
     assert caveats(comparison) == []
     options = {"method_options": {"bce": {"load_from": "b.pth"}}}
@@ -116,5 +116,5 @@ def test_weights_from_elsewhere_and_versions_that_differ_are_said(comparison_fol
     assert caveats(changed) == [
         "Weights from b.pth (bce): if they were trained on the held-out images, the chosen "
         "operating points are optimistic.",
-        "The runs are of different versions: torch 2.0, 2.1.",
+        "The runs used different versions: torch 2.0, 2.1.",
     ]

@@ -49,7 +49,7 @@ def test_a_difference_to_pla_is_paired_by_seed():
     assert "| PLA | 30.00 ± 28.28 | – |" in text
 
 
-def test_it_says_where_pla_does_not_win_and_what_is_beyond_the_deviation():
+def test_methods_better_than_pla_are_named_with_marks_beyond_the_deviation():
     results = results_of(
         sure=[11.0, 52.0],  # 1.5 ± 0.7
         worse=[9.0, 49.0],
@@ -69,7 +69,7 @@ def test_it_says_where_pla_does_not_win_and_what_is_beyond_the_deviation():
     assert losses_of_reference(less, results) == ["worse (−1.00)*"]
 
 
-def test_columns_that_cannot_be_compared_are_not_won():
+def test_columns_that_cannot_be_compared_are_left_out():
     only_pla = Column("only PLA", ("default", "a"))
     never_pla = Column("never PLA", ("default", "b"))
     results = {
@@ -100,11 +100,11 @@ def test_a_method_that_does_not_align_has_no_time_of_alignment():
 def test_a_table_without_rows_is_not_written():
     results = results_of(bce=[1.0], pla=[2.0])
     assert fill_table(TIME_TABLE, results, None) is None
-    prior = {"dial": "threshold", "default": {"CF1": 7.0}}
+    prior = {"operating_parameter": "threshold", "default": {"CF1": 7.0}}
     assert fill_table(TIME_TABLE, results, prior) is None
 
 
-def test_numbers_of_seeds_are_written_where_they_differ():
+def test_numbers_of_seeds_are_shown_if_they_differ():
     table = Table("", [SCORE])
     text = markdown(table, results_of(bce=[1.0], pla=[2.0, 3.0]))
     assert "| BCE (n=1) | 1.00 |" in text
@@ -114,7 +114,7 @@ def test_numbers_of_seeds_are_written_where_they_differ():
     assert "(n=" not in markdown(once, results_of(bce=[1.0], pla=[2.0, 3.0]))
 
 
-def test_it_says_so_when_pla_wins():
+def test_the_note_if_no_method_is_better():
     results = results_of(bce=[1.0, 2.0], pla=[2.0, 2.0])
     note = where_reference_loses(Table("", [SCORE]), results)
     assert note == "No method is better than PLA in C-F1."
@@ -135,10 +135,16 @@ def test_a_value_that_is_the_same_for_every_seed_has_no_deviation():
     assert losses_of_reference(replace(column, better=-1), results) == ["BCE (−1.00)"]
 
 
-def test_methods_without_any_value_are_left_out_and_the_dial_is_named():
-    tuned = {"dial": "end_bias", "tuned": {"CF1": {"value": 0.25, "metrics": {"CF1": 4.0}}}}
-    other = {"dial": "end_bias", "tuned": {"CF1": {"value": -1.0, "metrics": {"CF1": 6.0}}}}
-    results = {"pla": {0: tuned, 1: other}, "bce": {0: {"dial": "threshold"}}}
+def test_methods_without_a_value_are_left_out_and_the_operating_parameter_is_named():
+    tuned = {
+        "operating_parameter": "end_bias",
+        "tuned": {"CF1": {"value": 0.25, "metrics": {"CF1": 4.0}}},
+    }
+    other = {
+        "operating_parameter": "end_bias",
+        "tuned": {"CF1": {"value": -1.0, "metrics": {"CF1": 6.0}}},
+    }
+    results = {"pla": {0: tuned, 1: other}, "bce": {0: {"operating_parameter": "threshold"}}}
     columns = [Column("C-F1", ("tuned", "CF1", "metrics", "CF1"))]
     table = Table("", columns, parameter=("tuned", "CF1", "value"))
     text = markdown(table, results)
@@ -153,7 +159,12 @@ def test_all_tables_are_written_with_the_label_prior(tmp_path):
         metrics = {"CF1": 60.0 + is_pla, "OF1": 70.0, "exact_match": 9.0}
         metrics["duplicates"] = 5.0 if is_pla else None
         score = {"value": 0.5, "metrics": metrics}
-        result = {"method": run.method, "seed": 0, "dial": "threshold", "default": metrics}
+        result = {
+            "method": run.method,
+            "seed": 0,
+            "operating_parameter": "threshold",
+            "default": metrics,
+        }
         result["tuned"] = {"CF1": score, "OF1": score}
         result["times_ms_per_image"] = {"forward": 1.5, "alignment": None, "test": 0.5}
         if is_pla:
@@ -161,7 +172,7 @@ def test_all_tables_are_written_with_the_label_prior(tmp_path):
             result["threshold_by_score"] = {"max": {"CF1": score, "OF1": score}}
         write_json(run.folder / RESULT, result)
         write_json(run.folder.parent / "times.json", {"batch": 64, "threads": 1})
-    prior = {"dial": "threshold", "default": {"CF1": 7.0, "OF1": 8.0}}
+    prior = {"operating_parameter": "threshold", "default": {"CF1": 7.0, "OF1": 8.0}}
     write_json(tmp_path / PRIOR, prior)
     text = write_tables(tmp_path).read_text(encoding="utf-8")
     assert all(f"## {table.title}" in text for table in ALL_TABLES)
@@ -174,7 +185,7 @@ def test_all_tables_are_written_with_the_label_prior(tmp_path):
     assert "| PLA | 71.00 | 61.00 | 70.00 | 72.00 |" in text
 
 
-def test_tables_begin_with_what_may_mislead(tmp_path):
+def test_caveats_come_first(tmp_path):
     record = {"methods": ["pla"], "seeds": [0], "settings": {"load_from": "w.pth"}}
     write_json(tmp_path / RECORD, record)
     [run] = expand(tmp_path, ["pla"], [0])
@@ -184,6 +195,6 @@ def test_tables_begin_with_what_may_mislead(tmp_path):
 
 
 @pytest.mark.parametrize("table", ALL_TABLES, ids=lambda table: table.title)
-def test_columns_have_titles_of_their_own(table):
+def test_columns_of_a_table_have_distinct_titles(table):
     titles = [column.title for column in table.columns]
     assert len(set(titles)) == len(titles)

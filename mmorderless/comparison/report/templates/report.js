@@ -113,7 +113,7 @@ function drawMap(canvas, maps, step) {
   canvas.height = height;
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
-  // Darken the photo and add amber light where attention is high; visible on dark photos, too.
+  // Darken the photo and add amber light where attention is high; also visible on dark photos.
   for (let i = 0; i < levels.length; i++) {
     const weight = levels.charCodeAt(i) / 255;
     image.data.set([255 * weight, 190 * weight, 70 * weight, 255 * (0.72 - 0.3 * weight)], 4 * i);
@@ -164,10 +164,10 @@ function fillCard(card, photo) {
   if (canvas) canvas.hidden = true;
   const lines = labels.map((label, step) => {
     const repeated = labels.indexOf(label) !== step;
-    const what = repeated ? "repeat" : truth.has(label) ? "right" : "wrong";
-    const line = labelLine(what, label, ordered ? step : null, scores[label], canvas && maps);
+    const outcome = repeated ? "repeat" : truth.has(label) ? "right" : "wrong";
+    const line = labelLine(outcome, label, ordered ? step : null, scores[label], canvas && maps);
     if (canvas && maps) bindMap(line, card, maps, step);
-    return element("li", { className: what }, line);
+    return element("li", { className: outcome }, line);
   });
   const missed = missing.map((label) =>
     element("li", { className: "missing" }, labelLine("missing", label, null, scores[label], false)));

@@ -6,7 +6,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 
 import mmorderless  # noqa: F401 - registers the heads
-from mmorderless.comparison.evaluation.timing import medians, time_test, time_training
+from mmorderless.comparison.evaluation.method_times import medians, time_test, time_training
 from mmorderless.runs import machine as clock
 
 CPU = torch.device("cpu")

@@ -1,9 +1,9 @@
-"""Time a method.
+"""Measure the training and test time of a method (paper, Table 3).
 
-python -m mmorderless.comparison.evaluation.timing DIR/METHOD/seed_S DIR/METHOD/times.json
+python -m mmorderless.comparison.evaluation.method_times DIR/METHOD/seed_S DIR/METHOD/times.json
 
-The paper's Table 3: milliseconds an image of one batch of the training set, the same for every
-method, on the trained weights. Nothing else should use the machine.
+Times are milliseconds per image for one batch of the training set, the same for every method, with
+the trained weights. The machine should be idle otherwise.
 """
 
 import os
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 
-from mmorderless.comparison.evaluation.operating_parameter import attributes_set
+from mmorderless.comparison.evaluation.operating_parameter import temporary_attributes
 from mmorderless.comparison.evaluation.predictions import build_loader
 from mmorderless.comparison.evaluation.trained import TrainedRun
 from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
@@ -27,10 +27,10 @@ from mmorderless.runs.machine import Marks, measurement_conditions, synchronize
 from mmorderless.runs.records import write_json
 
 REPEATS = 20
-LEAST_REPEATS = 3
-MOST_SECONDS = 30.0
+MIN_REPEATS = 3
+MAX_SECONDS = 30.0
 
-PARTS = ("forward", "alignment", "backward", "test")
+TIMED_PARTS = ("forward", "alignment", "backward", "test")
 
 
 def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dict[str, float]:
@@ -42,8 +42,8 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
         device: where the model is.
 
     Returns:
-        forward (the features, the rollout and the loss, without the alignment), backward and, of a
-        method that aligns, alignment.
+        forward (features, rollout and loss without alignment), backward and, if the method aligns
+        labels, alignment.
     """
     marks = Marks(device)
     alignments: list[float] = []
@@ -60,7 +60,7 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
     model.zero_grad()
     synchronize(device)
     marks.mark("start")
-    with attributes_set(aligner, {} if align is None else {"align": timed_align}):
+    with temporary_attributes(aligner, {} if align is None else {"align": timed_align}):
         losses = model.loss(data["inputs"], data["data_samples"])
         loss = sum(value for name, value in losses.items() if "loss" in name)
     marks.mark("loss")
@@ -91,30 +91,30 @@ def time_test(model: Any, data: dict[str, Any], device: torch.device) -> dict[st
 
 
 def medians(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Repeat a measurement, within bounds of number and time, and take each median.
+    """Repeat a measurement and return the median of each of its values.
 
     Args:
-        measure: is called twice more, to warm up.
+        measure: the measurement; two more calls warm up.
     """
     measure()
     measure()
-    end = time.monotonic() + MOST_SECONDS
+    end = time.monotonic() + MAX_SECONDS
     samples = []
-    while len(samples) < LEAST_REPEATS or (len(samples) < REPEATS and time.monotonic() < end):
+    while len(samples) < MIN_REPEATS or (len(samples) < REPEATS and time.monotonic() < end):
         samples.append(measure())
     return {name: median(sample[name] for sample in samples) for name in samples[0]}
 
 
 def time_run(folder: Path) -> dict[str, Any]:
-    """Time a trained run.
+    """Measure a trained run.
 
     Args:
         folder: its work dir.
 
     Returns:
-        `ms_per_image` with forward, alignment (None where the method does not align), backward and
-        test; `batch`, how many images; `backbone`, its class; `device`; `threads` of PyTorch; and
-        the surroundings.
+        `ms_per_image` with forward, alignment (None if the method does not align), backward and
+        test; `batch`, the number of images; `backbone`, its class; `device`; `threads`, those of
+        PyTorch; and `measurement_conditions`.
     """
     torch.manual_seed(0)
     trained = TrainedRun(folder)
@@ -122,7 +122,7 @@ def time_run(folder: Path) -> dict[str, Any]:
     loader = build_loader(trained.config.train_dataloader)
     size = min(loader.batch_size, len(loader.dataset))
     batch = loader.collate_fn([loader.dataset[i] for i in range(size)])
-    # The fixed orders are not part of a checkpoint.
+    # Checkpoints do not contain the fixed orders.
     LabelOrderHook().before_train(SimpleNamespace(model=model, train_dataloader=loader))
     times: dict[str, float] = {}
     model.train()
@@ -132,7 +132,9 @@ def time_run(folder: Path) -> dict[str, Any]:
     data = model.data_preprocessor(batch, False)
     times |= medians(lambda: time_test(model, data, device))
     return {
-        "ms_per_image": {part: times[part] / size if part in times else None for part in PARTS},
+        "ms_per_image": {
+            part: times[part] / size if part in times else None for part in TIMED_PARTS
+        },
         "batch": size,
         "backbone": type(model.backbone).__name__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -142,10 +144,10 @@ def time_run(folder: Path) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Time the run in a folder.
+    """Measure the run in a folder.
 
     Args:
-        argv: the folder, and the file for the times.
+        argv: the run's work dir, and the output file.
     """
     folder, out = sys.argv[1:] if argv is None else argv
     write_json(Path(out), time_run(Path(folder)))
