@@ -14,7 +14,7 @@ from mmorderless.figures.label_sets import (
     pair_order_figure,
 )
 from mmorderless.figures.style import figure_to_rgb
-from mmorderless.labels.label_lists import JoinedLabels, sparse_label_matrix
+from mmorderless.labels.label_lists import RaggedLabels, sparse_label_matrix
 from mmorderless.metrics.order_statistics import (
     cooccurrence,
     counts_at_step,
@@ -98,7 +98,7 @@ def write_cooccurrence(records: Records, classes: list[str], folder: Path, save:
     )
 
 
-def write_order(sequences: JoinedLabels, classes: list[str], folder: Path, save: Save) -> None:
+def write_order(sequences: RaggedLabels, classes: list[str], folder: Path, save: Save) -> None:
     """Write `order.npz` and its two figures; with many classes a list of pairs and one figure."""
     counts = counts_at_step(sequences, len(classes))
     before = pair_order_counts(sequences, len(classes))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmorderless.labels.label_lists import LabelLists, flatten_labels
+
 FIXED_ORDERS = ("frequent_first", "rare_first", "dictionary", "random")
 
 
@@ -13,11 +15,11 @@ def check_order(order: str) -> None:
         raise ValueError(f"unknown label order {order!r}; choose one of {', '.join(FIXED_ORDERS)}")
 
 
-def count_labels(label_sets: Sequence[Sequence[int]], num_classes: int) -> np.ndarray:
+def count_labels(label_sets: LabelLists, num_classes: int) -> np.ndarray:
     """Count in how many images each class occurs.
 
     Args:
-        label_sets: for each image its distinct class indices; N sets.
+        label_sets: the distinct class indices of each image.
         num_classes: number of classes C.
 
     Returns:
@@ -25,18 +27,18 @@ def count_labels(label_sets: Sequence[Sequence[int]], num_classes: int) -> np.nd
 
     Raises:
         ValueError: a class index is not in 0 … C − 1.
+
+    Example::
+
+        >>> count_labels([[0, 2], [2], []], num_classes=4)
+        array([1, 0, 2, 0])
     """
-    flat = [label for labels in label_sets for label in labels]
-    if flat and not (min(flat) >= 0 and max(flat) < num_classes):
-        raise ValueError(
-            f"class indices must be in 0 … {num_classes - 1}, got {min(flat)} … {max(flat)}; "
-            "the annotation file and num_classes disagree"
-        )
-    return np.bincount(np.asarray(flat, dtype=np.int64), minlength=num_classes)
+    label, _ = flatten_labels(label_sets, num_classes)
+    return np.bincount(label, minlength=num_classes)
 
 
 def class_ranks(order: str, classes: Sequence[str], counts: np.ndarray | None = None) -> np.ndarray:
-    """Place of each class in a fixed order.
+    """Rank the classes in a fixed order.
 
     Args:
         order: `frequent_first` (image counts descending), `rare_first` (ascending) or
@@ -49,10 +51,15 @@ def class_ranks(order: str, classes: Sequence[str], counts: np.ndarray | None = 
 
     Raises:
         ValueError: the order is unknown or has no ranks, or counts and names do not match.
+
+    Example::
+
+        >>> class_ranks("rare_first", ["cow", "dog", "ant"], np.array([5, 2, 5]))
+        array([2, 0, 1])
     """
     check_order(order)
     if order == "random":
-        raise ValueError("the random order is drawn anew for each image and has no class ranks")
+        raise ValueError("the random order is drawn for each image and has no class ranks")
     by_name = np.argsort(np.argsort(np.asarray(classes, dtype=np.str_), kind="stable"))
     if order == "dictionary":
         return by_name
@@ -62,7 +69,7 @@ def class_ranks(order: str, classes: Sequence[str], counts: np.ndarray | None = 
             f"{'none' if counts is None else len(counts)} for {len(classes)} classes"
         )
     signed = np.asarray(counts, dtype=np.int64) * (-1 if order == "frequent_first" else 1)
-    places = np.lexsort((by_name, signed))  # the last key is the first to sort by
+    in_order = np.lexsort((by_name, signed))  # the last key is the first to sort by
     ranks = np.empty(len(classes), dtype=np.int64)
-    ranks[places] = np.arange(len(classes))
+    ranks[in_order] = np.arange(len(classes))
     return ranks

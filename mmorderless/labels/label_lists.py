@@ -1,4 +1,7 @@
-"""Label sets and sequences of many images: ragged lists, dense and sparse matrices."""
+"""Label sets and sequences of many images: ragged lists, dense and sparse matrices.
+
+Letters: N images, C classes, M labels of all images together.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ Labels = Sequence[int] | np.ndarray
 
 
 @dataclass(frozen=True)
-class JoinedLabels:
-    """The label lists of N images in two arrays, which stay small for many images.
+class RaggedLabels:
+    """The label lists of N images as two arrays, which take little memory for many images.
 
     Attributes:
         label: the labels of all images, one image after the other, int64, shape (M,).
-        length: how many of them each image has, int64, shape (N,).
+        length: number of labels of each image, int64, shape (N,).
     """
 
     label: np.ndarray
@@ -28,43 +31,43 @@ class JoinedLabels:
     def __len__(self) -> int:
         return len(self.length)
 
-    def take(self, images: np.ndarray) -> JoinedLabels:
+    def take(self, images: np.ndarray) -> RaggedLabels:
         """Return the lists of some images, in the order of their indices."""
         start = np.cumsum(self.length) - self.length
         length = self.length[images]
         shift = start[images] - (np.cumsum(length) - length)
-        return JoinedLabels(self.label[np.repeat(shift, length) + np.arange(length.sum())], length)
+        return RaggedLabels(self.label[np.repeat(shift, length) + np.arange(length.sum())], length)
 
 
-LabelLists = Sequence[Labels] | JoinedLabels
+LabelLists = Sequence[Labels] | RaggedLabels
 
 
-def join_labels(label_lists: Sequence[Labels]) -> JoinedLabels:
-    """Join the label lists of N images, any of them possibly empty."""
-    length = np.fromiter((len(labels) for labels in label_lists), np.int64, len(label_lists))
-    joined: Iterable[int] = chain.from_iterable(label_lists)
-    return JoinedLabels(np.fromiter(joined, np.int64, int(length.sum())), length)
+def ragged_labels(label_lists: Sequence[Labels]) -> RaggedLabels:
+    """Concatenate the label lists of N images; any of them may be empty."""
+    length = np.fromiter(map(len, label_lists), np.int64, len(label_lists))
+    labels: Iterable[int] = chain.from_iterable(label_lists)
+    return RaggedLabels(np.fromiter(labels, np.int64, int(length.sum())), length)
 
 
 def flatten_labels(
     label_lists: LabelLists, num_classes: int, what: str = "labels"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give every label of all images its image, and check that it is a class.
+    """Concatenate label lists and return each label with the index of its image.
 
     Args:
-        label_lists: the labels of each image, any of them possibly empty.
+        label_lists: the labels of N images; any of them may be empty.
         num_classes: number of classes C.
-        what: how an error calls the lists.
+        what: name of the lists in errors.
 
     Returns:
-        label and image index of every entry, int64, both of shape (sum of the lengths,).
+        label and image index of every entry, int64, both of shape (M,).
 
     Raises:
         ValueError: a class index is not in 0 … C − 1.
     """
-    joined = label_lists if isinstance(label_lists, JoinedLabels) else join_labels(label_lists)
-    label = joined.label
-    image = np.repeat(np.arange(len(joined)), joined.length)
+    ragged = label_lists if isinstance(label_lists, RaggedLabels) else ragged_labels(label_lists)
+    label = ragged.label
+    image = np.repeat(np.arange(len(ragged)), ragged.length)
     outside = np.flatnonzero((label < 0) | (label >= num_classes))
     if outside.size:
         first = outside[0]
@@ -79,10 +82,10 @@ def flatten_labels(
 def drop_repeats(
     label: np.ndarray, image: np.ndarray, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the first of equal labels of an image.
+    """Keep the first occurrence of each label of an image.
 
     Args:
-        label: joined labels as from `flatten_labels`, shape (M,).
+        label: labels as from `flatten_labels`, shape (M,).
         image: their images, shape (M,).
         num_classes: number of classes C.
 
@@ -98,12 +101,12 @@ Matrix: TypeAlias = np.ndarray | csr_array
 
 
 def label_matrix(label_lists: LabelLists, num_classes: int, what: str = "labels") -> np.ndarray:
-    """Make a boolean matrix of label lists.
+    """Convert label lists to a boolean matrix.
 
     Args:
         label_lists: the class indices of each of N images; repeats count once.
         num_classes: number of classes C.
-        what: how an error calls the lists.
+        what: name of the lists in errors.
 
     Returns:
         Boolean matrix, shape (N, C).
@@ -120,7 +123,7 @@ def label_matrix(label_lists: LabelLists, num_classes: int, what: str = "labels"
 def sparse_label_matrix(
     label_lists: LabelLists, num_classes: int, what: str = "labels"
 ) -> csr_array:
-    """Make the matrix of `label_matrix` as a sparse array, which has an entry a label."""
+    """Convert label lists to the matrix of `label_matrix` as a sparse array."""
     label, image = flatten_labels(label_lists, num_classes, what)
     image, label = np.divmod(np.unique(image * num_classes + label), max(num_classes, 1))
     ends = np.cumsum(np.bincount(image, minlength=len(label_lists)))

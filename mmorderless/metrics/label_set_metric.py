@@ -18,7 +18,7 @@ from mmorderless.labels.label_lists import sparse_label_matrix
 from mmorderless.metrics.ranking import keep_top, mean_average_precision, top_scores
 from mmorderless.metrics.records import (
     Records,
-    as_joined_labels,
+    as_ragged_labels,
     check_widths,
     join_records,
     round_robin_order,
@@ -112,13 +112,13 @@ class LabelSetMetric(BaseMetric):
         ignored = [sample.get("gt_ignore") for sample in data_samples]
         self.results.append(
             Records(
-                as_joined_labels([sample["pred_label"] for sample in data_samples]),
-                as_joined_labels([sample["gt_label"] for sample in data_samples]),
+                as_ragged_labels([sample["pred_label"] for sample in data_samples]),
+                as_ragged_labels([sample["gt_label"] for sample in data_samples]),
                 self._keep_scores(data_samples),
-                as_joined_labels([sample["sequence"] for sample in data_samples])
+                as_ragged_labels([sample["sequence"] for sample in data_samples])
                 if all("sequence" in sample for sample in data_samples)
                 else None,
-                as_joined_labels([() if labels is None else labels for labels in ignored])
+                as_ragged_labels([() if labels is None else labels for labels in ignored])
                 if any(labels is not None for labels in ignored)
                 else None,
                 np.array([str(sample.get("img_path", "")) for sample in data_samples], object),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array, vstack
 
-from mmorderless.labels.label_lists import JoinedLabels
+from mmorderless.labels.label_lists import RaggedLabels
 from mmorderless.metrics.set_scores import check_not_empty
 
 
@@ -28,11 +28,11 @@ class Records:
         img_path: the images' files, objects of shape (N,); None where they are not known.
     """
 
-    predicted: JoinedLabels
-    truth: JoinedLabels
+    predicted: RaggedLabels
+    truth: RaggedLabels
     scores: np.ndarray | csr_array | None
-    sequence: JoinedLabels | None
-    ignored: JoinedLabels | None
+    sequence: RaggedLabels | None
+    ignored: RaggedLabels | None
     img_path: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -50,11 +50,11 @@ class Records:
         )
 
 
-def as_joined_labels(label_lists: Sequence[Any]) -> JoinedLabels:
+def as_ragged_labels(label_lists: Sequence[Any]) -> RaggedLabels:
     """Join the class indices of at least one image, given as tensors, arrays or lists."""
     tensors = [torch.as_tensor(labels, dtype=torch.long) for labels in label_lists]
     length = np.array([labels.numel() for labels in tensors])
-    return JoinedLabels(torch.cat(tensors).cpu().numpy(), length)
+    return RaggedLabels(torch.cat(tensors).cpu().numpy(), length)
 
 
 def join_records(parts: Sequence[Records]) -> Records:
@@ -71,28 +71,28 @@ def join_records(parts: Sequence[Records]) -> Records:
         for field in ("scores", "sequence", "ignored", "img_path")
     )
     return Records(
-        join_joined([part.predicted for part in parts]),
-        join_joined([part.truth for part in parts]),
+        concatenate_labels([part.predicted for part in parts]),
+        concatenate_labels([part.truth for part in parts]),
         None if any(part is None for part in scores) else stack_scores(scores),
-        None if any(part is None for part in sequences) else join_joined(sequences),
+        None if any(part is None for part in sequences) else concatenate_labels(sequences),
         None
         if all(part is None for part in ignored)
-        else join_joined([part.ignored or no_labels(len(part)) for part in parts]),
+        else concatenate_labels([part.ignored or no_labels(len(part)) for part in parts]),
         None if any(part is None for part in paths) else np.concatenate(paths),
     )
 
 
-def join_joined(parts: Sequence[JoinedLabels]) -> JoinedLabels:
-    """Join label lists that are already joined in parts."""
-    return JoinedLabels(
+def concatenate_labels(parts: Sequence[RaggedLabels]) -> RaggedLabels:
+    """Concatenate the label lists of different images."""
+    return RaggedLabels(
         np.concatenate([part.label for part in parts]),
         np.concatenate([part.length for part in parts]),
     )
 
 
-def no_labels(num_images: int) -> JoinedLabels:
+def no_labels(num_images: int) -> RaggedLabels:
     """Return an empty label list for each image."""
-    return JoinedLabels(np.zeros(0, dtype=np.int64), np.zeros(num_images, dtype=np.int64))
+    return RaggedLabels(np.zeros(0, dtype=np.int64), np.zeros(num_images, dtype=np.int64))
 
 
 def stack_scores(parts: Sequence[np.ndarray | csr_array]) -> np.ndarray | csr_array:

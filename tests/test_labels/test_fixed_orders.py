@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mmorderless.labels.fixed_orders import class_ranks, count_labels
+from mmorderless.labels.label_lists import ragged_labels
 
 CLASSES = ("zebra", "ant", "cow", "bee")
 
@@ -27,10 +28,11 @@ def test_ties_go_by_class_name_in_both_directions():
 def test_counts_are_images_per_class():
     assert count_labels([[0, 2], [], [2], np.array([2, 3])], 5).tolist() == [1, 0, 3, 1, 0]
     assert count_labels([], 2).tolist() == [0, 0]
+    assert count_labels(ragged_labels([[1], [0, 1]]), 3).tolist() == [1, 2, 0]
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="class indices must be in 0 … 1, got 0 … 2"):
+    with pytest.raises(ValueError, match=r"class index 2 .* image 1 is not in 0 … 1"):
         count_labels([[0], [2]], 2)
     with pytest.raises(ValueError, match=r"unknown label order 'rarest'; choose one of frequent_f"):
         class_ranks("rarest", CLASSES)

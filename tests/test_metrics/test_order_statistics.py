@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from mmorderless.labels.label_lists import join_labels
+from mmorderless.labels.label_lists import ragged_labels
 from mmorderless.metrics import order_statistics as statistics
 
 NUM_CLASSES = 6
@@ -106,18 +106,18 @@ def test_rigidness_of_sparse_counts_equals_that_of_dense_ones(sequences):
     assert statistics.random_order_rigidness(sparse) == statistics.random_order_rigidness(dense)
 
 
-def test_joined_labels_count_as_the_lists_do(sequences):
-    joined = join_labels(sequences)
-    assert len(joined) == len(sequences)
-    assert (pair_order_counts(joined) == pair_order_counts(sequences)).all()
-    counts = statistics.counts_at_step(joined, NUM_CLASSES)
+def test_ragged_labels_count_as_the_lists_do(sequences):
+    ragged = ragged_labels(sequences)
+    assert len(ragged) == len(sequences)
+    assert (pair_order_counts(ragged) == pair_order_counts(sequences)).all()
+    counts = statistics.counts_at_step(ragged, NUM_CLASSES)
     assert (counts == statistics.counts_at_step(sequences, NUM_CLASSES)).all()
 
 
-def test_joined_labels_of_some_images(sequences):
+def test_ragged_labels_of_some_images(sequences):
     images = np.array([7, 0, 7, 59, 3])
-    taken = join_labels(sequences).take(images)
-    expected = join_labels([sequences[i] for i in images])
+    taken = ragged_labels(sequences).take(images)
+    expected = ragged_labels([sequences[i] for i in images])
     assert taken.label.tolist() == expected.label.tolist()
     assert taken.length.tolist() == expected.length.tolist()
     assert len(taken.take(np.array([], dtype=int))) == 0

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Subset
 from mmorderless.comparison.evaluation.gallery import AttentionMaps, save_gallery_attention
 from mmorderless.comparison.evaluation.operating_parameter import temporary_attributes
 from mmorderless.comparison.evaluation.operating_point import above
-from mmorderless.labels.label_lists import JoinedLabels
+from mmorderless.labels.label_lists import RaggedLabels
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 from mmorderless.metrics.records import Records, join_records
 
@@ -98,7 +98,7 @@ def metrics_of(records: Records, num_classes: int) -> dict[str, float | None]:
 def apply_threshold(records: Records, threshold: float) -> Records:
     """Return predictions whose label sets are given by a threshold on their scores."""
     kept = above(np.asarray(records.scores), threshold)
-    return replace(records, predicted=JoinedLabels(np.nonzero(kept)[1], kept.sum(1)))
+    return replace(records, predicted=RaggedLabels(np.nonzero(kept)[1], kept.sum(1)))
 
 
 def save_predictions(

@@ -14,19 +14,19 @@ from mmorderless.comparison.evaluation.evaluate import evaluate_thresholds
 from mmorderless.comparison.evaluation.operating_parameter import DEFAULT_THRESHOLD
 from mmorderless.comparison.evaluation.predictions import apply_threshold
 from mmorderless.labels.fixed_orders import count_labels
-from mmorderless.labels.label_lists import JoinedLabels, join_labels
+from mmorderless.labels.label_lists import RaggedLabels, ragged_labels
 from mmorderless.metrics.records import Records
 
 
-def label_sets(dataset: Any) -> JoinedLabels:
+def label_sets(dataset: Any) -> RaggedLabels:
     """Return the labels of each image of a dataset."""
-    return join_labels([list(dataset.get_data_info(i)["gt_label"]) for i in range(len(dataset))])
+    return ragged_labels([list(dataset.get_data_info(i)["gt_label"]) for i in range(len(dataset))])
 
 
-def constant_scores(truth: JoinedLabels, scores: np.ndarray) -> Records:
+def constant_scores(truth: RaggedLabels, scores: np.ndarray) -> Records:
     """Return predictions with the same scores, shape (C,), for each image."""
     repeated = np.broadcast_to(scores, (len(truth), len(scores)))
-    empty = JoinedLabels(np.zeros(0, np.int64), np.zeros(len(truth), np.int64))
+    empty = RaggedLabels(np.zeros(0, np.int64), np.zeros(len(truth), np.int64))
     return Records(empty, truth, repeated, sequence=None, ignored=None)
 
 
@@ -47,7 +47,7 @@ def evaluate_prior(cfg: Config) -> dict[str, Any]:
     )
     num_classes = len(test.metainfo["classes"])
     truth = label_sets(train)
-    counts = count_labels(np.split(truth.label, np.cumsum(truth.length)[:-1]), num_classes)
+    counts = count_labels(truth, num_classes)
     scores = (counts / len(truth)).astype(np.float32)
     on_held_out, on_test = (
         constant_scores(label_sets(dataset), scores) for dataset in (held_out, test)

@@ -23,7 +23,7 @@ from mmorderless.figures.methods import (
     score_comparison_figure,
 )
 from mmorderless.figures.style import MAX_NAMED_CLASSES, title_of
-from mmorderless.labels.label_lists import JoinedLabels, sparse_label_matrix
+from mmorderless.labels.label_lists import RaggedLabels, sparse_label_matrix
 from mmorderless.metrics.order_statistics import cooccurrence, counts_at_step
 
 
@@ -92,8 +92,8 @@ def all_figures(
 def _label_at_step(method: str, arrays: Predictions) -> Figure | None:
     """Draw the labels at each step that enough images have; None if no step has."""
     classes = [str(name) for name in arrays["classes"]]
-    joined = JoinedLabels(arrays["sequence"].astype(np.int64), arrays["sequence_length"])
-    counts = counts_at_step(joined, len(classes))
+    ragged = RaggedLabels(arrays["sequence"].astype(np.int64), arrays["sequence_length"])
+    counts = counts_at_step(ragged, len(classes))
     shown = int((counts.sum(axis=1) >= MIN_IMAGES).sum())  # their number decreases with the step
     if not shown:
         return None
@@ -157,8 +157,8 @@ def _cooccurrence_figures(
     classes = [str(name) for name in first["classes"]]
 
     def sets(arrays: Predictions, name: str) -> Any:
-        joined = JoinedLabels(arrays[name].astype(np.int64), arrays[f"{name}_length"])
-        return sparse_label_matrix(joined, len(classes), name)
+        ragged = RaggedLabels(arrays[name].astype(np.int64), arrays[f"{name}_length"])
+        return sparse_label_matrix(ragged, len(classes), name)
 
     true_sets = sets(first, "truth")
     by_frequency = np.argsort(-true_sets.sum(axis=0), kind="stable")
