@@ -1,4 +1,4 @@
-"""Errors a user can cause, said on one line."""
+"""Report user errors as one line instead of a traceback."""
 
 import atexit
 import os
@@ -15,9 +15,9 @@ DEBUG_VARIABLE = "MMORDERLESS_DEBUG"
 
 _USER_ERRORS = (ValueError, OSError, ImportError, SyntaxError, EOFError)
 
-# One of these is about the user's config or files when the host raises it (an unknown type, an
-# argument that a class does not take, an image that cannot be decoded, a damaged checkpoint); when
-# our own code does, it is a defect, whose traceback must be seen.
+# Raised by OpenMMLab or torch.load, these are user errors: an unknown type, an unknown argument, an
+# image that cannot be decoded, a damaged checkpoint. Raised by our own code they are bugs, which
+# keep their traceback.
 _HOST_ERRORS = (TypeError, KeyError, AssertionError, RuntimeError)
 _HOST_CODE = re.compile(r"/(mmengine|mmcv|mmpretrain)/|/torch/serialization\.py$")
 
@@ -27,13 +27,14 @@ Main = Callable[[Sequence[str] | None], int | None]
 
 
 def run_tool(main: Main, argv: Sequence[str] | None = None) -> None:
-    """Run a tool's main function and leave the process with its exit code.
+    """Run a tool's main function and exit with its exit code.
 
-    An error a user can cause ends as one line `error: ...` on stderr and exit code 1, without a
-    traceback unless the environment has MMORDERLESS_DEBUG=1. Any other exception passes through.
+    A user error is printed as one line `error: ...` on stderr, with exit code 1; with the
+    environment variable MMORDERLESS_DEBUG=1 the traceback is printed too. Other exceptions are
+    raised.
 
     Args:
-        main: takes the command line's arguments and returns the exit code (None is 0).
+        main: function of the command line's arguments that returns the exit code; None means 0.
         argv: the arguments without the program's name; None takes those of the process.
     """
     try:
@@ -54,11 +55,11 @@ def run_tool(main: Main, argv: Sequence[str] | None = None) -> None:
 
 
 def _leave_process_group(code: int) -> NoReturn:
-    """End a process of a distributed run, without Python's own way of winding up.
+    """End a process of a distributed run without Python's regular shutdown.
 
-    After an error the other processes wait in a collective call: leaving without a goodbye lets the
-    launcher end them. After success, a thread of gloo may still release a tensor while Python winds
-    up, which aborts the process ("terminate called without an active exception").
+    After an error the other processes wait in a collective call; an immediate exit lets the
+    launcher end them. After success, a gloo thread may release a tensor during Python's shutdown,
+    which aborts the process ("terminate called without an active exception").
     """
     if code == 0:
         distributed.destroy_process_group()
@@ -69,10 +70,10 @@ def _leave_process_group(code: int) -> NoReturn:
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Tell whether an error is about the user's files, config or options.
+    """Return whether an error is caused by the user's files, config or options.
 
     Args:
-        error: a raised exception; one from a DataLoader's worker is judged by what it wraps.
+        error: a raised exception; for one from a DataLoader worker, the worker's exception counts.
     """
     if isinstance(error, _USER_ERRORS):
         return True
@@ -80,7 +81,7 @@ def is_user_error(error: BaseException) -> bool:
         return False
     text = _text(error)
     if wrapped := _IN_WORKER.match(text):
-        # torch keeps the type, unless an exception of that type cannot be made from a text alone.
+        # PyTorch keeps the type unless it cannot be created from a message alone.
         if wrapped[1] in {kind.__name__ for kind in _USER_ERRORS}:
             return True
         files = re.findall(r'^\s*File "([^"]+)", line \d+', text, flags=re.MULTILINE)
@@ -90,25 +91,25 @@ def is_user_error(error: BaseException) -> bool:
 
 
 def error_line(error: BaseException) -> str:
-    """Say an error on one line.
+    """Return an error's message as one line.
 
     Args:
-        error: the exception; of one from a DataLoader's worker, which carries the worker's
-            traceback as its text, only the message itself is kept.
+        error: the exception. One from a DataLoader worker has the worker's traceback as its text,
+            of which only the message is kept.
     """
     text = _text(error)
     if wrapped := _IN_WORKER.match(text):
-        # The message follows the "Type: " that ends the traceback.
+        # The message follows "Type: " in the last line of the traceback.
         text = re.split(rf"^(?:\w+\.)*{wrapped[1]}: ", text, flags=re.MULTILINE)[-1]
     elif isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     elif isinstance(error, KeyError) and " " not in text:
-        text = f"missing key {text!r}{_place(error)}"
+        text = f"missing key {text!r}{_missing_in(error)}"
     return " ".join(text.split()) or type(error).__name__
 
 
-def _place(error: BaseException) -> str:
-    """Where the host missed a key, which is all that tells what the key is for."""
+def _missing_in(error: BaseException) -> str:
+    """Return the file and function of OpenMMLab that misses a key, which tell what it is for."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames or not _HOST_CODE.search(Path(frames[-1].filename).as_posix()):
         return ""
@@ -116,7 +117,7 @@ def _place(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    # str(KeyError("x")) is "'x'": a message within quotation marks.
+    # str(KeyError("x")) is "'x'", the message in quotation marks.
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         return str.__str__(error.args[0])
     return str(error)

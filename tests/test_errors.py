@@ -54,14 +54,14 @@ def caught_in_worker(error: Exception) -> Exception:
         (dict(size=2), 'must contain the key "type"'),
     ],
 )
-def test_errors_of_a_config_are_the_users(cfg, line):
+def test_config_errors_are_user_errors(cfg, line):
     error = caught(THINGS.build, cfg)
     assert is_user_error(error)
     assert line in error_line(error)
     assert "\n" not in error_line(error)
 
 
-def test_defects_of_our_own_code_are_not():
+def test_bugs_in_our_own_code_are_not_user_errors():
     for broken in (lambda: [][0], lambda: {}["key"], lambda: 1 + "a", lambda: Thing(width=2)):
         assert not is_user_error(caught(broken))
 
@@ -71,7 +71,7 @@ def test_missing_file_is_named(tmp_path):
     assert error_line(error) == f"{tmp_path / 'no.json'}: No such file or directory"
 
 
-def test_of_a_workers_error_only_the_message_is_shown():
+def test_only_the_message_of_a_worker_error_is_shown():
     error = caught_in_worker(ValueError("image a.jpg is truncated;\ncopy it again"))
     assert is_user_error(error)
     assert error_line(error) == "image a.jpg is truncated; copy it again"
@@ -80,15 +80,15 @@ def test_of_a_workers_error_only_the_message_is_shown():
     assert error_line(error) == "image b.jpg does not exist"
 
 
-def test_a_defect_in_a_worker_is_not_the_users():
+def test_bug_in_a_worker_is_not_a_user_error():
     assert not is_user_error(caught_in_worker(TypeError("a defect")))
 
 
-def test_a_bare_key_is_called_a_missing_key():
+def test_key_error_is_reported_as_a_missing_key():
     assert error_line(KeyError("meta")) == "missing key 'meta'"
 
 
-def test_of_a_key_that_the_host_misses_the_place_is_named():
+def test_missing_key_error_names_the_function_that_needs_it():
     """It is all that tells what is wrong in the config."""
     hook = CheckpointHook(save_best="set/OF2", rule="greater")
     runner = SimpleNamespace(epoch=1, iter=1)
@@ -117,7 +117,7 @@ def test_a_tool_ends_with_one_line_and_code_1(capsys, monkeypatch):
     assert text.endswith("error: two lines\n")
 
 
-def test_a_tool_hands_on_exit_codes_and_defects(capsys):
+def test_tool_passes_on_exit_codes_and_bugs(capsys):
     assert run(lambda argv: None, capsys) == (0, "")
     assert run(lambda argv: 3, capsys) == (3, "")
     with pytest.raises(ZeroDivisionError):
@@ -133,7 +133,7 @@ def test_ctrl_c_has_its_own_exit_code(capsys):
 
 @pytest.mark.slow_except("True-1")
 @pytest.mark.parametrize("fails, code", [(False, 0), (True, 1)])
-def test_a_process_of_a_distributed_run_leaves_in_order(tmp_path, fails, code):
+def test_distributed_process_exits_cleanly(tmp_path, fails, code):
     """What was printed and registered at exit is done, although Python does not wind up."""
     script = f"""
 import atexit, sys

@@ -1,8 +1,4 @@
-"""Check the datasets of a config: python tools/check_dataset.py CONFIG [--images | --labels-only].
-
-Prints for each split what is in it, then everything that is wrong; the exit code is 1 where
-something is.
-"""
+"""Check the datasets of a config: python tools/check_dataset.py CONFIG [--images]."""
 
 from mmorderless.commands.check_dataset import main
 from mmorderless.errors import run_tool

@@ -1,8 +1,4 @@
-"""Compare methods on one dataset: python tools/compare.py CONFIG [--methods M ...] [--seeds S ...].
-
-All methods of configs/_base_/methods unless told; see --help. The same command goes on after an
-interruption.
-"""
+"""Compare methods on one dataset: python tools/compare.py CONFIG [--methods M ...]."""
 
 from functools import partial
 from pathlib import Path

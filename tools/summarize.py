@@ -1,7 +1,4 @@
-"""Print a table of test results: python tools/summarize.py NAME=METRICS.json [NAME=...].
-
-The files are what `tools/test.py --out` writes.
-"""
+"""Print a table of test results: python tools/summarize.py NAME=METRICS.json [NAME=...]."""
 
 from mmorderless.commands.summarize import main
 from mmorderless.errors import run_tool

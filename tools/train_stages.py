@@ -1,8 +1,4 @@
-"""Train one config after the other, each from the checkpoint of the one before.
-
-python tools/train_stages.py CONFIG [CONFIG ...] [--work-dir DIR] [--nproc N | --slurm PARTITION]
-    [--stage-options N KEY=VALUE ...] [options of tools/train.py for every stage]
-"""
+"""Train configs in a row: python tools/train_stages.py CONFIG [CONFIG ...] [--nproc N]."""
 
 from functools import partial
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""The command-line tools, one file each; `tools/` starts them."""
+"""Command-line tools, one per file; the scripts in `tools/` start them."""

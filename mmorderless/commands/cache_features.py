@@ -1,4 +1,4 @@
-"""Command line of tools/cache_features.py."""
+"""Cache the feature maps of a frozen backbone."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from mmorderless.runs.options import add_config_options
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Cache features: the whole of tools/cache_features.py.
+    """Cache the feature maps of a config's datasets.
 
     Args:
         argv: the command line's arguments.

@@ -1,10 +1,7 @@
-"""Predict the labels of images: python tools/predict.py CONFIG CHECKPOINT IMAGES... --out-dir DIR.
+"""Predict the labels of images and write them as JSON, with a picture of each image.
 
-Writes DIR/predictions.json (its form: see tools/README.md) and, in DIR/pictures,
-every image with its labels. An image that cannot be read is reported, the others are predicted,
-and the exit code is 1.
-
-A model that was trained on boxes cut out of photos (WIDER Attribute) is given the crops.
+Images that cannot be read are reported, and the exit code is 1; the others are predicted. A model
+that was trained on boxes cut out of photos (WIDER Attribute) needs the crops as images.
 """
 
 import argparse
@@ -22,11 +19,11 @@ from mmorderless.runs.options import add_config_options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict, write, and return the exit code."""
-    args = parser().parse_args(argv)
+    """Predict images, write DIR/predictions.json and DIR/pictures, and return the exit code."""
+    args = build_parser().parse_args(argv)
     out = Path(args.out_dir)
     images = [image for path in args.images for image in list_images(path)]
-    # Starting processes takes longer than a single batch.
+    # Starting processes takes longer than one batch.
     workers = 0
     if len(images) > args.batch_size:
         workers = min(4, usable_cores()) if args.workers is None else args.workers
@@ -38,45 +35,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         num_workers=workers,
     )
     if args.workers is None and next(inferencer.model.parameters()).device.type == "cpu":
-        inferencer.num_workers = 0  # the model keeps all cores busy
+        inferencer.num_workers = 0  # the model uses all cores
     results = inferencer(images, return_attention=args.attention, skip_unreadable=True)
     unreadable = [result for result in results if "error" in result]
-    not_drawn = []
+    drawing_errors = []
     if not args.no_pictures:
-        not_drawn = draw_pictures(results, out / "pictures", workers)
+        drawing_errors = draw_pictures(results, out / "pictures", workers)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "predictions.json"
     text = predictions_json(results, inferencer.classes, args.checkpoint)
     file.write_text(text, encoding="utf-8")
     print(f"{file}: {len(results) - len(unreadable)} images")
-    errors = [result["error"] for result in unreadable] + not_drawn
+    errors = [result["error"] for result in unreadable] + drawing_errors
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     return 1 if errors else 0
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use, which may be fewer than there are."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of tools/predict.py."""
     parser = argparse.ArgumentParser(description="Predict the labels of images.")
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files or folders")
     parser.add_argument("--out-dir", default="predictions", metavar="DIR", help="where to write")
-    parser.add_argument("--batch-size", type=int, default=32, help="images a forward pass")
+    parser.add_argument("--batch-size", type=int, default=32, help="images per forward pass")
     parser.add_argument(
         "--workers",
         type=int,
-        help="processes that load images and draw pictures, where there are several batches; up to "
-        "4 unless given, and none that loads when the model is on the CPU",
+        help="processes that load images and draw pictures if there are several batches; without "
+        "this option up to 4, which only draw if the model is on the CPU",
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; an accelerator if there is one")
+    parser.add_argument(
+        "--device",
+        help="such as cpu or cuda:1; by default an accelerator if there is one",
+    )
     parser.add_argument("--no-pictures", action="store_true", help="write the JSON only")
     parser.add_argument("--attention", action="store_true", help="add the attention maps")
     add_config_options(parser)

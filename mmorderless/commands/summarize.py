@@ -1,7 +1,4 @@
-"""Print a table of test results: python tools/summarize.py NAME=METRICS.json [NAME=...].
-
-The files are what `tools/test.py --out` writes.
-"""
+"""Print a table of the metrics that `tools/test.py --out` wrote."""
 
 import argparse
 import json
@@ -17,10 +14,10 @@ COLUMNS = {
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Lay out metrics, one row a model, as a Markdown table.
+    """Return a Markdown table with one row per model.
 
     Args:
-        results: per model its metrics in percent, by name with the prefix `set/`.
+        results: metrics of each model in percent, by name with the prefix `set/`.
     """
     rows = [["", *COLUMNS.values()], ["---", *["---:"] * len(COLUMNS)]]
     for name, metrics in results.items():

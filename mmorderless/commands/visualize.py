@@ -1,12 +1,10 @@
-"""Draw how a model decodes images of its test set: tools/visualize.py CONFIG CHECKPOINT --index I.
+"""Draw how a model decodes images of its test set.
 
-Writes into DIR, for each image,
+For each image the output folder gets
 
 - INDEX_alignment.png: the cost matrix with the PLA and MLA assignments and their losses;
 - INDEX_attention.png: the attention of each emitted label over the photo;
 - INDEX_orderings.png: the target sequence of every ordering strategy, and its loss.
-
-Images are named by their place in the config's test set (--index) or by their file (--images).
 """
 
 import argparse
@@ -21,7 +19,7 @@ from mmorderless.runs.options import add_config_options
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw the images named on the command line."""
-    args = parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
     visualizer = ImageVisualizer(cfg, args.checkpoint, args.device)
     indices = find_images(visualizer.dataset, args.images) if args.images else args.index
@@ -37,17 +35,20 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"image {index}: {reason}")
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of tools/visualize.py."""
     parser = argparse.ArgumentParser(description="Draw how a model decodes single images.")
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--index", nargs="+", type=int, metavar="I", help="places of images in the test set"
+        "--index", nargs="+", type=int, metavar="I", help="indices of images in the test set"
     )
     which.add_argument("--images", nargs="+", metavar="PATH", help="image files of the test set")
     parser.add_argument("--out-dir", default="figures", metavar="DIR", help="where to write")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; an accelerator if there is one")
+    parser.add_argument(
+        "--device",
+        help="such as cpu or cuda:1; by default an accelerator if there is one",
+    )
     add_config_options(parser)
     return parser

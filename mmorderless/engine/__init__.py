@@ -1,4 +1,4 @@
-"""What hangs on mmengine's Runner: hooks, schedules, seeding."""
+"""Extensions of mmengine's Runner: hooks, schedules, seeding."""
 
 from mmorderless.engine import hooks, schedules
 

@@ -4,14 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmpretrain.engine.hooks.precise_bn_hook import update_bn_stats
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
-
-from mmorderless.engine.seeding import random_state_kept
 
 
 def named_statistics(model: nn.Module) -> dict[str, Tensor]:
@@ -25,7 +22,7 @@ def named_statistics(model: nn.Module) -> dict[str, Tensor]:
 
 
 def trained_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    """Return the batch norms that are in training mode by name."""
+    """Return the batch norms in training mode by name."""
     return {
         name: layer
         for name, layer in model.named_modules()
@@ -34,7 +31,7 @@ def trained_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 
 class FeatureExtractor(nn.Module):
-    """A classifier as mmpretrain's `update_bn_stats` calls it, without its head.
+    """Adapt a classifier to mmpretrain's `update_bn_stats`, without its head.
 
     Args:
         model: a classifier of mmpretrain.
@@ -58,13 +55,13 @@ def estimate_batch_norm(
     Args:
         model: a classifier of mmpretrain. Its statistics are changed; their tensors stay the same
             objects.
-        loader: training batches; as many on each process. A last, smaller batch counts only where
-            there is no other.
-        max_batches: how many to use at most.
+        loader: training batches, equally many on each process. A smaller last batch is used only
+            when there is no other.
+        max_batches: most batches to use.
 
     Returns:
-        The layers' buffers by name: the mean over batches and processes of each batch's mean and
-        (unbiased) variance, and the number of batches.
+        The layers' buffers by name: mean and (unbiased) variance, averaged over batches and
+        processes, and the number of batches.
     """
     buffers, layers = named_statistics(model), trained_batch_norms(model)
     for layer in layers.values():
@@ -81,7 +78,7 @@ def estimate_batch_norm(
         for name, layer in layers.items()
         for buffer_name, buffer in layer.named_buffers(recurse=False)
     }
-    # update_bn_stats replaces the tensors, of which a wrapper for several processes keeps a list.
+    # update_bn_stats replaces the tensors, but a distributed wrapper keeps a list of the old ones.
     for name, layer in layers.items():
         for buffer_name, _ in list(layer.named_buffers(recurse=False)):
             setattr(layer, buffer_name, buffers[f"{name}.{buffer_name}"])
@@ -90,18 +87,10 @@ def estimate_batch_norm(
 
 @contextmanager
 def preserved_modes(model: nn.Module) -> Iterator[None]:
-    """Give each module its training or evaluation mode back at the end."""
+    """Restore each module's training or evaluation mode at the end."""
     modes = {module: module.training for module in model.modules()}
     try:
         yield
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-@contextmanager
-def preserved_random_state() -> Iterator[None]:
-    """Give Python, NumPy and torch (CPU and the GPU in use) their random state back at the end."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with random_state_kept(), torch.random.fork_rng(devices):
-        yield

@@ -1,7 +1,7 @@
-"""Random numbers that depend on where a run stands, not on how it got there.
+"""Seed random numbers from the run's seed and its progress, so that a resumed run draws the same.
 
-Pure PyTorch. A key is a tuple of non-negative integers (the run's seed, the process rank, ...);
-equal keys give equal numbers, different keys independent ones (NumPy's `SeedSequence`).
+A key is a tuple of non-negative integers (the run's seed, the process rank, ...); equal keys give
+equal numbers, different keys independent ones (NumPy's `SeedSequence`).
 """
 
 import random
@@ -15,21 +15,21 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 SAMPLE = 2
-"""Tells the seeds of samples from others of the same run."""
+"""Separates the seeds of samples from other seeds of the run."""
 
 
 def reseed(*key: int) -> None:
     """Seed Python's `random`, NumPy and PyTorch on all devices.
 
     Args:
-        *key: what the random numbers are to depend on.
+        *key: integers that the random numbers depend on.
     """
     torch.manual_seed(_seed_host(key))
 
 
 @contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Give Python's `random`, NumPy and PyTorch's CPU generator their state back at the end."""
+def preserved_host_random_state() -> Iterator[None]:
+    """Restore the state of Python's `random`, NumPy and PyTorch's CPU generator at the end."""
     state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         yield
@@ -39,54 +39,62 @@ def random_state_kept() -> Iterator[None]:
         torch.set_rng_state(state[2])
 
 
+@contextmanager
+def preserved_random_state() -> Iterator[None]:
+    """Restore the state of the CPU generators and of the current GPU's at the end."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with preserved_host_random_state(), torch.random.fork_rng(devices):
+        yield
+
+
 def _seed_host(key: Sequence[int]) -> int:
-    """Seed what transforms draw from; the result is the seed of PyTorch's CPU generator."""
-    # SeedSequence takes (1,) and (1, 0) for the same: the length tells them apart.
+    """Seed the CPU generators, which transforms use, and return the seed of PyTorch's."""
+    # SeedSequence treats (1,) and (1, 0) alike; the length distinguishes them.
     words = np.random.SeedSequence([len(key), *key]).generate_state(4)  # uint32
     random.seed(words.tobytes())
-    np.random.seed(words)  # noqa: NPY002 - the transforms draw from NumPy's global state
+    np.random.seed(words)  # noqa: NPY002 - transforms use NumPy's global state
     seed = int(words[:2].view(np.uint64)[0] >> np.uint64(1))
-    # Not torch.manual_seed: it takes 0.2 ms to reach all devices, and there is one call per sample.
+    # Not torch.manual_seed, which takes 0.2 ms to reach all devices, once per sample.
     torch.default_generator.manual_seed(seed)
     return seed
 
 
-class Draw(int):
-    """Index of a sample, with the occasion on which a sampler drew it.
+class SeededIndex(int):
+    """Sample index tagged with its epoch and repeat count.
 
-    It travels to the DataLoader's workers with the batch, so that persistent workers, too, know
-    the epoch, however many batches they fetch ahead.
+    The tags reach the DataLoader's workers with each batch, so that persistent workers know the
+    epoch, however many batches they prefetch.
 
     Args:
         index: the sample's index.
         epoch: pass over the dataset.
-        repeat: how often the sampler gave this index before in this epoch.
+        repeat: how often the sampler gave this index earlier in the epoch.
     """
 
     epoch: int
     repeat: int
 
-    def __new__(cls, index: int, epoch: int, repeat: int) -> "Draw":  # noqa: D102
-        draw = super().__new__(cls, index)
-        draw.epoch = epoch
-        draw.repeat = repeat
-        return draw
+    def __new__(cls, index: int, epoch: int, repeat: int) -> "SeededIndex":  # noqa: D102
+        seeded = super().__new__(cls, index)
+        seeded.epoch = epoch
+        seeded.repeat = repeat
+        return seeded
 
     def __reduce__(self) -> tuple:
-        return Draw, (int(self), self.epoch, self.repeat)
+        return SeededIndex, (int(self), self.epoch, self.repeat)
 
 
-class DrawSampler(Sampler):
-    """A sampler's indices as `Draw`s, from any position on.
+class SeededSampler(Sampler):
+    """Yield a sampler's indices as `SeededIndex`, starting at any position.
 
     Args:
-        sampler: gives the indices of an epoch, or of one pass after the other without end.
+        sampler: yields the indices of one epoch, or of endless passes over the dataset.
 
     Attributes:
-        epoch: what `set_epoch` was told.
-        skip: how many indices to leave out at the beginning of the next iteration over them.
-        endless: whether the sampler goes on with the next pass over the dataset by itself, as
-            mmengine's `InfiniteSampler` (whose attributes say how the processes share a pass).
+        epoch: the current epoch.
+        skip: number of indices to skip at the start of the next iteration.
+        endless: whether the sampler continues with the next pass over the dataset by itself, like
+            mmengine's `InfiniteSampler`, whose attributes tell how processes share a pass.
     """
 
     def __init__(self, sampler: Any) -> None:
@@ -98,11 +106,11 @@ class DrawSampler(Sampler):
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SeededIndex]:
         skip, self.skip = self.skip, 0
         seen: Counter[int] = Counter()
         for position, index in enumerate(self.sampler):
-            if self.endless:  # a pass has each index once, on one of the processes
+            if self.endless:  # each pass yields an index once, on one of the processes
                 shared = self.sampler
                 epoch = (position * shared.world_size + shared.rank) // shared.size
                 repeat = 0
@@ -110,23 +118,22 @@ class DrawSampler(Sampler):
                 epoch, repeat = self.epoch, seen[index]
                 seen[index] += 1
             if position >= skip:
-                yield Draw(index, epoch, repeat)
+                yield SeededIndex(index, epoch, repeat)
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch, which mmengine's and PyTorch's samplers shuffle by."""
+        """Set the epoch, which mmengine's and PyTorch's samplers shuffle by."""
         self.epoch = epoch
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(epoch)
 
 
 class SeededFetch:
-    """Fetch a batch of samples, each with random numbers of its own.
+    """Fetch a batch of samples, each with its own random numbers.
 
-    The numbers depend on the run's seed and the `Draw` alone, so that any number of workers gives
-    the same samples. The random state is left as it was: with no workers it is the model's, too.
-
-    A DataLoader calls its dataset's `__getitems__`, where there is one, with the indices of a
-    batch: that is the place to put this.
+    The numbers depend only on the run's seed and the `SeededIndex`, so that any number of workers
+    gives the same samples. The random state is restored, since without workers the model uses it
+    too. A DataLoader calls its dataset's `__getitems__` with the indices of a batch; an instance of
+    this class takes its place.
 
     Args:
         dataset: indexed by integers.
@@ -137,26 +144,26 @@ class SeededFetch:
         self.dataset = dataset
         self.seed = seed
 
-    def __call__(self, draws: Sequence[Draw]) -> list:
-        """Samples of a batch, in its order."""
+    def __call__(self, indices: Sequence[SeededIndex]) -> list:
+        """Return the samples of a batch, in its order."""
         samples = []
-        with random_state_kept():
-            for draw in draws:
-                _seed_host((self.seed, SAMPLE, draw.epoch, int(draw), draw.repeat))
-                samples.append(self.dataset[int(draw)])
+        with preserved_host_random_state():
+            for index in indices:
+                _seed_host((self.seed, SAMPLE, index.epoch, int(index), index.repeat))
+                samples.append(self.dataset[int(index)])
         return samples
 
 
-def seed_samples(loader: DataLoader, seed: int) -> DrawSampler:
-    """Make a loader's samples depend on seed, epoch and index alone.
+def seed_samples(loader: DataLoader, seed: int) -> SeededSampler:
+    """Make a loader's samples depend only on seed, epoch and index.
 
     Args:
-        loader: a loader of batches whose workers have not started; changed in place. Its dataset
-            and its sampler stay the same objects. It may be given again, with another seed.
+        loader: a loader whose workers have not started; changed in place. Its dataset and its
+            sampler stay the same objects. Calling this again replaces the seed.
         seed: the run's seed.
 
     Returns:
-        The sampler that is now between the loader's own and its batches.
+        The sampler inserted between the loader's own and its batches.
 
     Raises:
         ValueError: the loader's batches do not come from a sampler.
@@ -168,53 +175,53 @@ def seed_samples(loader: DataLoader, seed: int) -> DrawSampler:
             "seeded (it has no attribute `sampler`); give the loader a batch_size and a sampler, "
             "or remove DeterministicResumeHook"
         )
-    if not isinstance(batches.sampler, DrawSampler):
-        batches.sampler = DrawSampler(batches.sampler)
+    if not isinstance(batches.sampler, SeededSampler):
+        batches.sampler = SeededSampler(batches.sampler)
     dataset: Any = loader.dataset
     dataset.__getitems__ = SeededFetch(dataset, seed)
     return batches.sampler
 
 
 def batch_size_of(loader: DataLoader) -> int:
-    """Samples per batch of a loader, also where a sampler makes its batches; 0 if that varies."""
+    """Return the number of samples per batch of a loader; 0 if it varies."""
     if type(loader.batch_sampler) is BatchSampler:
         return loader.batch_sampler.batch_size
     return 0
 
 
 class BatchStream:
-    """Batches without end, from any position on, for a loop that counts iterations.
+    """Yield batches endlessly from any position, for a loop that counts iterations.
 
-    It does what mmengine's iterator does and starts the loader's workers later: at the first batch
-    that is wanted, when the samples are seeded and the position is known.
+    Like mmengine's iterator, except that the loader's workers start at the first batch that is
+    used, when the samples are seeded and the position is known.
 
     Args:
-        loader: a loader of batches, see `seed_samples`.
-        draws: what `seed_samples` returned.
-        position: batches that were consumed before.
-        announced: how many batches the loop asks for, one by one, only to skip them: it gets None.
+        loader: the loader given to `seed_samples`.
+        sampler: what `seed_samples` returned.
+        position: number of batches consumed before.
+        to_skip: number of batches that the loop requests only to skip them; it gets None.
     """
 
     def __init__(
-        self, loader: DataLoader, draws: DrawSampler, position: int, announced: int
+        self, loader: DataLoader, sampler: SeededSampler, position: int, to_skip: int
     ) -> None:
         self.loader = loader
-        self.draws = draws
-        self.announced = announced
+        self.sampler = sampler
+        self.to_skip = to_skip
         per_pass = len(loader)
-        self.epoch, done = (0, position) if draws.endless else divmod(position, per_pass)
-        draws.skip = done * batch_size_of(loader)
+        self.epoch, done = (0, position) if sampler.endless else divmod(position, per_pass)
+        sampler.skip = done * batch_size_of(loader)
         self._iterator: Iterator | None = None
 
     def __iter__(self) -> "BatchStream":
         return self
 
     def __next__(self) -> Any:
-        if self.announced:
-            self.announced -= 1
+        if self.to_skip:
+            self.to_skip -= 1
             return None
         if self._iterator is None:
-            self.draws.set_epoch(self.epoch)
+            self.sampler.set_epoch(self.epoch)
             self._iterator = iter(self.loader)
         try:
             return next(self._iterator)
@@ -224,5 +231,5 @@ class BatchStream:
             return next(self)
 
     def skip_iter(self, num_iters: int) -> None:
-        """Skip what was announced, at once."""
-        self.announced -= num_iters
+        """Skip batches that the loop will not request one by one."""
+        self.to_skip -= num_iters

@@ -1,4 +1,4 @@
-"""Use a trained model: images in, labels in the order of emission out."""
+"""Predict label sets of images with trained models, and draw how they are decoded."""
 
 from mmorderless.inference.inferencer import OrderlessInferencer
 

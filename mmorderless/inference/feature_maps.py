@@ -1,4 +1,4 @@
-"""Computes a frozen backbone's feature maps once, so that decoders train on them in minutes."""
+"""Compute a frozen backbone's feature maps once, so that decoders train on them in minutes."""
 
 import copy
 import hashlib
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmorderless.datasets.cached_features import read_index, write_split
 from mmorderless.datasets.partition import FOLDS
 from mmorderless.models.weights import (
-    initialise_quietly,
+    initialize_quietly,
     load_all_weights,
     pretrained_sources,
     weights_of,
@@ -36,22 +36,22 @@ SPLITS = ("train", "val", "test")
 def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> list[str]:
     """Store the feature maps of a config's datasets.
 
-    The backbone runs in evaluation mode over every split with the test pipeline, so nothing is
-    augmented. The test split is left out where its dataset is that of the val split. A split
-    that is there already, computed from the same weights, pipeline and data, is kept.
+    The backbone runs in evaluation mode over every split with the test pipeline, so that nothing is
+    augmented. The test split is left out if its dataset equals that of the val split. A split that
+    was computed before from the same weights, pipeline and data is kept.
 
     Args:
         cfg: a config whose datasets read images.
         out: folder of the cache.
         checkpoint: the backbone's weights (a checkpoint of a whole model or of the backbone); None
-            takes the config's `load_from` or the backbone's own pretrained weights.
+            takes the config's `load_from` or the backbone's pretrained weights.
 
     Returns:
         The names of the splits in the cache.
 
     Raises:
-        ValueError: there are no weights; the folder holds features computed from something else;
-            the backbone does not give a map.
+        ValueError: there are no weights; the folder holds features of other weights, data or
+            pipeline; the backbone does not give a map.
     """
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
     device = get_device()
@@ -59,7 +59,7 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
     source = _load_backbone(backbone, checkpoint or cfg.get("load_from"))
     backbone.to(device).eval()
     preprocessor = _preprocessor(cfg).to(device)
-    # Where the weights come from is not part of the key; what they are is.
+    # The key depends on the weights themselves, not on where they come from.
     architecture = {name: value for name, value in cfg.model.backbone.items() if name != "init_cfg"}
     weights_digest = digest_of_weights(backbone.state_dict())
     loader_cfg = cfg.test_dataloader
@@ -100,7 +100,7 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
             groups = dataset.metainfo.get("groups")
             write_split(out, split, key, images, classes, batches, weights, groups)
         else:
-            print(f"{split}: {len(dataset)} images, already there", flush=True)
+            print(f"{split}: {len(dataset)} images, already cached", flush=True)
         done.append(split)
     return done
 
@@ -120,7 +120,7 @@ def digest_of_weights(weights: dict[str, Tensor]) -> str:
 
 
 def _load_backbone(backbone: nn.Module, checkpoint: str | None) -> str:
-    """Give the backbone its weights; return the file's path or the address they come from."""
+    """Load the backbone's weights and return the path or address that they come from."""
     if checkpoint is not None:
         path = existing_checkpoint(checkpoint)
         weights = weights_of(CheckpointLoader.load_checkpoint(path, map_location="cpu"))
@@ -137,7 +137,7 @@ def _load_backbone(backbone: nn.Module, checkpoint: str | None) -> str:
             "the backbone has no weights: give --checkpoint, or load_from or "
             "model.backbone.init_cfg=dict(type='Pretrained', ...) in the config"
         )
-    initialise_quietly(backbone)
+    initialize_quietly(backbone)
     return ", ".join(sources)
 
 
@@ -151,7 +151,7 @@ def _preprocessor(cfg: Config) -> nn.Module:
 
 
 def _datasets(cfg: Config) -> dict[str, Any]:
-    """Return a copy of each split's dataset config, without a test split that is the val split."""
+    """Copy each split's dataset config; leave out a test split that equals the val split."""
     datasets = {
         split: copy.deepcopy(cfg[f"{split}_dataloader"].dataset)
         for split in SPLITS
@@ -160,7 +160,7 @@ def _datasets(cfg: Config) -> dict[str, Any]:
     for split, dataset in datasets.items():
         if "pipeline" not in _reader(dataset):
             raise ValueError(
-                f"the dataset of {split}_dataloader ({dataset['type']}) has no pipeline of its own;"
+                f"the dataset of {split}_dataloader ({dataset['type']}) has no pipeline;"
                 " use a dataset that reads images, without a wrapper"
             )
     if "test" not in datasets:
@@ -171,7 +171,7 @@ def _datasets(cfg: Config) -> dict[str, Any]:
 
 
 def _reader(dataset: Any) -> Any:
-    """Return the config of the dataset that reads the images, of one that `val_split` divided."""
+    """Return the config of the dataset that reads the images, inside one of `val_split`."""
     return dataset.dataset if dataset["type"] in FOLDS else dataset
 
 
@@ -196,7 +196,7 @@ def _feature_batches(
 
 
 def _plain(value: Any) -> Any:
-    """Return a config's value as plain lists and dicts."""
+    """Convert a config's value to JSON types."""
     return json.loads(json.dumps(value, default=str))
 
 

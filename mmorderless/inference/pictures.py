@@ -1,4 +1,4 @@
-"""Pictures of images with their predicted labels."""
+"""Draw images with their predicted labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,8 @@ from mmorderless.figures.label_sets import annotated_image
 from mmorderless.figures.style import figure_to_rgb
 from mmorderless.runs.progress import progress_bar
 
-# A picture is drawn with 400 pixels on its longer side: more would only be averaged away, which
-# takes matplotlib a second for a photo of 12 megapixels.
+# Pictures have 400 pixels on their longer side. Downsampling a photo of 12 megapixels takes
+# matplotlib a second, so that images are decoded at about this size.
 MIN_SIDE = 400
 BATCH_SIZE = 8
 
@@ -22,18 +22,19 @@ BATCH_SIZE = 8
 def draw_pictures(
     results: Sequence[dict[str, Any]], folder: str | Path, num_workers: int = 0
 ) -> list[str]:
-    """Write each image with its labels; the picture's path joins the result as `picture`.
+    """Draw each image with its labels, and add the picture's path to the result as `picture`.
 
-    Pictures take much longer than predictions (about 60 ms each), so that they are drawn by
-    several processes, after the device has done its part.
+    Pictures take longer than predictions (about 60 ms each) and are drawn in several processes
+    after all predictions.
 
     Args:
-        results: what `OrderlessInferencer` gives for files; those with an `error` are passed over.
-        folder: where to write; pictures are named as their images.
-        num_workers: processes that draw beside this one; 0 draws here.
+        results: what `OrderlessInferencer` returned for files; those with an `error` are skipped.
+        folder: where to write; pictures are named like their images.
+        num_workers: number of processes that draw; 0 draws in this one.
 
     Returns:
-        Why pictures are missing: an image cannot be read any more, a picture cannot be written.
+        An error for each picture that is missing: an image can no longer be read, or a picture
+        cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,25 +55,25 @@ def draw_pictures(
 
 
 def distinct_stems(paths: Sequence[str]) -> list[str]:
-    """Names of files without their extension; images of the same name get a number."""
-    taken: set[str] = set()
+    """Return file names without their extension, distinct by an appended number."""
+    used: set[str] = set()
     names = []
     for path in paths:
         name = stem = Path(path).stem
         number = 1
-        while name in taken:  # images of the same name in several folders
+        while name in used:  # images of the same name in several folders
             number += 1
             name = f"{stem}_{number}"
-        taken.add(name)
+        used.add(name)
         names.append(name)
     return names
 
 
 class _Pictures(Dataset):
-    """Pictures that are written when they are asked for; an item is the error, if there was one."""
+    """Write a picture when its index is read; the item is the error, or None."""
 
     def __init__(self, results: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
-        # Only what is drawn goes to the workers: scores and attention maps may be large.
+        # Workers get only what they draw, since scores and attention maps may be large.
         self.drawn = [(r["image"], r["names"], r["probabilities"]) for r in results]
         self.files = files
         self.load = LoadImage(min_side=MIN_SIDE)

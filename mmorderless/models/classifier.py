@@ -1,4 +1,4 @@
-"""mmpretrain's classifier with what training label sets at scale needs besides."""
+"""`ImageClassifier` with a freezable encoder and channels-last memory format."""
 
 from typing import Any
 
@@ -10,19 +10,18 @@ from torch import Tensor
 
 @MODELS.register_module()
 class LabelSetClassifier(ImageClassifier):
-    """`ImageClassifier` that can keep its encoder as it is, and work in channels-last.
+    """`ImageClassifier` with a freezable encoder and channels-last memory format.
 
-    The encoder is the backbone and the neck. Weights have the names that they have in an
-    `ImageClassifier`: checkpoints fit both.
+    The encoder is the backbone and the neck. Weights have the same names as in `ImageClassifier`,
+    so that checkpoints fit both.
 
     Args:
-        freeze_encoder: whether the encoder has no gradients and stays in evaluation mode, so that
-            its dropout is off and its batch norms keep their statistics, too. Parameters are frozen
-            as soon as the model is built: the wrapper of a distributed run never waits for them.
-        channels_last: whether weights and images lie in memory with the channel as the fastest
-            dimension, which tensor cores prefer. Results are the same up to rounding; dropout drops
-            other entries.
-        **kwargs: of `ImageClassifier`.
+        freeze_encoder: whether the encoder gets no gradients and stays in evaluation mode, which
+            also turns off its dropout and fixes its batch-norm statistics. Parameters are frozen
+            when the model is built, before a distributed run wraps it.
+        channels_last: whether weights and images use the channels-last memory format, which tensor
+            cores prefer. Results are equal up to rounding; dropout masks differ.
+        **kwargs: arguments of `ImageClassifier`.
     """
 
     def __init__(
@@ -32,8 +31,8 @@ class LabelSetClassifier(ImageClassifier):
         self.freeze_encoder = freeze_encoder
         self.channels_last = channels_last
         if freeze_encoder:
-            for part in self._encoder():
-                part.requires_grad_(False)
+            for module in self._encoder():
+                module.requires_grad_(False)
             self.train()
         if channels_last:
             self.to(memory_format=torch.channels_last)
@@ -42,15 +41,15 @@ class LabelSetClassifier(ImageClassifier):
         return [self.backbone, self.neck] if self.with_neck else [self.backbone]
 
     def train(self, mode: bool = True) -> "LabelSetClassifier":
-        """Set the mode of everything that is not frozen."""
+        """Set training or evaluation mode; a frozen encoder stays in evaluation mode."""
         super().train(mode)
         if self.freeze_encoder:
-            for part in self._encoder():
-                part.eval()
+            for module in self._encoder():
+                module.eval()
         return self
 
     def extract_feat(self, inputs: Tensor, stage: str = "neck") -> Any:
-        """Extract features, of a frozen encoder without gradients.
+        """Extract features, without gradients if the encoder is frozen.
 
         Args:
             inputs: preprocessed images, shape (B, 3, H, W).

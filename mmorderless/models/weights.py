@@ -1,7 +1,7 @@
-"""What a checkpoint must share with a model before its weights are used.
+"""Check that a checkpoint's weights fit a model, and load them.
 
-mmengine loads weights with `strict=False` and only warns about what does not fit: a run goes on
-with random weights. The checks here turn that into one-line errors.
+mmengine loads weights with `strict=False` and only warns about those that do not fit: a run
+continues with random weights. These functions raise one-line errors instead.
 """
 
 import logging
@@ -13,19 +13,19 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-# The counter of a batch norm is a scalar under a name that every width of an architecture shares:
-# it says nothing about whether the weights fit.
+# The counter of a batch norm is a scalar with the same name in every width of an architecture, so
+# it does not tell whether the weights fit.
 _COUNTER = "num_batches_tracked"
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return a checkpoint's tensors under the names that the bare model gives them.
+    """Return a checkpoint's tensors under their names in the bare model.
 
     Args:
-        checkpoint: what a checkpoint file holds: the tensors, alone or under `state_dict`.
+        checkpoint: content of a checkpoint file: the tensors, directly or under `state_dict`.
 
     Returns:
-        The tensors by name, without the `module.` that model wrappers put before each name.
+        The tensors by name, without the prefix `module.` of model wrappers.
     """
     if not isinstance(checkpoint, Mapping):
         raise ValueError(
@@ -41,14 +41,14 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def check_some_weights_match(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Check that at least one weight fits the model by name and by shape.
+    """Check that at least one weight fits the model by name and shape.
 
     Args:
-        model: the bare model (or a part of it).
+        model: the bare model, or a submodule.
         weights: tensors by name, see `weights_of`.
 
     Raises:
-        ValueError: nothing fits.
+        ValueError: no weight fits.
     """
     wanted = _shapes(model.state_dict())
     given = _shapes(weights)
@@ -57,35 +57,35 @@ def check_some_weights_match(model: nn.Module, weights: Mapping[str, Tensor]) ->
     raise ValueError(
         f"no weight of the checkpoint fits the model by name and shape: it holds {len(given)} "
         f"tensors ({_examples(given)}), the model has {len(wanted)} ({_examples(wanted)}); use a "
-        "checkpoint of this architecture, or set the prefix under which it holds this part"
+        "checkpoint of this architecture, or set the prefix of these weights"
     )
 
 
 def load_all_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load weights into a model that is to be used as it is, without training.
+    """Load weights into a model that is used without further training.
 
-    Tensors that the model has no place for are ignored; a weight of the model that the checkpoint
-    lacks is an error, since it would stay random. The one exception is a part whose config names
-    pretrained weights and of which the checkpoint holds nothing (a backbone that was replaced by
-    cached features in training): it is initialised with those.
+    Tensors that the model does not have are ignored; a weight that the checkpoint lacks is an
+    error, since it would stay random. The one exception is a submodule whose config names
+    pretrained weights and of which the checkpoint holds no weight (a backbone replaced by cached
+    features in training): it is initialized with those.
 
     Args:
         model: the bare model; changed in place.
         weights: tensors by name, see `weights_of`.
 
     Raises:
-        ValueError: nothing fits, a weight is missing, or one has another shape.
+        ValueError: no weight fits, a weight is missing, or one has another shape.
     """
     check_some_weights_match(model, weights)
     pretrained = []
-    for part_name, part in model.named_children():
-        prefix = f"{part_name}."
-        if pretrained_sources(part) and not any(name.startswith(prefix) for name in weights):
-            initialise_quietly(part)
+    for child_name, child in model.named_children():
+        prefix = f"{child_name}."
+        if pretrained_sources(child) and not any(name.startswith(prefix) for name in weights):
+            initialize_quietly(child)
             pretrained.append(prefix)
     try:
         missing = model.load_state_dict(dict(weights), strict=False).missing_keys
-    except RuntimeError as error:  # torch lists the sizes that differ, one a line.
+    except RuntimeError as error:  # PyTorch lists the sizes that differ, one per line
         example = str(error).strip().splitlines()[-1].strip().rstrip(".")
         raise ValueError(
             f"the checkpoint's weights differ in size from the model's: {example}; "
@@ -104,28 +104,20 @@ def load_all_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         )
 
 
-def pretrained_sources(part: nn.Module) -> list[str]:
-    """Return the pretrained weights that a module's config starts from, usually none or one.
-
-    Args:
-        part: a module; only mmengine's have such a config, `init_cfg`.
-    """
-    init_cfg = getattr(part, "init_cfg", None) or []
+def pretrained_sources(module: nn.Module) -> list[str]:
+    """Return the pretrained checkpoints that a module's `init_cfg` names, usually none or one."""
+    init_cfg = getattr(module, "init_cfg", None) or []
     init_cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg]
     return [cfg["checkpoint"] for cfg in init_cfgs if cfg["type"] == "Pretrained"]
 
 
-def initialise_quietly(part: BaseModule) -> None:
-    """Initialise a module of mmengine without a log line for each of its parameters.
-
-    Args:
-        part: the module; changed in place.
-    """
+def initialize_quietly(module: BaseModule) -> None:
+    """Initialize a module of mmengine without a log line for each of its parameters."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        part.init_weights()
+        module.init_weights()
     finally:
         logger.setLevel(level)
 

@@ -1,1 +1,1 @@
-"""Parts of a run: config, command-line options, processes, checkpoint files, records."""
+"""Configs, options, processes, checkpoint files and records of runs."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def existing_checkpoint(path: str) -> str:
-    """Return a checkpoint's path or address, having checked that a local file is there and whole.
+    """Check that a local checkpoint file exists and is complete, and return its path or address.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file breaks off, or is no checkpoint.
+        ValueError: the file is truncated, or is not a checkpoint.
     """
     if "://" in path:
         return path
@@ -19,16 +19,16 @@ def existing_checkpoint(path: str) -> str:
         raise FileNotFoundError(f"there is no checkpoint {path}; give the path of a .pth file")
     with file.open("rb") as opened:
         start = opened.read(2)
-    is_zip = start == b"PK"  # what torch.save writes since torch 1.6
-    if not is_zip and start[:1] != b"\x80":  # a pickle, what it wrote before
+    is_zip = start == b"PK"  # the format of torch.save since torch 1.6
+    if not is_zip and start[:1] != b"\x80":  # a pickle, the format before
         raise ValueError(
-            f"{path} ({file.stat().st_size} bytes) is no checkpoint; it may be a Git LFS pointer "
-            "or a web page in its place: get the file itself"
+            f"{path} ({file.stat().st_size} bytes) is not a checkpoint but perhaps a Git LFS "
+            "pointer or a web page; download the file itself"
         )
     if is_zip and not zipfile.is_zipfile(file):
         raise ValueError(
             f"the checkpoint {path} ({file.stat().st_size} bytes) is damaged: writing or copying "
-            "it broke off; use another one"
+            "it was interrupted; use another one"
         )
     return path
 
@@ -36,15 +36,15 @@ def existing_checkpoint(path: str) -> str:
 def last_checkpoint(work_dir: str | Path) -> str | None:
     """Return the path of a training's last checkpoint, None before there is one.
 
-    A process that is killed while it writes leaves a part of a file (mmengine writes the best
-    epoch's checkpoint a second time); then it is the newest whole one.
+    If the last one is truncated, because the process was killed while it wrote (mmengine writes
+    the best epoch's checkpoint a second time), this is the newest complete one.
 
     Args:
-        work_dir: the training's folder, which may have been moved or copied since: a checkpoint
-            within it comes before the one that was noted.
+        work_dir: the training's folder. It may have been moved or copied: a checkpoint in it is
+            preferred to the recorded path.
 
     Raises:
-        FileNotFoundError: the checkpoint is gone.
+        FileNotFoundError: the checkpoint is missing.
     """
     pointer = Path(work_dir, "last_checkpoint")
     if not pointer.is_file():
@@ -54,13 +54,13 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     last = within if within.is_file() else named
     if not last.is_file():
         raise FileNotFoundError(
-            f"{pointer} names {named}, which is gone; name another with --resume CHECKPOINT"
+            f"{pointer} names {named}, which is missing; name another with --resume CHECKPOINT"
         )
     if zipfile.is_zipfile(last):
         return str(last)
     saved = [path for path in last.parent.glob("*.pth") if re.fullmatch(r"\w+?_\d+", path.stem)]
     for path in sorted(saved, key=lambda path: int(path.stem.rpartition("_")[2]), reverse=True):
         if not path.stem.startswith("best_") and zipfile.is_zipfile(path):
-            print(f"{last} is damaged: writing it broke off; taking {path} instead", flush=True)
+            print(f"{last} is damaged: writing it was interrupted; using {path}", flush=True)
             return str(path)
-    return str(last)  # `existing_checkpoint` says what is wrong with it
+    return str(last)  # `existing_checkpoint` reports the error

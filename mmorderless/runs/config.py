@@ -14,15 +14,15 @@ from mmorderless.runs.methods import apply_method
 def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
     """Read a config file, apply its `method`, merge `--cfg-options` and apply its `val_split`.
 
-    Options win over the method, which may be one of them.
+    Options take precedence over the method, which may itself be an option.
 
     Args:
         path: a text or Python config of mmengine.
         cfg_options: values by dotted key.
 
     Raises:
-        FileNotFoundError: there is no such file, or no such method.
-        ValueError: a key of `cfg_options` leads into something that is not a dict or list; or see
+        FileNotFoundError: the file of the config or of the method is missing.
+        ValueError: a key of `cfg_options` leads into a value that is not a dict or list; or see
             `apply_method` and `apply_val_split`.
     """
     if not Path(path).is_file():

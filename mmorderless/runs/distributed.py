@@ -1,4 +1,4 @@
-"""Join the processes of a distributed run without an accelerator."""
+"""Start distributed runs on CPUs."""
 
 import os
 import re
@@ -9,10 +9,10 @@ from torch import distributed
 
 
 def start_cpu_processes(launcher: str) -> None:
-    """Join the processes of a distributed run without an accelerator (gloo).
+    """Create the process group of a distributed run without an accelerator (gloo).
 
-    mmengine's own start calls `torch.cuda.set_device`; it is skipped when a process group exists.
-    With an accelerator, or with the launcher `none`, there is nothing to do here.
+    mmengine would call `torch.cuda.set_device`, which it skips when a process group exists. Does
+    nothing when there is an accelerator or the launcher is `none`.
 
     Args:
         launcher: none, pytorch, slurm or mpi.
@@ -40,7 +40,7 @@ def start_cpu_processes(launcher: str) -> None:
 
 
 def _set_rank(rank: str, world_size: str, local_rank: str) -> None:
-    """Give torch's names to a launcher's environment variables."""
+    """Copy a launcher's environment variables to those that PyTorch reads."""
     os.environ["RANK"] = os.environ[rank]
     os.environ["WORLD_SIZE"] = os.environ[world_size]
     os.environ["LOCAL_RANK"] = os.environ.get(local_rank, "0")

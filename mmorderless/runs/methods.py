@@ -1,4 +1,4 @@
-"""The `method` key of a config: a system of the field, merged over the config's model."""
+"""Apply the `method` key of a config: merge a published system over the config's model."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,26 +9,25 @@ from mmengine.config import Config, ConfigDict
 FOLDER = Path("_base_", "methods")
 
 SHIPPED = Path(__file__).resolve().parents[2] / "configs" / FOLDER
-"""The methods of a clone of the repository; a package that was installed otherwise has none."""
+"""Methods of a clone of the repository; an installation from a wheel has none."""
 
 
 def apply_method(cfg: Config) -> None:
-    """Turn a config's model into that of its `method`, where it has one.
+    """Replace a config's model by that of its `method`, if it has one.
 
-    `method = "ria"` takes the fragment `_base_/methods/ria.py` beside the config, else the one in
-    the nearest folder above it, else the repository's. A path that ends in .py is the fragment
-    itself, seen from the config's folder or from the working directory.
+    `method = "ria"` takes the fragment `_base_/methods/ria.py` in the config's folder, else in the
+    nearest folder above it, else in the repository. A path that ends in .py is the fragment itself,
+    relative to the config's folder or to the working directory.
 
     A fragment is a config with two keys:
 
-    - `model` is merged over the config's model, as a child config's would be (`_delete_=True`
-      included), and so wins over what the config says; of the head's options, those that are dicts
-      (a loss, a decoder) replace the config's;
-    - `keep` lists keys such as `head.num_classes` that stay what they are in the config, where they
-      are set there, even when the fragment replaces what they belong to.
+    - `model` is merged over the config's model like a child config's (`_delete_=True` included), so
+      its values take precedence; options of the head that are dicts (a loss, a decoder) replace the
+      config's;
+    - `keep` lists keys such as `head.num_classes` whose values in the config are kept, even when
+      the fragment replaces the dict that they belong to.
 
-    The key becomes None: a config that was written down afterwards says what was done, and is not
-    changed again.
+    The key becomes None, so that a config that is saved afterwards is not changed again.
 
     Args:
         cfg: a config; changed in place.
@@ -45,7 +44,7 @@ def apply_method(cfg: Config) -> None:
     fragment = Config.fromfile(file)
     if "model" not in fragment or set(fragment.keys()) - {"model", "keep"}:
         raise ValueError(
-            f"a method sets model, and keep if need be, and {file} sets "
+            f"a method sets model, and optionally keep, but {file} sets "
             f"{', '.join(fragment.keys()) or 'nothing'}; move the rest into a config"
         )
     change = fragment.model.get("head") or {}
@@ -72,11 +71,11 @@ def apply_method(cfg: Config) -> None:
 
 
 def check_applied(cfg: Config) -> None:
-    """Raise a ValueError when a config's `method` was not applied, which mmengine does not do."""
+    """Raise a ValueError if a config's `method` was not applied, which mmengine does not do."""
     if cfg.get("method") is not None:
         raise ValueError(
-            f"the config's method={cfg.method!r} was not applied, so that its model is another "
-            "one; use tools/train.py, or read the config with mmorderless.read_config"
+            f"the config's method={cfg.method!r} was not applied, so that its model is that of "
+            "another method; use tools/train.py, or read the config with mmorderless.read_config"
         )
 
 
@@ -85,7 +84,7 @@ def find_method(method: Any, config: str | None) -> Path:
 
     Args:
         method: its name, or the path of a .py file.
-        config: path of the config that asks for it.
+        config: path of the config that names it.
 
     Raises:
         ValueError: there is no such method; the message lists the known ones.
@@ -106,14 +105,14 @@ def find_method(method: Any, config: str | None) -> Path:
     if not isinstance(method, str) or method not in known:
         raise ValueError(
             f"unknown method {method!r}; choose one of {', '.join(sorted(known)) or 'none'} "
-            f"({FOLDER}/*.py beside the config, above it or in the repository), or give the path "
-            "of a .py file"
+            f"({FOLDER}/*.py in the config's folder, above it or in the repository), or give the "
+            "path of a .py file"
         )
     return known[method]
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """Folders of methods, the nearest first."""
+    """Yield the folders of methods, the nearest first."""
     yield from (parent / FOLDER for parent in (folder, *folder.parents))
     yield SHIPPED
 

@@ -144,7 +144,7 @@ def test_the_last_checkpoint_says_which_best_one_is_handed_over(folder, trainer,
     assert trainer.calls[1][-1] == "load_from=w/bce/best_set_OF1_epoch_3.pth"
 
 
-def test_a_record_that_is_damaged_is_named(folder, trainer):
+def test_damaged_record_error_names_the_file(folder, trainer):
     trainer.fails = {"bce": 1}
     train("--work-dir", "w")
     Path("w/bce/stage.json").write_text("")
@@ -156,7 +156,7 @@ def test_a_record_that_is_damaged_is_named(folder, trainer):
     "options, gpus",
     [(["--nproc", "8"], None), (["--slurm", "part"], "8"), (["--slurm", "part"], None)],
 )
-def test_another_number_of_processes_is_refused(folder, trainer, monkeypatch, options, gpus):
+def test_another_number_of_processes_is_rejected(folder, trainer, monkeypatch, options, gpus):
     trainer.fails = {"bce": 1}
     train("--work-dir", "w")
     if gpus:
@@ -166,7 +166,7 @@ def test_another_number_of_processes_is_refused(folder, trainer, monkeypatch, op
 
 
 @pytest.mark.parametrize("options, name", [([], "NNODES"), (["--slurm", "part"], "GPUS")])
-def test_a_number_of_processes_that_is_none(folder, trainer, monkeypatch, options, name):
+def test_invalid_number_of_processes_is_an_error(folder, trainer, monkeypatch, options, name):
     monkeypatch.setenv(name, "many")
     with pytest.raises(ValueError, match=f"{name} must be a positive number, got many"):
         train(*options)
@@ -181,7 +181,7 @@ def test_options_of_one_stage(folder, trainer):
     assert given[2][:-1] == ["c=4"]
 
 
-def test_other_settings_are_refused_and_named(folder, trainer):
+def test_changed_settings_are_rejected_and_listed(folder, trainer):
     trainer.fails = {"pla": 1}
     train("--work-dir", "w")
     trainer.trained()
@@ -210,7 +210,7 @@ def test_stage_without_a_checkpoint_may_begin_with_other_settings(folder, traine
     assert train("--cfg-options", "seed=1") == 0
 
 
-def test_stages_that_do_not_belong_together_are_refused(folder, trainer):
+def test_stages_of_another_sequence_are_rejected(folder, trainer):
     train("--work-dir", "w")
     Path("w/bce").rename("bce_1")
     with pytest.raises(
@@ -227,7 +227,7 @@ def test_stages_that_do_not_belong_together_are_refused(folder, trainer):
         train("--work-dir", "w")
 
 
-def test_training_that_was_no_stage_is_not_taken_over(folder, trainer):
+def test_training_that_was_not_a_stage_is_rejected(folder, trainer):
     Path("w/pla").mkdir(parents=True)
     Path("w/pla/last_checkpoint").write_text("x.pth")
     with pytest.raises(ValueError, match=r"w/pla holds a training .* did not start; choose anoth"):
@@ -241,7 +241,7 @@ def test_training_that_was_no_stage_is_not_taken_over(folder, trainer):
         (lambda stage: (stage / "best_set_OF1_epoch_3.pth").unlink(), r"no best_\*\.pth in w/bce"),
         (
             lambda stage: (stage / "best_set_OF1_epoch_3.pth").write_bytes(b""),
-            r"epoch_3\.pth \(0 bytes\) is no checkpoint",
+            r"epoch_3\.pth \(0 bytes\) is not a checkpoint",
         ),
         (
             lambda stage: torch.save({}, stage / "best_set_OF1_epoch_2.pth"),
@@ -302,7 +302,7 @@ def test_errors_before_the_first_stage(folder, trainer, options, message):
     assert trainer.trained() == []
 
 
-def test_an_option_that_the_training_does_not_know(folder, trainer, capsys):
+def test_unknown_option_is_an_error(folder, trainer, capsys):
     for option in ("--ampp", "--stage-option"):
         with pytest.raises(SystemExit):
             train(option)
@@ -326,7 +326,7 @@ def test_commands_of_several_processes(folder):
         read_stages(["pla.py", "--nproc", "2", "--slurm", "gpu"])
 
 
-def test_differences_name_the_places():
+def test_differences_name_the_keys():
     before = {"a": {"b": 1, "c": [1, 2]}, "d": None, "same": 0}
     now = {"a": {"b": 2, "c": [1, 3]}, "e": {"f": 1}, "same": 0}
     assert list(differences(before, now)) == [
@@ -350,7 +350,7 @@ def signal_parent(name: str) -> list[str]:
     return ["sh", "-c", f"sleep 0.3; kill -{name} $PPID; exec sleep 60"]
 
 
-def test_a_signal_to_end_is_passed_on_to_the_command():
+def test_termination_signal_is_passed_on_to_the_command():
     handler = signal.getsignal(signal.SIGTERM)
     assert run(signal_parent("TERM")) == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is handler

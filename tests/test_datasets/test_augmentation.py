@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmpretrain.registry import TRANSFORMS
 
 import mmorderless.datasets  # noqa: F401  (registers)
-from mmorderless.engine.seeding import Draw, SeededFetch
+from mmorderless.engine.seeding import SeededFetch, SeededIndex
 
 NAMES = ["coco", "nuswide", "wider_attribute", "pa100k", "mirflickr", "voc2007", "photos"]
 SIDE = 100  # 3 % of it are 3 pixels
@@ -108,9 +108,9 @@ def test_a_sample_depends_only_on_seed_epoch_and_index(pipeline):
             return apply(pipeline.values(), images[index].copy())
 
     images = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
-    first, second = SeededFetch(Images(), 3)([Draw(0, 5, 0), Draw(1, 5, 0)])
+    first, second = SeededFetch(Images(), 3)([SeededIndex(0, 5, 0), SeededIndex(1, 5, 0)])
     torch.rand(7)
-    assert np.array_equal(SeededFetch(Images(), 3)([Draw(0, 5, 0)])[0], first)
-    assert np.array_equal(SeededFetch(Images(), 3)([Draw(1, 5, 0)])[0], second)
-    for seed, draw in ((3, Draw(0, 6, 0)), (4, Draw(0, 5, 0))):
+    assert np.array_equal(SeededFetch(Images(), 3)([SeededIndex(0, 5, 0)])[0], first)
+    assert np.array_equal(SeededFetch(Images(), 3)([SeededIndex(1, 5, 0)])[0], second)
+    for seed, draw in ((3, SeededIndex(0, 6, 0)), (4, SeededIndex(0, 5, 0))):
         assert not np.array_equal(SeededFetch(Images(), seed)([draw])[0], first)

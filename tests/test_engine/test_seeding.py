@@ -10,9 +10,9 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from mmorderless.engine.seeding import (
     BatchStream,
-    Draw,
     SeededFetch,
-    random_state_kept,
+    SeededIndex,
+    preserved_host_random_state,
     reseed,
     seed_samples,
 )
@@ -71,11 +71,11 @@ def test_equal_keys_give_equal_numbers():
     assert all(len(set(of_one)) == 5 for of_one in zip(*drawn))  # each generator by itself
 
 
-def test_random_state_is_kept_also_after_an_error():
+def test_random_state_is_restored_after_an_error():
     reseed(1)
     expected = numbers()
     reseed(1)
-    with pytest.raises(ZeroDivisionError), random_state_kept():
+    with pytest.raises(ZeroDivisionError), preserved_host_random_state():
         1 / numbers().count("never")
     assert numbers() == expected
 
@@ -98,14 +98,14 @@ def test_samples_depend_on_seed_epoch_and_index():
     assert [sorted(epoch) for epoch in in_order] == [sorted(epoch) for epoch in epochs[:3]]
 
 
-def test_an_image_that_is_drawn_several_times_gets_different_pictures():
+def test_repeated_index_gets_different_random_numbers():
     (samples,) = epochs_of(loader_of(sampler=RepeatAugSampler(Noise(), seed=0)), epochs=[0])
     assert len(samples) == 7
     assert len({sample[0] for sample in samples}) == 3
     assert len({sample[1] for sample in samples}) == 7
 
 
-def test_the_model_draws_the_same_with_and_without_workers():
+def test_model_random_numbers_do_not_depend_on_workers():
     drawn = []
     for loader in (loader_of(), loader_of(workers=1)):
         seed_samples(loader, 0)
@@ -128,7 +128,7 @@ def test_skipped_samples_are_not_loaded():
     assert [sample for batch in loader for sample in batch] == whole  # skipped once
 
 
-def test_loader_may_be_seeded_again():
+def test_loader_can_be_reseeded():
     loader = loader_of()
     dataset, sampler = loader.dataset, loader.sampler
     epochs_of(loader, seed=1)
@@ -137,7 +137,7 @@ def test_loader_may_be_seeded_again():
     assert loader.batch_sampler.sampler.sampler is sampler
 
 
-def test_loader_with_batches_of_its_own():
+def test_loader_without_a_sampler_is_an_error():
     sampler = DefaultSampler(Noise(), seed=5)
     loader = DataLoader(Noise(), batch_sampler=BatchSampler(sampler, 3, False), collate_fn=list)
     assert epochs_of(loader) == epochs_of(loader_of())
@@ -146,8 +146,8 @@ def test_loader_with_batches_of_its_own():
         seed_samples(loader, 0)
 
 
-def test_draws_can_be_sent_to_workers():
-    draw = pickle.loads(pickle.dumps(Draw(4, 2, 1)))
+def test_seeded_indices_can_be_pickled():
+    draw = pickle.loads(pickle.dumps(SeededIndex(4, 2, 1)))
     assert (draw, draw.epoch, draw.repeat) == (4, 2, 1)
     fetch = pickle.loads(pickle.dumps(SeededFetch(Noise(), 0)))  # start method spawn
     assert fetch([draw]) == SeededFetch(Noise(), 0)([draw])
@@ -163,7 +163,7 @@ def stream_of(workers, endless, position, announced=0):
 
 
 @pytest.mark.parametrize("endless", [False, True])
-def test_stream_starts_anywhere(endless):
+def test_stream_starts_at_any_position(endless):
     stream = iter(stream_of(0, endless, 0))
     whole = [next(stream) for _ in range(10)]  # three passes and a bit
     samples = [sample for batch in whole for sample in batch]
@@ -181,7 +181,7 @@ def test_stream_starts_anywhere(endless):
         assert next(stream) == whole[position]
 
 
-def test_processes_that_share_a_pass_draw_different_pictures():
+def test_processes_sharing_a_pass_get_different_samples():
     """The same image may be rank 0's in one pass and rank 1's in the next."""
     samples = []
     for rank in (0, 1):

@@ -78,12 +78,12 @@ def test_maps_are_the_frozen_backbones_without_augmentation(config, checkpoint, 
             assert item["data_samples"].gt_label.tolist() == ([i % 2] if i else [])
 
 
-def test_a_second_run_keeps_what_is_there(config, checkpoint, tmp_path, capsys):
+def test_second_run_keeps_cached_splits(config, checkpoint, tmp_path, capsys):
     cache_features(config, tmp_path / "cache", checkpoint)
     before = (tmp_path / "cache/train.npy").stat().st_mtime_ns
     capsys.readouterr()
     cache_features(config, tmp_path / "cache", checkpoint)
-    assert "train: 5 images, already there" in capsys.readouterr().out
+    assert "train: 5 images, already cached" in capsys.readouterr().out
     assert (tmp_path / "cache/train.npy").stat().st_mtime_ns == before
 
 
@@ -105,7 +105,7 @@ def change_labels(config, checkpoint):
 
 
 @pytest.mark.parametrize("change", [change_weights, change_resize, change_labels])
-def test_features_of_something_else_are_not_mixed_in(config, checkpoint, tmp_path, change):
+def test_cache_of_other_weights_pipeline_or_data_is_rejected(config, checkpoint, tmp_path, change):
     cache_features(config, tmp_path / "cache", checkpoint)
     change(config, checkpoint)
     with pytest.raises(ValueError, match="other weights, another pipeline or other data; give"):
@@ -124,7 +124,7 @@ def test_a_backbones_own_pretrained_weights_are_used(config, checkpoint, tmp_pat
     )
     cache_features(config, tmp_path / "cache")
     # The same weights from another source: nothing to compute again.
-    assert "train: 5 images, already there" in capsys.readouterr().out
+    assert "train: 5 images, already cached" in capsys.readouterr().out
 
 
 def test_the_cache_names_its_weights(config, checkpoint, tmp_path):
@@ -159,7 +159,7 @@ def test_a_dataset_without_its_own_pipeline_is_an_error(config, checkpoint, tmp_
         cache_features(config, tmp_path / "cache", checkpoint)
 
 
-def test_the_digest_of_weights_knows_names_shapes_types_and_values():
+def test_digest_depends_on_names_shapes_types_and_values():
     base = {"a": torch.arange(4.0)}
     others = [
         {"b": torch.arange(4.0)},

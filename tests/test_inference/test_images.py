@@ -44,7 +44,7 @@ def test_a_single_array_is_one_image():
         (3, TypeError, "path or an array, got int"),
     ],
 )
-def test_what_is_not_an_image_is_an_error(images, error, text):
+def test_invalid_image_is_an_error(images, error, text):
     with pytest.raises(error, match=text):
         list_images(images)
 

@@ -21,11 +21,11 @@ def config(head: dict, **model) -> Config:
     ]
     dataset = dict(type="JsonMultiLabel", ann_file="unused.json", pipeline=pipeline)
     backbone = dict(type="ResNet", depth=18, base_channels=4, stem_channels=4, out_indices=(2,))
-    normalise = dict(mean=[127.0] * 3, std=[128.0] * 3, to_rgb=True)
+    normalize = dict(mean=[127.0] * 3, std=[128.0] * 3, to_rgb=True)
     return Config(
         dict(
             model=dict(type="ImageClassifier", backbone=backbone, head=head, **model),
-            data_preprocessor=normalise,
+            data_preprocessor=normalize,
             test_dataloader=dict(batch_size=2, dataset=dataset),
         )
     )
@@ -141,7 +141,7 @@ def test_progress_is_shown(inferencer, images, capsys):
     assert "5/5" in capsys.readouterr().out
 
 
-def test_model_without_attention_cannot_give_it(tmp_path, images):
+def test_attention_of_a_model_without_attention_is_an_error(tmp_path, images):
     for cfg in (bce_config(), orderless_config(attention_size=None)):
         inferencer = OrderlessInferencer(cfg, save(cfg, tmp_path / "b.pth"), device="cpu")
         with pytest.raises(ValueError, match="attention"):
@@ -190,7 +190,7 @@ def test_images_that_a_user_names_have_no_annotation_file(inferencer, tmp_path):
     assert broken["error"].endswith("is truncated or not an image; copy or download it again")
 
 
-def test_an_error_begins_a_line_of_its_own(inferencer, images, capsys):
+def test_error_starts_on_a_new_line(inferencer, images, capsys):
     inferencer.batch_size = 1
     with pytest.raises(FileNotFoundError, match="check the path"):
         inferencer([images[0], "missing.png"])
@@ -230,7 +230,7 @@ def test_a_configs_method_is_applied(images, tmp_path):
         OrderlessInferencer(model)
 
 
-def test_weights_and_class_names_must_be_there(tmp_path, images):
+def test_missing_weights_or_class_names_are_errors(tmp_path, images):
     cfg = orderless_config()
     with pytest.raises(ValueError, match="random weights"):
         OrderlessInferencer(cfg)
@@ -260,7 +260,7 @@ def test_config_of_cached_features_cannot_read_images(tmp_path):
         OrderlessInferencer(cfg, weights)
 
 
-def test_arrays_of_other_types_are_refused(inferencer):
+def test_arrays_of_other_types_are_rejected(inferencer):
     """Floats in 0 … 1 or 16-bit values would be read as another picture."""
     picture = np.zeros((8, 8, 3), np.uint8)
     for array in (picture / 255.0, picture.astype(np.uint16), picture[:0]):
@@ -268,7 +268,7 @@ def test_arrays_of_other_types_are_refused(inferencer):
             inferencer(array)
 
 
-def test_pictures_of_a_batch_do_not_change_each_other(tmp_path):
+def test_images_in_a_batch_do_not_affect_each_other(tmp_path):
     """Without a Resize mmpretrain would pad all to the largest."""
     cfg = orderless_config()
     pipeline = cfg.test_dataloader.dataset.pipeline
@@ -281,7 +281,7 @@ def test_pictures_of_a_batch_do_not_change_each_other(tmp_path):
     assert [r["scores"] for r in together] == [r["scores"] for r in alone]
 
 
-def test_a_picture_is_the_crop(inferencer, images, tmp_path):
+def test_crop_box_is_not_applied(inferencer, images, tmp_path):
     """A pipeline of persons in photos crops by boxes, which do not come with a picture."""
     cfg = orderless_config()
     cfg.test_dataloader.dataset.pipeline.insert(1, dict(type="CropBox"))
@@ -300,14 +300,14 @@ def test_weights_that_are_not_finite_are_an_error(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_device_that_is_not_there_is_one_line(tmp_path):
+def test_missing_device_is_a_one_line_error(tmp_path):
     cfg = orderless_config()
     with pytest.raises(ValueError, match="cannot use the device cuda: ") as error:
         OrderlessInferencer(cfg, save(cfg, tmp_path / "w.pth"), device="cuda")
     assert "\n" not in str(error.value)
 
 
-def test_photos_are_reduced_as_the_config_says(tmp_path):
+def test_photos_are_decoded_at_the_size_in_the_config(tmp_path):
     cfg = orderless_config()
     cfg.test_dataloader.dataset.pipeline[0] = dict(type="LoadImage", min_side=SIZE)
     inferencer = OrderlessInferencer(cfg, save(cfg, tmp_path / "w.pth"), device="cpu")

@@ -28,7 +28,7 @@ def images(tmp_path):
     ]
 
 
-def test_images_of_the_same_name_get_pictures_of_their_own():
+def test_images_with_the_same_name_get_distinct_pictures():
     paths = ["a/1.jpg", "b/1.png", "1_2.jpg", "c/1.jpg", "2.jpg"]
     assert distinct_stems(paths) == ["1", "1_2", "1_2_2", "1_3", "2"]
 
@@ -61,7 +61,7 @@ def test_a_large_photo_looks_like_a_small_one(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_image_that_is_gone_meanwhile_has_no_picture(tmp_path, images, workers):
+def test_image_deleted_after_prediction_has_no_picture(tmp_path, images, workers):
     """What was predicted is not lost for it."""
     results = [result(path) for path in images]
     images[1].unlink()

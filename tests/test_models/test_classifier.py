@@ -80,7 +80,7 @@ def changed(before, after):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_frozen_encoder_stays_as_it_is_while_the_head_learns(head):
+def test_frozen_encoder_is_unchanged_while_the_head_trains(head):
     model = build(head, freeze_encoder=True)
     before = state(model)
     train(model)
@@ -123,7 +123,7 @@ def test_gradients_are_frozen_from_the_start():
     assert frozen == encoder != set()
 
 
-def test_frozen_encoder_can_be_initialised_and_loaded(tmp_path):
+def test_frozen_encoder_can_be_initialized_and_loaded(tmp_path):
     source = MODELS.build({**config(), "type": "ImageClassifier"})
     train(source)
     torch.save(dict(state_dict=source.state_dict()), tmp_path / "a.pth")

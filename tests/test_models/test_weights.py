@@ -20,13 +20,13 @@ def test_wrapper_prefix_and_state_dict_level_do_not_matter():
         assert weights_of(checkpoint).keys() == state.keys()
 
 
-def test_nothing_fits_by_name():
+def test_no_match_by_name_is_an_error():
     weights = {f"other.{k}": v for k, v in network(4).state_dict().items()}
     with pytest.raises(ValueError, match=r"no weight .* holds 6 tensors \(other\.0\.weight .* 0\."):
         check_some_weights_match(network(4), weights)
 
 
-def test_nothing_fits_by_shape_although_the_counters_do():
+def test_no_match_by_shape_is_an_error_although_counters_match():
     weights = network(8).state_dict()
     assert weights["1.num_batches_tracked"].shape == ()
     with pytest.raises(ValueError, match="by name and shape") as raised:
@@ -34,14 +34,14 @@ def test_nothing_fits_by_shape_although_the_counters_do():
     assert "\n" not in str(raised.value)
 
 
-def test_a_scalar_alone_does_not_fit():
+def test_scalar_alone_is_not_a_match():
     model = nn.Linear(2, 3)
     model.register_buffer("batches_seen", torch.tensor(0))
     with pytest.raises(ValueError, match="no weight of the checkpoint fits"):
         check_some_weights_match(model, {"batches_seen": torch.tensor(5)})
 
 
-def test_one_fitting_weight_is_enough_to_start_from():
+def test_one_matching_weight_is_enough_to_start_from():
     check_some_weights_match(network(4), {"1.bias": torch.zeros(4)})
 
 
@@ -64,7 +64,7 @@ def test_a_missing_weight_is_an_error_but_a_counter_is_not():
         load_all_weights(network(4), weights)
 
 
-def test_another_size_is_an_error_of_one_line():
+def test_another_size_is_a_one_line_error():
     weights = {**network(4).state_dict(), "0.weight": torch.zeros(8, 3, 3, 3)}
     with pytest.raises(ValueError, match=r"size mismatch for 0\.weight") as raised:
         load_all_weights(network(4), weights)

@@ -143,11 +143,11 @@ def test_resume_auto_takes_the_last_checkpoint(config, tmp_path):
     cfg = training(config, "--work-dir", "moved", "--resume", "auto")
     assert cfg.load_from == "moved/epoch_2.pth"
     (tmp_path / "moved/epoch_2.pth").unlink()
-    with pytest.raises(FileNotFoundError, match="which is gone"):
+    with pytest.raises(FileNotFoundError, match="which is missing"):
         training(config, "--work-dir", "moved", "--resume")
 
 
-def test_resume_auto_passes_over_a_checkpoint_whose_writing_broke_off(config, tmp_path, capsys):
+def test_resume_auto_skips_a_truncated_checkpoint(config, tmp_path, capsys):
     folder = tmp_path / "work_dirs" / "tiny"
     folder.mkdir(parents=True)
     for name in ("epoch_9", "epoch_10", "epoch_11", "best_set_OF1_epoch_12"):
@@ -186,7 +186,7 @@ def test_evaluation_loads_the_checkpoint_and_never_resumes(config, tmp_path):
         evaluation(config, "a.pth", "--cfg-options", "test_dataloader=None")
 
 
-def test_a_checkpoint_that_breaks_off_is_an_error(config, tmp_path):
+def test_truncated_checkpoint_is_an_error(config, tmp_path):
     torch.save({"state_dict": {"a": torch.zeros(1000)}}, "a.pth")
     content = (tmp_path / "a.pth").read_bytes()
     (tmp_path / "a.pth").write_bytes(content[: len(content) // 2])
@@ -261,19 +261,19 @@ def test_without_a_launcher_no_process_group_is_made():
     assert not distributed.is_initialized()
 
 
-def test_metrics_json_has_null_for_what_is_not_a_number():
+def test_metrics_json_has_null_for_nonfinite_values():
     metrics = {"a": np.float32(0.5), "b": float("nan"), "c": torch.tensor([1, 2]), "d": 3}
     assert json.loads(metrics_json(metrics)) == {"a": 0.5, "b": None, "c": [1, 2], "d": 3}
 
 
-def test_a_file_that_is_no_checkpoint_is_an_error(config, tmp_path):
+def test_file_that_is_not_a_checkpoint_is_an_error(config, tmp_path):
     for content in (b"version https://git-lfs.example/spec/v1\n", b"<html>", b""):
         (tmp_path / "a.pth").write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.pth \(\d+ bytes\) is no checkpoint"):
+        with pytest.raises(ValueError, match=r"a\.pth \(\d+ bytes\) is not a checkpoint"):
             evaluation(config, "a.pth")
 
 
-def test_cfg_options_keep_blanks_of_a_path_and_still_read_lists(config, capsys):
+def test_cfg_options_keep_spaces_in_paths_and_read_lists(config, capsys):
     options = ["load_from=/a b/x y.pth", "key=[1, 2]", "other=(3,4)", "flag=True", "rate=1e-3"]
     cfg = training(config, "--cfg-options", *options)
     assert cfg.load_from == "/a b/x y.pth"

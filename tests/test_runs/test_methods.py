@@ -67,7 +67,7 @@ def without_none(cfg):
 
 
 @pytest.mark.parametrize("before", ["cnn_rnn", "ria", "ocd", "pla_transformer", "order_search"])
-def test_a_method_does_not_inherit_from_the_one_before(before, write, tmp_path):
+def test_method_does_not_inherit_from_the_previous_method(before, write, tmp_path):
     """A config that was written down after one method is turned into another."""
     given = {"model.head.loss.uniform_steps": 7} if before == "order_search" else {}
     read(method=before, **given).dump("project/a/before.py")
@@ -79,7 +79,7 @@ def test_a_method_does_not_inherit_from_the_one_before(before, write, tmp_path):
         assert without_none(ours) == without_none(expected)
 
 
-def test_a_method_that_was_not_applied_is_refused(write):
+def test_method_that_was_not_applied_is_rejected(write):
     unread = Config.fromfile("project/a/config.py")
     methods.check_applied(unread)
     unread.method = "ria"
@@ -92,7 +92,7 @@ def test_a_method_that_was_not_applied_is_refused(write):
 # Looking up -------------------------------------------------------------------------------------
 
 
-def test_the_nearest_folder_above_the_config_wins(write):
+def test_nearest_folder_above_the_config_takes_precedence(write):
     losses = []
     for folder in ("project", "project/a"):  # the shipped one is there from the beginning
         losses.append(read(method="mla").model.head.loss)
@@ -102,7 +102,7 @@ def test_the_nearest_folder_above_the_config_wins(write):
     assert losses == [dict(type="MLALoss"), *own]
 
 
-def test_a_path_is_seen_from_the_config_or_from_the_working_directory(write):
+def test_path_is_relative_to_the_config_or_the_working_directory(write):
     write("project/a/own/rare.py", RARE)
     for path in (
         "own/rare.py",
@@ -130,7 +130,7 @@ def test_an_unknown_method_lists_the_known_ones(write, monkeypatch):
 # Merging ----------------------------------------------------------------------------------------
 
 
-def test_a_config_without_a_method_is_left_alone(write):
+def test_config_without_a_method_is_unchanged(write):
     assert read().to_dict() == Config.fromfile("project/a/config.py").to_dict()
     assert read(method=None).model == read().model
 
@@ -155,7 +155,7 @@ def test_a_config_that_names_its_method_equals_the_option(write):
     assert read("project/a/named.py", method=None).model == read().model
 
 
-def test_a_replaced_head_keeps_what_the_fragment_says(write):
+def test_replaced_head_keeps_the_keys_that_the_fragment_lists(write):
     write("_base_/methods/other.py", REPLACED)
     model = read(method="other").model
     # The config says nothing of a class token: there the fragment decides.
@@ -168,13 +168,13 @@ def test_a_replaced_head_keeps_what_the_fragment_says(write):
         assert read("project/a/neck.py", method="other").model.neck == neck
 
 
-def test_options_win_over_the_method(write):
+def test_options_take_precedence_over_the_method(write):
     loss = read(**{"model.head.loss.order": "frequent_first", "method": "ria"}).model.head.loss
     assert loss == dict(type="FixedOrderLoss", order="frequent_first", teacher_forcing=True)
 
 
 @pytest.mark.parametrize("method", SHIPPED)
-def test_a_config_that_was_written_down_is_not_changed_again(method, write, tmp_path):
+def test_saved_config_is_not_changed_again(method, write, tmp_path):
     cfg = read(**{"method": method, "model.backbone.channels": [4, 8]})
     assert cfg.method is None
     cfg.dump(tmp_path / "dumped.py")
@@ -192,7 +192,7 @@ def test_a_run_takes_the_method(write):
 # What does not fit ------------------------------------------------------------------------------
 
 
-def test_a_fragment_sets_the_model_alone(write):
+def test_fragment_with_other_keys_is_an_error(write):
     for text, named in [(RARE + "\ntrain_cfg = dict()", "model, train_cfg"), ("", "nothing")]:
         write("_base_/methods/more.py", text)
         with pytest.raises(ValueError, match=rf"a method sets model.*more\.py sets {named}; move"):
@@ -205,7 +205,7 @@ def test_an_option_of_what_the_fragment_removes_cannot_be_kept(write):
         read(method="bare")
 
 
-def test_options_of_another_head_are_refused(write):
+def test_options_of_another_head_are_rejected(write):
     write("project/a/bce.py", CONFIG.replace("OrderlessRNNHead", "MultiLabelLinearClsHead"))
     with pytest.raises(ValueError, match=r"method=mla .* OrderlessRNNHead, .* MultiLabelLinear"):
         read("project/a/bce.py", method="mla")

@@ -40,7 +40,7 @@ def test_dist_scripts_share_the_cores_and_take_a_free_port(project, stand_in, re
     assert called[-1] == "threads 1"
 
 
-def test_dist_scripts_obey_the_environment(project, stand_in):
+def test_dist_scripts_read_the_environment(project, stand_in):
     environment = dict(NNODES="2", NODE_RANK="1", MASTER_ADDR="host", PORT="1234")
     called = lines(
         project.run(
@@ -78,14 +78,14 @@ def test_slurm_scripts(project, stand_in, repository):
 
 
 @pytest.mark.parametrize("tool", ["dist_train", "dist_test", "slurm_train", "slurm_test"])
-def test_too_few_arguments_are_answered_with_the_usage(project, tool):
+def test_too_few_arguments_print_the_usage(project, tool):
     done = project.run(f"{tool}.sh", "a.py")
     assert done.returncode == 2
     assert done.stderr.startswith(f"usage: bash tools/{tool}.sh ")
 
 
 @pytest.mark.parametrize("nproc", ["--resume", "0", "2x", ""])
-def test_a_number_of_processes_that_is_none_is_answered_with_the_usage(project, nproc):
+def test_invalid_number_of_processes_prints_the_usage(project, nproc):
     for command in (["dist_train.sh", "a.py"], ["dist_test.sh", "a.py", "b.pth"]):
         done = project.run(*command, nproc, "--amp")
         assert done.returncode == 2
@@ -124,7 +124,7 @@ def made_environment(repository, tmp_path) -> Path:
     return folder
 
 
-def test_an_environment_whose_interpreter_is_gone_is_made_anew(repository, made_environment):
+def test_environment_without_its_interpreter_is_recreated(repository, made_environment):
     (made_environment / "bin/python").unlink()
     (made_environment / "bin/python").symlink_to("/no/python")
     (made_environment / "lib/old").touch()
@@ -134,7 +134,7 @@ def test_an_environment_whose_interpreter_is_gone_is_made_anew(repository, made_
     assert [file.name for file in (made_environment / "lib").iterdir()] == ["new"]
 
 
-def test_a_deletion_that_breaks_off_leaves_no_environment_that_passes_as_whole(
+def test_interrupted_deletion_leaves_no_environment_that_looks_complete(
     repository, made_environment, tmp_path
 ):
     for program in ("rm", "find"):  # whichever deletes
@@ -150,7 +150,7 @@ def test_a_deletion_that_breaks_off_leaves_no_environment_that_passes_as_whole(
     assert (made_environment / ".made-for").read_text() == stamp
 
 
-def test_an_environment_of_somebody_else_is_never_deleted(repository, tmp_path):
+def test_foreign_environment_is_never_deleted(repository, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/file").write_text("precious")
     result = subprocess.run(
@@ -165,7 +165,7 @@ def test_an_environment_of_somebody_else_is_never_deleted(repository, tmp_path):
     assert (tmp_path / "mine/file").read_text() == "precious"
 
 
-def test_an_unknown_family_and_a_missing_python_are_one_line(repository, tmp_path):
+def test_unknown_family_and_missing_python_are_one_line_errors(repository, tmp_path):
     for setting, message in [
         ({"FAMILY": "mmcv"}, "unknown FAMILY=mmcv; use onedl or openmmlab"),
         ({"PYTHON": "/no/python", "VENV": str(tmp_path / "venv")}, "no Python 3.10 to 3.13 found"),

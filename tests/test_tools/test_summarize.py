@@ -8,7 +8,7 @@ def summarize(repository, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_table_has_a_row_per_model_and_a_dash_for_what_is_missing(repository, tmp_path):
+def test_table_has_a_row_per_model_and_a_dash_for_missing_metrics(repository, tmp_path):
     pla = {"set/CF1": 64.34, "set/OF1": 69.657, "set/mAP": 70, "set/duplicates": 0.04}
     (tmp_path / "pla.json").write_text(json.dumps({**pla, "set/rigidness": None}))
     result = summarize(repository, f"PLA={tmp_path / 'pla.json'}")

@@ -43,7 +43,7 @@ UPDATES, FULL_BATCHES = 9, 2
 
 
 @pytest.mark.slow
-def test_two_processes_have_one_average_that_is_tested_as_it_was_validated(project):
+def test_two_processes_share_one_average_and_test_equals_validation(project):
     (project.folder / "swa.py").write_text(CONFIG)
     (project.folder / "keep.py").write_text(KEEP)
     trained = project.run("dist_train.sh", "swa.py", "2", "--work-dir", "w")

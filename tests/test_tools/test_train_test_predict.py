@@ -72,7 +72,7 @@ def test_two_processes_on_the_cpu_validate_what_one_computes_on_the_checkpoint(p
     assert metrics_of(project.folder / "one.json") == pytest.approx(ranks[0], nan_ok=True)
 
 
-def test_a_users_mistake_is_one_line_on_stderr(project):
+def test_user_error_is_one_line_on_stderr(project):
     records = json.loads((project.folder / "train.json").read_text())
     records["data_list"][3]["gt_label"] = [4]
     (project.folder / "train.json").write_text(json.dumps(records))

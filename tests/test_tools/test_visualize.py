@@ -75,7 +75,7 @@ def cells(axes, kinds) -> dict[int, int]:
     return found
 
 
-def test_tool_writes_three_figures_an_image(folder, repository, capsys):
+def test_tool_writes_three_figures_per_image(folder, repository, capsys):
     save(read_config("tiny.py"))
     run_tool(repository, "tiny.py", "weights.pth", "--index", "1", "0", "--out-dir", "out")
     assert sorted(file.name for file in Path("out").iterdir()) == [
@@ -229,7 +229,7 @@ def test_cached_features_show_the_photo_that_they_are_of(folder):
     assert "gone.png does not exist" in reason
 
 
-def test_what_is_left_out_is_said(folder):
+def test_omitted_figures_are_reported(folder):
     figures, left_out = visualizer(**{"model.head.decoder.attention_size": None}).figures(1)
     assert set(figures) == {"alignment", "orderings"}
     assert left_out == ["no attention: the model gives no maps of attention"]
@@ -248,7 +248,7 @@ def test_what_is_left_out_is_said(folder):
     assert left_out == ["no alignment and no orderings: the model has no END and no order"]
 
 
-def test_a_model_without_sequences_is_refused(folder):
+def test_model_without_sequences_is_rejected(folder):
     cfg = read_config("tiny.py")
     cfg.model.neck = dict(type="GlobalAveragePooling")
     cfg.model.head = dict(type="MultiLabelLinearClsHead", num_classes=4, in_channels=64)
@@ -256,7 +256,7 @@ def test_a_model_without_sequences_is_refused(folder):
         ImageVisualizer(cfg, save(cfg), "cpu")
 
 
-def test_an_image_that_is_not_there_is_refused(folder):
+def test_missing_image_is_an_error(folder):
     tool = visualizer()
     with pytest.raises(ValueError, match=r"no image 7: the test set has the images 0 … 6"):
         tool.figures(7)
@@ -265,7 +265,7 @@ def test_an_image_that_is_not_there_is_refused(folder):
         find_images(tool.dataset, ["none.png"])
 
 
-def test_a_file_name_that_several_images_have_is_refused():
+def test_ambiguous_file_name_is_an_error():
     class Known:
         paths = ["a/1.jpg", "b/1.jpg", "b/2.jpg", "b/2.jpg"]
 

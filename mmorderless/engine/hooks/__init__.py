@@ -1,4 +1,4 @@
-"""Hooks: checks before training, weight averaging, exact resume, reports after evaluation."""
+"""Hooks for checks, weight averaging, exact resume, compilation and reports."""
 
 from mmorderless.engine.hooks.buffer_agreement_hook import BufferAgreementHook
 from mmorderless.engine.hooks.checkpoint_match_hook import CheckpointMatchHook

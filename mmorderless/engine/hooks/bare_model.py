@@ -1,4 +1,4 @@
-"""The model that a runner trains, without what wraps it."""
+"""Unwrap the model of a distributed run."""
 
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner

@@ -1,4 +1,4 @@
-"""Lets the processes of a run agree on what is not learnt by gradients."""
+"""Average the model's buffers over the processes of a run."""
 
 from typing import Any
 
@@ -12,23 +12,23 @@ from mmpretrain.registry import HOOKS
 class BufferAgreementHook(Hook):
     """Average the model's buffers over the processes before they are validated or saved.
 
-    Each process gathers batch-norm statistics of its own images. mmengine's `SyncBuffersHook`
-    averages them at an epoch's end and before a validation, but not before a checkpoint that a
-    number of iterations makes due: that one holds the first process's statistics, which are not
-    those that the validation after it sees. This hook stands in for it, and averages only what has
-    changed since. The tools add it to every distributed run.
+    Each process computes batch-norm statistics of its own images. mmengine's `SyncBuffersHook`
+    averages them at an epoch's end and before a validation, but not before a checkpoint that is
+    written every N iterations, which then holds the first process's statistics instead of those
+    that are validated. This hook replaces it, and averages only after a change. The tools add it to
+    every distributed run.
     """
 
-    # Before SWAHook (55), which must find the averaged statistics, and CheckpointHook (90).
+    # Before SWAHook (55), which needs the averaged statistics, and CheckpointHook (90).
     priority = "NORMAL"
 
     def __init__(self) -> None:
-        self._agreed = True  # a run starts with the same weights and buffers everywhere
+        self._agreed = True  # all processes start with the same weights and buffers
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Average before a checkpoint in the course of an epoch, or of a loop without epochs."""
+        """Average before a checkpoint that is written every N iterations."""
         self._agreed = False
         if checkpoint_is_due(runner):
             self._agree(runner)
@@ -38,7 +38,7 @@ class BufferAgreementHook(Hook):
         self._agree(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Average before a validation that a number of iterations makes due."""
+        """Average before a validation that is made every N iterations."""
         self._agree(runner)
 
     def _agree(self, runner: Runner) -> None:
@@ -48,7 +48,7 @@ class BufferAgreementHook(Hook):
 
 
 def checkpoint_is_due(runner: Runner) -> bool:
-    """Whether a CheckpointHook that counts iterations writes one after this iteration."""
+    """Return whether a CheckpointHook that counts iterations saves after this one."""
     return any(
         hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
         or (hook.save_last and hook.is_last_train_iter(runner))

@@ -1,4 +1,4 @@
-"""Stops a run whose checkpoint holds nothing that the model can use."""
+"""Reject a checkpoint whose weights do not fit the model."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -12,12 +12,12 @@ from mmorderless.models.weights import check_some_weights_match, load_all_weight
 class CheckpointMatchHook(Hook):
     """Check a checkpoint against the model before it is loaded, resumed from or tested.
 
-    mmengine only warns when no key matches and goes on with random weights. The tools add this
+    When no key matches, mmengine only warns and continues with random weights. The tools add this
     hook to every run.
 
     Args:
-        complete: whether the checkpoint must hold every weight of the model (a test) or at least
-            one (training that starts from another model's weights).
+        complete: whether the checkpoint must hold every weight of the model (evaluation) or at
+            least one (training from another model's weights).
     """
 
     priority = "VERY_HIGH"
@@ -29,11 +29,11 @@ class CheckpointMatchHook(Hook):
         """Check the checkpoint that was just read.
 
         Args:
-            runner: the runner, whose model does not have the weights yet.
-            checkpoint: what the file holds.
+            runner: the runner; its model does not have the weights yet.
+            checkpoint: the content of the file.
 
         Raises:
-            ValueError: no weight fits the model; or, when `complete`, one is missing.
+            ValueError: no weight fits the model or, if `complete`, one is missing.
         """
         check = load_all_weights if self.complete else check_some_weights_match
         check(bare_model(runner), weights_of(checkpoint))

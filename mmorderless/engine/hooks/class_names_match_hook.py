@@ -1,4 +1,4 @@
-"""Stops a run whose splits, checkpoint or model mean different classes by the same index."""
+"""Reject a run whose splits, checkpoint and model do not have the same classes."""
 
 from collections.abc import Sequence
 
@@ -8,23 +8,24 @@ from mmpretrain.registry import HOOKS
 
 from mmorderless.datasets.class_names import class_names, compare_names, compare_number
 from mmorderless.engine.hooks.bare_model import bare_model
+from mmorderless.runs.trained_model import trained_classes
 
 
 @HOOKS.register_module()
 class ClassNamesMatchHook(Hook):
     """Compare the class names of training, validation, test and checkpoint, and the head's size.
 
-    A class index says nothing by itself: two splits that sort different names give every score,
-    and all of them wrong. A head with too many classes trains until it is validated. What has no
-    names is not compared, nor is a head that has no `num_classes` (MultiTaskHead has several heads,
-    each with classes of its own). The tools add this hook to every run.
+    If two splits give the same index to different classes, every score is wrong without an error.
+    A head with too many classes fails only when it is validated. Datasets without class names are
+    not compared, nor are heads without `num_classes` (MultiTaskHead has several heads with their
+    own classes). The tools add this hook to every run.
     """
 
     def __init__(self) -> None:
         self._checkpoint_names: Sequence[str] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Compare the training set with checkpoint to resume from, validation set and head.
+        """Compare the training set with the checkpoint to resume from, validation set and head.
 
         Raises:
             ValueError: their classes differ.
@@ -37,12 +38,11 @@ class ClassNamesMatchHook(Hook):
         compare_number(bare_model(runner), trained, "training set")
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember the names that the checkpoint was trained with."""
-        meta = checkpoint.get("meta", {}).get("dataset_meta") or {}
-        self._checkpoint_names = meta.get("classes")
+        """Keep the class names that the checkpoint was trained with."""
+        self._checkpoint_names = trained_classes(checkpoint)
 
     def before_test(self, runner: Runner) -> None:
-        """Compare the test set with checkpoint and head.
+        """Compare the test set with the checkpoint and the head.
 
         Raises:
             ValueError: their classes differ.

@@ -1,4 +1,4 @@
-"""Give fixed-order losses what they must know of the training set, and reseed random ones."""
+"""Give fixed-order losses the training set's label counts, and reseed random losses."""
 
 from collections.abc import Sequence
 
@@ -16,21 +16,21 @@ from mmorderless.runs.methods import check_applied
 
 @HOOKS.register_module()
 class LabelOrderHook(Hook):
-    """Count the training set's labels for the fixed orders, and reseed the losses that draw.
+    """Count the training set's labels for fixed orders, and reseed losses that draw random numbers.
 
-    A `FixedOrderLoss` that was given its classes and counts keeps them. Losses that draw random
-    numbers are the random order and every `RandomDraws`; a model without either is left alone.
+    A `FixedOrderLoss` whose config has classes and counts keeps them. Random losses are those that
+    inherit from `RandomDraws`.
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse a config whose `method` was not applied."""
+        """Reject a config whose `method` was not applied."""
         check_applied(runner.cfg)
 
     def before_train(self, runner: Runner) -> None:
-        """Hand the class names and image counts of the training set to every loss.
+        """Give the class names and image counts of the training set to each fixed-order loss.
 
         Raises:
-            ValueError: the training set has no class names, or not one label set per image.
+            ValueError: the training set has no class names, or no list of labels per image.
         """
         losses = [loss for loss in fixed_order_losses(runner) if loss.needs_training_labels]
         if not losses:
@@ -58,21 +58,22 @@ class LabelOrderHook(Hook):
             loss.set_training_labels(classes, counts)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start random draws anew from the run's seed, the rank and the progress of training.
+        """Reseed random losses from the run's seed, the rank and the progress of training.
 
-        A loop that counts iterations has one epoch; a resumed one must not repeat its draws.
+        The iteration matters too: a loop that counts iterations has one epoch, and must not repeat
+        its random numbers when it is resumed.
         """
         for loss in random_losses(runner):
             loss.reseed(runner.seed or 0, runner.rank, runner.epoch, runner.iter)
 
 
 def fixed_order_losses(runner: Runner) -> list[FixedOrderLoss]:
-    """Every fixed-order loss inside the runner's model."""
+    """Return every fixed-order loss in the runner's model."""
     modules = bare_model(runner).modules()
     return [module for module in modules if isinstance(module, FixedOrderLoss)]
 
 
 def random_losses(runner: Runner) -> list[RandomDraws]:
-    """Every loss inside the runner's model that can draw random numbers of its own."""
+    """Return every loss in the runner's model that draws random numbers."""
     modules = bare_model(runner).modules()
     return [module for module in modules if isinstance(module, RandomDraws)]

@@ -1,6 +1,6 @@
-"""Stochastic weight averaging: the mean of the weights at the lowest points of the learning rate.
+"""Stochastic weight averaging: average the weights at the lowest points of the learning rate.
 
-"Raw" weights are those that the optimiser changes, "averaged" ones the mean of the snapshots.
+The optimizer changes the "raw" weights; the "averaged" weights are the mean of the snapshots.
 """
 
 import copy
@@ -19,13 +19,12 @@ from mmorderless.engine.batch_norm import (
     estimate_batch_norm,
     named_statistics,
     preserved_modes,
-    preserved_random_state,
     trained_batch_norms,
 )
 from mmorderless.engine.hooks.bare_model import bare_model
 from mmorderless.engine.schedules.sawtooth import CYCLE
 from mmorderless.engine.schedules.updates import after_each_update
-from mmorderless.engine.seeding import reseed, seed_samples
+from mmorderless.engine.seeding import preserved_random_state, reseed, seed_samples
 
 
 @HOOKS.register_module()
@@ -35,32 +34,33 @@ class SWAHook(Hook):
     Use it with `SawtoothLR`, which has its lowest rate at these updates (counted from 1; an update
     is not a batch, see `after_each_update`).
 
-    - Parameters are summed in float64, on every process alike.
-    - The averaged weights have batch-norm statistics of their own: the mean over training batches,
-      and over processes, of each batch's mean and variance, as `torch.optim.swa_utils.update_bn`
-      has it. They are estimated anew when a set of averaged weights is first validated or saved,
-      through `extract_feat` alone (the released code makes a second forward pass per iteration),
-      on batches of a dataloader of their own. The epoch that runs and the random numbers are not
-      disturbed. Layers that the model keeps in evaluation mode while it trains keep theirs.
-    - Validation sees the averaged weights; before the first snapshot the raw ones, which is logged.
-    - A checkpoint's `state_dict` holds the averaged weights; what resuming needs is under `swa`:
-      `raw` (a state_dict), `sum` (float64, by name), `count` and `updates`. A checkpoint without
-      the optimiser's state (the best one) cannot be resumed from and goes without it.
-    - After the training the model holds the averaged weights.
+    - Parameters are summed in float64, on every process.
+    - The averaged weights get their own batch-norm statistics, as `torch.optim.swa_utils.update_bn`
+      estimates them: mean and variance averaged over training batches and over processes. They are
+      estimated when averaged weights are first validated or saved, from `extract_feat` on batches
+      of a second dataloader (the released code makes a second forward pass per iteration). The
+      running epoch and the random state are not changed. Layers that the model keeps in evaluation
+      mode during training keep their statistics.
+    - Validation uses the averaged weights; before the first snapshot it uses the raw weights and
+      logs this.
+    - A checkpoint's `state_dict` holds the averaged weights. For resuming, `swa` holds `raw` (a
+      state_dict), `sum` (float64, by name), `count` and `updates`. A checkpoint without optimizer
+      state (the best one) cannot be resumed from and has no `swa`.
+    - After training the model holds the averaged weights.
 
     Args:
-        begin: updates that must have been made before weights are sampled; 0 is the paper's. A
-            short run should begin in its last third: early, random weights ruin the average.
-        bn_batches: largest number of batches per process that batch norm is estimated on.
-        validate_raw: whether the raw weights are validated too; their metrics get the prefix
+        begin: number of updates before the first snapshot; the paper has 0. A short run should
+            begin in its last third, since early, random weights ruin the average.
+        bn_batches: most batches per process to estimate batch norm on.
+        validate_raw: whether to validate the raw weights as well; their metrics get the prefix
             `raw/`.
 
     Raises:
         ValueError: `begin` is negative, or `bn_batches` not positive.
     """
 
-    # Below BufferAgreementHook (50), which must find the raw statistics; above LoggerHook (60),
-    # which is to log the raw metrics, and CheckpointHook (90).
+    # After BufferAgreementHook (50), which averages the raw statistics; before LoggerHook (60),
+    # which logs the raw metrics, and CheckpointHook (90).
     priority = 55
 
     def __init__(self, begin: int = 0, bn_batches: int = 128, validate_raw: bool = False) -> None:
@@ -75,15 +75,15 @@ class SWAHook(Hook):
         self.count = 0
         self._training = False
         self._sums: dict[str, Tensor] = {}
-        self._raw: dict[str, Tensor] = {}  # while the averaged weights are in the model
+        self._raw: dict[str, Tensor] = {}  # set while the model holds the averaged weights
         self._statistics: dict[str, Tensor] | None = None  # None: to be estimated
         self._loader: DataLoader | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Give a run that is resumed its raw weights and the sum of snapshots.
+        """Restore the raw weights and the sum of snapshots when resuming.
 
         Raises:
-            ValueError: there is nothing to resume the average from.
+            ValueError: the checkpoint holds no SWA state.
         """
         if not runner._resume:
             return
@@ -100,7 +100,7 @@ class SWAHook(Hook):
             checkpoint["state_dict"] = swa["raw"]
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the optimiser's updates and the saving of checkpoints."""
+        """Observe the optimizer's updates and the saving of checkpoints."""
         model = bare_model(runner)
         device_of = {name: weight.device for name, weight in named_weights(model).items()}
         self._sums = {name: total.to(device_of[name]) for name, total in self._sums.items()}
@@ -108,8 +108,8 @@ class SWAHook(Hook):
 
         save = runner.save_checkpoint
 
-        # mmengine calls `before_save_checkpoint` on the first process only, but `save_checkpoint`
-        # on all of them, and estimating batch norm needs all.
+        # mmengine calls `before_save_checkpoint` on the first process only but `save_checkpoint` on
+        # all processes, which estimating batch norm needs.
         @wraps(save)
         def estimate_and_save(*args: Any, **kwargs: Any) -> None:
             self._estimate_batch_norm(runner)
@@ -119,7 +119,7 @@ class SWAHook(Hook):
         self._training = True
 
     def _after_update(self, model: nn.Module) -> None:
-        """Take the snapshot that is due."""
+        """Take a snapshot if one is due."""
         self.updates += 1
         if self.updates % CYCLE or self.updates < self.begin:
             return
@@ -143,15 +143,15 @@ class SWAHook(Hook):
             )
             return
         self._estimate_batch_norm(runner)
-        self._put_average_in(bare_model(runner))
+        self._load_average(bare_model(runner))
         runner.logger.info(f"SWAHook: validating the average of {self.count} snapshots")
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Put the raw weights back, and validate them when asked to."""
+        """Restore the raw weights, and validate them if `validate_raw` is set."""
         if not self._training:
             return
         is_averaged = bool(self._raw)
-        self._put_raw_back(bare_model(runner))
+        self._restore_raw(bare_model(runner))
         if not self.validate_raw:
             return
         raw_metrics = validate(runner) if is_averaged else dict(metrics)
@@ -161,7 +161,7 @@ class SWAHook(Hook):
                 runner.message_hub.update_scalar(f"val/raw/{name}", value)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Put the averaged weights under `state_dict`, and what resuming needs under `swa`."""
+        """Save the averaged weights as `state_dict`, and the state for resuming as `swa`."""
         if not self._training:
             return
         state = checkpoint["state_dict"]
@@ -179,7 +179,7 @@ class SWAHook(Hook):
         """Leave the averaged weights in the model."""
         if self.count:
             self._estimate_batch_norm(runner)
-            self._put_average_in(bare_model(runner))
+            self._load_average(bare_model(runner))
             self._raw = {}
         else:
             runner.logger.warning(
@@ -189,57 +189,57 @@ class SWAHook(Hook):
         self._training = False
 
     def _average(self) -> dict[str, Tensor]:
-        """Return the averaged parameters in float64, and their batch-norm statistics, by name."""
+        """Return the averaged parameters (float64) and their batch-norm statistics by name."""
         assert self._statistics is not None
         return {name: total / self.count for name, total in self._sums.items()} | self._statistics
 
     @torch.no_grad()
-    def _put_average_in(self, model: nn.Module) -> None:
+    def _load_average(self, model: nn.Module) -> None:
         tensors = named_weights(model) | named_statistics(model)
         self._raw = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         for name, tensor in self._average().items():
             tensors[name].copy_(tensor)
 
     @torch.no_grad()
-    def _put_raw_back(self, model: nn.Module) -> None:
+    def _restore_raw(self, model: nn.Module) -> None:
         tensors = named_weights(model) | named_statistics(model)
         for name, tensor in self._raw.items():
             tensors[name].copy_(tensor)
         self._raw = {}
 
     def _estimate_batch_norm(self, runner: Runner) -> None:
-        """Estimate the averaged weights' statistics unless they are known; on every process."""
+        """Estimate the averaged weights' statistics if they are unknown, on every process."""
         if not self.count or self._statistics is not None:
             return
         model = bare_model(runner)
         self._statistics = {}
-        # Seeded, so that the same weights have the same statistics in a resumed run.
+        # Seeded, so that a resumed run estimates the same statistics.
         with preserved_random_state(), preserved_modes(model):
             reseed(runner.seed, runner.rank)
-            model.train()  # sets layers that the model keeps frozen back to evaluation
+            model.train()  # the model itself keeps frozen layers in evaluation mode
             if not trained_batch_norms(model):
                 return
             if self._loader is None:
                 self._loader = build_loader(runner)
-            self._put_average_in(model)
+            self._load_average(model)
             self._statistics = estimate_batch_norm(model, self._loader, self.bn_batches)
-            self._put_raw_back(model)
+            self._restore_raw(model)
 
 
 def named_weights(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return a model's parameters by name; one that has two names is there twice."""
+    """Return a model's parameters by name; a shared parameter appears under each of its names."""
     return dict(model.named_parameters(remove_duplicate=False))
 
 
 def build_loader(runner: Runner) -> DataLoader:
-    """Build a second loader of the training set, which gives the same samples each time.
+    """Build a second loader of the training set that gives the same samples each time.
 
     Raises:
-        ValueError: the training loader's batches are not of one size.
+        ValueError: the training loader has no fixed batch size.
     """
     if not runner.cfg.train_dataloader.get("batch_size"):
         raise ValueError(
-            "SWAHook estimates batch norm on batches of one size; give train_dataloader a "
+            "SWAHook estimates batch norm on batches of a fixed size; give train_dataloader a "
             "batch_size and a sampler instead of a batch_sampler"
         )
     config = copy.deepcopy(runner.cfg.train_dataloader)
@@ -247,13 +247,13 @@ def build_loader(runner: Runner) -> DataLoader:
     config.persistent_workers = False
     diff_rank_seed = runner._randomness_cfg.get("diff_rank_seed", False)
     loader = runner.build_dataloader(config, seed=runner.seed, diff_rank_seed=diff_rank_seed)
-    seed_samples(loader, runner.seed)  # whatever the number of workers
+    seed_samples(loader, runner.seed)  # independent of the number of workers
     return loader
 
 
 @torch.no_grad()
 def validate(runner: Runner) -> dict[str, float]:
-    """Return the metrics of the weights that the model has; no hook is called."""
+    """Return the metrics of the model's current weights without calling hooks."""
     loop = runner.val_loop
     with preserved_random_state(), autocast(enabled=loop.fp16):
         for batch in loop.dataloader:

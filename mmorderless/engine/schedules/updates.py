@@ -1,4 +1,4 @@
-"""What one optimiser update is, for whatever counts updates rather than batches."""
+"""Count optimizer updates instead of batches."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -8,20 +8,20 @@ from mmengine.optim import OptimWrapper
 
 
 def after_each_update(optim_wrapper: OptimWrapper, call: Callable[[], None]) -> None:
-    """Call a function right after each update that the optimiser makes from now on.
+    """Call a function after each optimizer update from now on.
 
-    An update is one call of `OptimWrapper.step`. Under gradient accumulation that is not one a
-    batch, and gradients that are left at an epoch's end may be flushed outside of any batch; an
-    update that the loss scaler skips for its infinite gradients counts. So neither mmengine's
-    `after_train_iter` nor torch's own step hooks see what is meant.
+    An update is one call of `OptimWrapper.step`. With gradient accumulation there is not one per
+    batch, and the gradients left at an epoch's end may be used outside of any batch; an update that
+    the loss scaler skips because of infinite gradients counts. Neither mmengine's
+    `after_train_iter` nor PyTorch's step hooks count these.
 
     Args:
         optim_wrapper: its `step` is replaced by one that also calls `call`.
-        call: has no arguments.
+        call: function without arguments.
     """
     step = optim_wrapper.step
 
-    @wraps(step)  # also keeps the mark by which mmengine's schedulers know a counted `step`
+    @wraps(step)  # keeps the attribute by which mmengine's schedulers recognize a counted `step`
     def step_and_call(*args: Any, **kwargs: Any) -> None:
         step(*args, **kwargs)
         call()

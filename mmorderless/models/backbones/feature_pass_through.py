@@ -1,4 +1,4 @@
-"""Backbone of a config whose inputs are feature maps already."""
+"""Backbone for inputs that are feature maps."""
 
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
@@ -7,11 +7,11 @@ from torch import Tensor
 
 @MODELS.register_module()
 class FeaturePassThrough(BaseModule):
-    """The backbone of cached features: hands its input on as the feature map.
+    """Return the input, a cached feature map, as the features.
 
     Used with the dataset `CachedFeatures`, whose inputs are a frozen backbone's maps (B, D, h, w).
     """
 
     def forward(self, features: Tensor) -> tuple[Tensor]:
-        """Return the features as a backbone does, as a tuple of maps."""
+        """Return the features in a tuple, like every backbone."""
         return (features,)

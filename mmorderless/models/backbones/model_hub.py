@@ -1,4 +1,4 @@
-"""Weights of the models that mmpretrain ships, by the model's name."""
+"""Load the weights of mmpretrain's models by the model's name."""
 
 from difflib import get_close_matches
 
@@ -9,7 +9,7 @@ SCHEME = "mmpretrain://"
 
 
 def weights_address(model: str) -> str:
-    """Return the address of a model's weights, as the installed mmpretrain knows it.
+    """Return the address of a model's weights in the installed mmpretrain.
 
     Args:
         model: a name that `mmpretrain.list_models()` gives, such as `convnext-tiny_32xb128_in1k`.
@@ -23,18 +23,18 @@ def weights_address(model: str) -> str:
         suggestion = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValueError(
             f"mmpretrain has no model {model!r}; {suggestion}mmpretrain.list_models('NAME*') lists "
-            "those whose name begins so"
+            "the names with this beginning"
         )
     address = ModelHub.get(model).weights
     if address is None:
         raise ValueError(
-            f"mmpretrain has no weights of the model {model!r}; name another one, or give the path "
-            "of a checkpoint"
+            f"mmpretrain has no weights of the model {model!r}; name another model, or give the "
+            "path of a checkpoint"
         )
     return address
 
 
-# mmengine asks `re.match(prefix, path)`; a module that is imported twice registers once.
+# mmengine matches prefixes with `re.match`; force=True allows importing this module again.
 @CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
 def load_from_model_hub(filename: str, map_location: str | None = None) -> dict:
     """Load `mmpretrain://MODEL`.

@@ -1,4 +1,4 @@
-"""A small CNN for small pictures, fast enough to be trained on a CPU."""
+"""A small CNN for small images, fast enough to train on a CPU."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ class StridedCNN(BaseModule):
 
     Args:
         channels: channels of each stage; the last is D.
-        init_cfg: how weights are initialised, as in every mmengine module.
+        init_cfg: weight initialization, as in every mmengine module.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class StridedCNN(BaseModule):
                 inputs = outputs
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        """Return the last stage's map, as a tuple like every backbone."""
+        """Return the last stage's map in a tuple, like every backbone."""
         x = images
         for convolution, norm in zip(self.convolutions, self.norms):
             x = F.relu(norm(convolution(x)))

@@ -24,7 +24,7 @@ def dataset_of(*classes):
     return SimpleNamespace(metainfo={"classes": classes})
 
 
-def test_a_validation_csv_that_sorts_its_own_names_is_refused(tmp_path):
+def test_validation_set_with_other_class_order_is_rejected(tmp_path):
     """Every label would be scored as another class, without any other sign of it."""
     (tmp_path / "train.csv").write_text("image,labels\na.jpg,ant;bee\nb.jpg,cow\n")
     (tmp_path / "val.csv").write_text("image,labels\nc.jpg,bee;cow\n")
@@ -53,7 +53,7 @@ def test_a_test_set_is_compared_with_the_checkpoint():
         hook.before_test(runner_of(test=dataset_of("bee", "ant")))
 
 
-def test_a_run_is_not_resumed_with_other_classes():
+def test_resuming_with_other_classes_is_rejected():
     hook = ClassNamesMatchHook()
     hook.after_load_checkpoint(None, {"meta": {"dataset_meta": {"classes": ["ant", "bee"]}}})
     hook.before_train(runner_of(dataset_of("cow", "dog")))  # load_from: other classes are meant
@@ -63,7 +63,7 @@ def test_a_run_is_not_resumed_with_other_classes():
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])
-def test_a_head_that_has_not_the_datasets_number_of_classes_is_refused(num_classes):
+def test_head_with_another_number_of_classes_is_rejected(num_classes):
     dataset, hook = dataset_of("ant", "bee", "cow"), ClassNamesMatchHook()
     line = rf"the model has {num_classes} classes, the {{}} set has 3; set model.head.num_classes=3"
     with pytest.raises(ValueError, match=line.format("training")):
@@ -72,7 +72,7 @@ def test_a_head_that_has_not_the_datasets_number_of_classes_is_refused(num_class
         hook.before_test(runner_of(test=dataset, num_classes=num_classes))
 
 
-def test_heads_that_fit_or_do_not_tell_are_not_refused():
+def test_matching_heads_and_heads_without_num_classes_are_accepted():
     dataset, hook = dataset_of("ant", "bee", "cow"), ClassNamesMatchHook()
     for runner in (
         runner_of(dataset, test=dataset, num_classes=3),

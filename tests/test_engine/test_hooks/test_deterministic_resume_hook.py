@@ -132,7 +132,7 @@ def state_of(runner):
     """Everything that must be equal."""
     return {
         "weights": runner.model.state_dict(),
-        "optimiser": runner.optim_wrapper.state_dict(),
+        "optimizer": runner.optim_wrapper.state_dict(),
         "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
         "lr": runner.optim_wrapper.get_lr(),
         "gradients": [p.grad for p in runner.model.parameters()],
@@ -203,7 +203,7 @@ def test_resumed_run_equals_uninterrupted_run(photos, whole_runs, tmp_path, work
     ],
     ids=["uniform", "searched", "sampled"],
 )
-def test_losses_that_draw_resume_their_draws(photos, whole_runs, tmp_path, loss):
+def test_random_losses_resume_their_random_numbers(photos, whole_runs, tmp_path, loss):
     changes = {"model.head.strategy": None, "model.head.loss": loss, **BY_ITERATION}
     changes["optim_wrapper.optimizer.lr"] = 0.2  # so that the draws soon follow the model
     whole, folder = whole_runs(**changes)
@@ -220,7 +220,7 @@ def test_workers_do_not_change_the_run(whole_runs, accumulate):
     assert differences(alone, fresh) == []
 
 
-def test_what_would_differ_without_the_hook(photos, whole_runs, tmp_path):
+def test_runs_differ_without_the_hook(photos, whole_runs, tmp_path):
     """Shows that the tests above can fail."""
     without = {"custom_hooks": [dict(type="LabelOrderHook")]}
     whole, folder = whole_runs(0, 3, **without)
@@ -229,7 +229,7 @@ def test_what_would_differ_without_the_hook(photos, whole_runs, tmp_path):
     assert differences(whole, state_of(train(cfg)))
 
 
-def test_seed_decides_the_run(whole_runs):
+def test_seed_changes_the_run(whole_runs):
     other = {"randomness.seed": 4}
     assert differences(whole_runs(0, 1)[0], whole_runs(0, 1, **other)[0])
 
@@ -278,14 +278,14 @@ def test_loop_that_counts_iterations(photos, whole_runs, tmp_path, sampler, monk
         assert differences(whole, state_of(train(cfg))) == []
 
 
-def test_without_a_seed_the_drawn_one_is_kept(photos, whole_runs, tmp_path):
+def test_random_seed_is_restored(photos, whole_runs, tmp_path):
     changes = {"randomness.seed": None}
     whole, folder = whole_runs(0, 1, **changes)
     cfg = config_of(photos, tmp_path, **changes, **resume_from(folder / "epoch_1.pth"))
     assert differences(whole, state_of(train(cfg))) == []
 
 
-def test_changes_that_make_the_run_another_one(photos, whole_runs, tmp_path, monkeypatch):
+def test_changed_settings_are_warned_about_or_rejected(photos, whole_runs, tmp_path, monkeypatch):
     logged = []
     monkeypatch.setattr(
         "mmorderless.engine.hooks.deterministic_resume_hook.print_log",
@@ -335,7 +335,7 @@ def test_batches_of_varying_size_cannot_be_skipped(photos, whole_runs, tmp_path)
     changes = {"train_dataloader.batch_sampler": dict(type="Halving", drop_last=False)}
     whole, folder = whole_runs(0, 3, **changes, **BY_ITERATION)
     cfg = config_of(photos, tmp_path, 0, 3, **changes, **resume_from(folder / "iter_5.pth"))
-    with pytest.raises(ValueError, match="batches of Halving are not of one size and cannot be sk"):
+    with pytest.raises(ValueError, match="batches of Halving have no fixed size and cannot be sk"):
         train(cfg)
     by_epoch, folder = whole_runs(0, 3, **changes)
     assert differences(whole, by_epoch) == []
@@ -343,7 +343,7 @@ def test_batches_of_varying_size_cannot_be_skipped(photos, whole_runs, tmp_path)
     assert differences(whole, state_of(train(cfg))) == []
 
 
-def test_weights_to_start_from_bring_nothing_else(photos, whole_runs, tmp_path):
+def test_load_from_restores_only_weights(photos, whole_runs, tmp_path):
     """`load_from` without `resume` begins a new run, without the old one's gradients."""
     _, folder = whole_runs(0, 3)
     checkpoint = read(folder / "epoch_1.pth")
@@ -357,7 +357,7 @@ def test_weights_to_start_from_bring_nothing_else(photos, whole_runs, tmp_path):
     assert differences(*runs) == []
 
 
-def test_checkpoint_without_the_optimiser_has_no_gradients_either():
+def test_checkpoint_without_optimizer_state_has_no_gradients():
     checkpoint = {"meta": {"iter": 5}, "state_dict": {}}
     DeterministicResumeHook().before_save_checkpoint(None, checkpoint)
     assert checkpoint.keys() == {"meta", "state_dict"}

@@ -97,7 +97,7 @@ def test_random_order_depends_on_seed_rank_and_progress(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["OrderSearchLoss", "OCDLoss"])
-def test_losses_that_draw_are_reseeded_too(name):
+def test_random_losses_are_reseeded(name):
     """Two epochs, processes or runs draw differently; the same epoch again draws the same."""
     feats = (torch.ones(8, 4, 2, 2),)
     truth = [DataSample().set_gt_label(torch.tensor([0, 1, 2])) for _ in range(8)]
@@ -125,7 +125,7 @@ def test_models_without_an_order_need_no_class_names():
         LabelOrderHook().before_train_epoch(runner)
 
 
-def test_given_counts_are_kept(tmp_path):
+def test_configured_counts_are_kept(tmp_path):
     runner = runner_of(dataset_of(tmp_path), "rare_first")
     runner.model[0].loss_module.set_training_labels(CLASSES, [1, 2, 3])
     LabelOrderHook().before_train(runner)

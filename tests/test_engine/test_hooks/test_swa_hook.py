@@ -237,7 +237,7 @@ def test_average_is_the_mean_after_updates_4_8_12(tmp_path, accumulate, begin, n
     assert all(not torch.equal(raw[name], checkpoint["state_dict"][name]) for name in mean)
 
 
-def test_average_is_validated_and_the_raw_weights_come_back(tmp_path):
+def test_average_is_validated_and_raw_weights_are_restored(tmp_path):
     runner = make_runner(tmp_path, augment=True)
     runner.train()
     watch = hook_of(runner, Watch)
@@ -255,7 +255,7 @@ def test_average_is_validated_and_the_raw_weights_come_back(tmp_path):
     assert "swa" not in later
 
 
-def test_without_a_snapshot_the_raw_weights_are_validated_and_the_log_says_so(tmp_path):
+def test_without_a_snapshot_raw_weights_are_validated_and_logged(tmp_path):
     runner = make_runner(tmp_path, swa=dict(begin=9, validate_raw=True))
     runner.train()
     log = log_of(runner)
@@ -273,7 +273,7 @@ def test_without_a_snapshot_the_raw_weights_are_validated_and_the_log_says_so(tm
         assert watch.metrics[0][f"raw/{name}"] == watch.metrics[0][name]
 
 
-def test_a_training_without_a_snapshot_says_so_and_has_raw_weights(tmp_path):
+def test_training_without_a_snapshot_warns_and_keeps_raw_weights(tmp_path):
     runner = make_runner(tmp_path, swa=dict(begin=16))
     runner.train()
     assert "ended after 15 updates without a snapshot (begin=16, then every 4th)" in log_of(runner)
@@ -284,7 +284,7 @@ def test_a_training_without_a_snapshot_says_so_and_has_raw_weights(tmp_path):
 @pytest.mark.slow_except("3-3-HalfFrozenCNN")
 @pytest.mark.parametrize("backbone", ["StridedCNN", "HalfFrozenCNN"])
 @pytest.mark.parametrize("bn_batches, batches", [(3, 3), (100, 5)])
-def test_batch_norm_of_the_average_is_that_of_update_bn(tmp_path, backbone, bn_batches, batches):
+def test_batch_norm_of_the_average_equals_update_bn(tmp_path, backbone, bn_batches, batches):
     runner = make_runner(tmp_path, swa=dict(bn_batches=bn_batches), backbone=backbone)
     runner.train()
     checkpoint = load(tmp_path)
@@ -347,7 +347,7 @@ def test_metrics_of_raw_and_averaged_weights(tmp_path):
     assert runner.message_hub.get_scalar("val/raw/set/mAP").current() == raw["set/mAP"]
 
 
-def test_the_best_checkpoint_holds_the_average_alone(tmp_path):
+def test_best_checkpoint_holds_only_the_average(tmp_path):
     checkpoint = dict(type="CheckpointHook", save_best="set/mAP", rule="less")
     hooks = dict(swa=dict(type="SWAHook"), checkpoint=checkpoint)
     runner = make_runner(tmp_path, default_hooks=hooks)
@@ -377,7 +377,7 @@ def test_checkpoints_in_mid_epoch(tmp_path):
         assert (saved["swa"]["raw"][counter], saved["state_dict"][counter]) == (i, 5)
 
 
-def test_a_checkpoint_written_while_the_average_is_in_the_model(tmp_path):
+def test_checkpoint_written_while_the_model_holds_the_average(tmp_path):
     class SaveInValidation(Hook):
         def before_val_iter(self, runner, batch_idx, data_batch=None):
             runner.save_checkpoint(str(tmp_path), f"in_val_{runner.epoch}.pth")
@@ -445,7 +445,7 @@ def test_training_may_start_from_an_averaged_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("options", [dict(begin=-1), dict(bn_batches=0)])
-def test_impossible_options(options):
+def test_invalid_options_are_errors(options):
     with pytest.raises(ValueError, match="begin must be at least 0 and bn_batches at least 1, got"):
         SWAHook(**options)
 

@@ -193,7 +193,7 @@ SCORES = [50, 40, 40, 40, 60, 60]  # cut after epoch 4, best at epoch 5
 
 @pytest.mark.slow_except("4")
 @pytest.mark.parametrize("epoch", [2, 4, 5, 6])
-def test_resumed_run_has_the_schedule_and_the_best_checkpoint_of_the_uninterrupted(run, epoch):
+def test_resumed_run_has_the_same_schedule_and_best_checkpoint(run, epoch):
     whole = run("whole", SCORES)
     assert whole.rates == pytest.approx(dict(zip(range(6), [0.01] * 4 + [0.001] * 2)))
     assert whole.best == ["best_set_OF1_epoch_5.pth"]
@@ -211,7 +211,7 @@ def test_resumed_run_has_the_schedule_and_the_best_checkpoint_of_the_uninterrupt
 
 @pytest.mark.slow_except("5")
 @pytest.mark.parametrize("epoch", [1, 4, 5])
-def test_run_that_was_interrupted_in_its_validation(run, epoch):
+def test_run_interrupted_during_validation(run, epoch):
     """Of these, the first and the fifth would have had the best score."""
     whole = run("whole", SCORES)
     first = run("resumed", SCORES, hooks=[dict(type="InterruptValidation", after=epoch)])
@@ -221,7 +221,7 @@ def test_run_that_was_interrupted_in_its_validation(run, epoch):
     assert_same(whole, resumed)
 
 
-def test_averaged_weights_are_validated_and_left_as_they_were(run):
+def test_averaged_weights_are_validated_and_unchanged(run):
     scores = [50, 40, 40, 60]
     swa = dict(hooks=[dict(type="SWAHook")], epochs=4, param_scheduler=[dict(type="SawtoothLR")])
     whole = run("whole", scores, **swa)
@@ -231,7 +231,7 @@ def test_averaged_weights_are_validated_and_left_as_they_were(run):
     assert_same(whole, resumed)
 
 
-def test_what_would_differ_without_the_hook(run):
+def test_runs_differ_without_the_hook(run):
     whole = run("whole", SCORES, with_hook=False)
     interrupt = [dict(type="Interrupt", after=4 * BATCHES + 1)]
     run("resumed", SCORES, hooks=interrupt, with_hook=False)
@@ -242,7 +242,7 @@ def test_what_would_differ_without_the_hook(run):
     assert resumed.best != ["best_set_OF1_epoch_5.pth"]
 
 
-def test_finished_run_gets_the_best_checkpoint_that_it_lacks(run):
+def test_finished_run_gets_its_missing_best_checkpoint(run):
     scores = [50, 60]
     run("w", scores, epochs=2, hooks=[dict(type="InterruptValidation", after=2)])
     resumed = run("w", scores, epochs=2, resume="epoch_2.pth")
@@ -251,7 +251,7 @@ def test_finished_run_gets_the_best_checkpoint_that_it_lacks(run):
 
 
 @pytest.mark.slow
-def test_only_what_was_due_is_made_up_for(run):
+def test_only_due_validations_are_repeated(run):
     sparse = {"train_cfg.val_interval": 2, "train_cfg.val_begin": 2}
     run("w", SCORES, epochs=5, **sparse)
     resumed = {
@@ -289,7 +289,7 @@ def test_loop_that_counts_iterations(run):
         assert_same(whole, resumed)
 
 
-def test_weights_to_start_from_are_not_validated_first(run, tmp_path):
+def test_load_from_does_not_validate_first(run, tmp_path):
     run("w", SCORES, epochs=2)
     started = run("v", SCORES, epochs=1, load_from=str(tmp_path / "w/epoch_2.pth"))
     assert started.validated == [1]
@@ -301,7 +301,7 @@ def test_run_without_validation(run):
     assert run("w", SCORES, epochs=3, resume="epoch_2.pth", **none).validated == []
 
 
-def test_checkpoints_that_cannot_be_resumed_from_are_not_marked():
+def test_checkpoints_without_optimizer_state_are_not_marked():
     checkpoint = {"meta": {"epoch": 1, "iter": 2}, "state_dict": {}}
     ValidateOnResumeHook().before_save_checkpoint(None, checkpoint)
     assert checkpoint.keys() == {"meta", "state_dict"}

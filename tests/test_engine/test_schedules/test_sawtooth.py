@@ -38,7 +38,7 @@ class TwoLayers(BaseModel):
 
 
 class RateRecorder(Hook):
-    """Records the rates that the optimiser's own `step` finds."""
+    """Records the rates that the optimizer's own `step` finds."""
 
     def __init__(self):
         self.rates = []
@@ -85,7 +85,7 @@ def assert_rates(rates, bases, updates, first=0):
 BASES = [BACKBONE_LR] * 2 + [LR] * 2
 
 
-def test_factor_is_the_papers():
+def test_factor_equals_the_paper():
     assert [sawtooth_factor(k) for k in range(9)] == pytest.approx([*FALL, *FALL, 1], **EXACT)
 
 
@@ -132,7 +132,7 @@ def test_an_update_outside_of_a_batch_counts(tmp_path):
 
 
 class SkippedByScaler(OptimWrapper):
-    """Skips the optimiser's step, like AmpOptimWrapper at infinite gradients."""
+    """Skips the optimizer's step, like AmpOptimWrapper at infinite gradients."""
 
     def __init__(self, skip, **settings):
         super().__init__(**settings)
@@ -167,7 +167,7 @@ def test_an_update_that_the_loss_scaler_skips_counts():
     assert [rate for _, rate in made] == pytest.approx([LR * FALL[k % 4] for k, _ in made], **EXACT)
 
 
-def test_schedulers_beside_it_do_not_lose_its_count(tmp_path):
+def test_other_schedulers_do_not_change_the_rate(tmp_path):
     momentum = dict(type="ConstantMomentum", factor=0.5, by_epoch=False)
     for schedulers in ([dict(type="SawtoothLR"), momentum], [momentum, dict(type="SawtoothLR")]):
         rates = train(tmp_path, param_scheduler=schedulers)

@@ -120,7 +120,7 @@ def test_unknown_address_and_emptied_package(package, tmp_path):
         CheckpointLoader.load_checkpoint("efficientnet-lite0://imagenet")
 
 
-def test_checkpoint_without_a_fitting_weight_is_an_error(tmp_path):
+def test_pretrained_checkpoint_without_matching_weights_is_an_error(tmp_path):
     file = tmp_path / "other.pth"
     torch.save({"state_dict": {"encoder.weight": torch.zeros(3)}}, file)
     for prefix in ("backbone", None):

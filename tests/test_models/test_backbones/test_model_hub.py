@@ -42,7 +42,7 @@ def test_the_scheme_asks_mmengines_loader_for_that_address(asked):
     assert existing_checkpoint(f"mmpretrain://{CONVNEXT}") == f"mmpretrain://{CONVNEXT}"
 
 
-def test_a_backbone_starts_from_it(monkeypatch):
+def test_backbone_loads_weights_by_model_name(monkeypatch):
     """By `init_cfg`, as the configs do."""
     config = dict(type="StridedCNN", channels=(4, 8))
     source = MODELS.build(config)
@@ -56,7 +56,7 @@ def test_a_backbone_starts_from_it(monkeypatch):
     assert all(torch.all(weight == 7) for weight in backbone.state_dict().values())
 
 
-def test_an_unknown_name_is_answered_with_close_ones(asked):
+def test_unknown_name_error_suggests_close_names(asked):
     with pytest.raises(
         ValueError, match=rf"has no model 'convnext-tiny_in1k'; did you mean .*{CONVNEXT}"
     ) as raised:
@@ -68,5 +68,5 @@ def test_an_unknown_name_is_answered_with_close_ones(asked):
 
 
 def test_a_model_without_weights_is_an_error():
-    with pytest.raises(ValueError, match=r"has no weights of the model .*; name another one"):
+    with pytest.raises(ValueError, match=r"has no weights of the model .*; name another model"):
         weights_address("vit-base-p16_mae-300e-pre_8xb128-coslr-100e_in1k")
