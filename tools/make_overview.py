@@ -1,4 +1,4 @@
-"""Draw the README's picture: a digit scene, its labels in order of emission, where each looked.
+"""Draw the README's picture: a digit scene, its labels in order of emission, their attention.
 
 python tools/make_overview.py work_dirs/quickstart/pla/epoch_16.pth
 

@@ -41,7 +41,7 @@ def test_alignment(num_classes):
         check_same_cost(logits, swapped, plain)
 
 
-def test_the_cost_matrices_hold_the_same_costs():
+def test_cost_matrices_equal_the_cross_entropy():
     logits, labels = make_batch(SETTINGS, [3, 1], 20)
     matrices = cost_matrices(logits, labels)
     assert [matrix.shape for matrix in matrices] == [(3, 3), (1, 1)]

@@ -14,18 +14,18 @@ from benchmarks.command import main
         (["alignment", "--batch", "2000"], "the batch must have 1 to 1024 images, got 2000"),
     ],
 )
-def test_what_cannot_be_measured(arguments, message):
+def test_invalid_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         main([*arguments, "--quick"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_device_that_is_not_there():
+def test_missing_device():
     with pytest.raises(ValueError, match="PyTorch finds no CUDA device; use --device cpu"):
         main(["alignment", "--device", "cuda"])
 
 
-def test_an_interruption_keeps_the_parts_that_are_done(tmp_path, monkeypatch):
+def test_an_interruption_keeps_finished_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "PARTS", ("alignment", "broken"))
     out = tmp_path / "results.json"
     with pytest.raises(ModuleNotFoundError):

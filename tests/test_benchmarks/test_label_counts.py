@@ -3,7 +3,7 @@ import pytest
 from benchmarks.label_counts import label_counts
 
 
-def test_the_table_is_like_coco():
+def test_the_table_resembles_coco():
     table = np.array(label_counts(1024))
     assert table.mean() == pytest.approx(2.9, abs=0.02)
     assert (table.min(), table.max()) == (1, 18)
@@ -12,18 +12,18 @@ def test_the_table_is_like_coco():
 
 
 @pytest.mark.parametrize("batch", [1, 8, 32])
-def test_every_batch_has_as_many_steps(batch):
+def test_every_batch_has_the_same_number_of_steps(batch):
     assert max(label_counts(batch)) == 18
 
 
 @pytest.mark.parametrize("batch", [32, 64, 128])
-def test_its_beginnings_are_like_the_whole(batch):
+def test_small_batches_resemble_the_table(batch):
     counts = label_counts(batch)
     assert np.mean(counts) == pytest.approx(2.9, abs=0.5)
     assert counts == label_counts(1024)[:batch]
 
 
 @pytest.mark.parametrize("batch", [0, 1025])
-def test_a_batch_that_the_table_does_not_cover(batch):
+def test_a_batch_outside_the_table(batch):
     with pytest.raises(ValueError, match=f"must have 1 to 1024 images, got {batch}"):
         label_counts(batch)

@@ -1,4 +1,4 @@
-"""Every part runs, at tiny sizes, and says what it measured. No test looks at a time."""
+"""Every part runs at tiny sizes and names what it measured. No test depends on a time."""
 
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,7 @@ QUICK = Settings(torch.device("cpu"), repeats=1, quick=True)
 
 @pytest.fixture
 def rows_of(monkeypatch):
-    """Runs a part, without the fresh processes (`test_timing` and the tool's test have them)."""
+    """Run a part without the fresh processes, which `test_timing` and the tool's test cover."""
     monkeypatch.setattr(memory, "STATUS", memory.ROOT / "no/such/file")
 
     def rows(part):
