@@ -11,7 +11,13 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmorderless.comparison.evaluation.prior import evaluate_prior
-from mmorderless.comparison.plan import METHODS, RECORD, expand, merge_records, read_comparison
+from mmorderless.comparison.plan import (
+    METHODS,
+    RECORD,
+    expand,
+    merge_records,
+    read_comparison_record,
+)
 from mmorderless.comparison.report.markdown import write_tables
 from mmorderless.comparison.report.page import write_report
 from mmorderless.comparison.report.tables import PRIOR
@@ -171,7 +177,7 @@ def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO
         for method in args.methods
     }
     base = method_config(args.config, "pla", args.epochs, args.val_split, common)
-    before, now = read_comparison(folder), settings_recorded(args, base)
+    before, now = read_comparison_record(folder), settings_recorded(args, base)
     changes = list(differences(before["settings"], now["settings"])) if before else []
     record = merge_records(before, now, changes, folder)
     check_configs(folder, configs)

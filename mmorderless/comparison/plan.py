@@ -60,7 +60,7 @@ def run_in(folder: Path) -> Run:
     return Run(folder.parent.name, int(folder.name.removeprefix("seed_")), folder)
 
 
-def read_comparison(comparison: Path) -> dict[str, Any] | None:
+def read_comparison_record(comparison: Path) -> dict[str, Any] | None:
     """Read `comparison.json`; None if there is none.
 
     Raises:
@@ -129,7 +129,7 @@ def read_finished_results(comparison: Path) -> list[dict[str, Any]]:
         FileNotFoundError: the folder holds no comparison.
         ValueError: `comparison.json` is damaged or of another version.
     """
-    record = read_comparison(comparison)
+    record = read_comparison_record(comparison)
     if record is None:
         raise FileNotFoundError(
             f"{comparison} holds no {RECORD}; give the --work-dir of a call of tools/compare.py"

@@ -7,7 +7,7 @@ import pytest
 from mmorderless.commands import compare as command
 from mmorderless.comparison import runs
 from mmorderless.comparison.evaluation.trained import CONFIG
-from mmorderless.comparison.plan import read_comparison
+from mmorderless.comparison.plan import read_comparison_record
 from mmorderless.comparison.runs import method_config
 from mmorderless.runs.processes import exclusive
 
@@ -43,7 +43,7 @@ def test_methods_and_seeds_can_be_added(compare, repository):
     assert compare("--methods", "bce", "pla", "--seeds", "0") == 0
     assert compare("--methods", "mla", "--seeds", "1") == 0
     assert compare.collected == [["bce seed 0", "pla seed 0"], ["mla seed 1"]]
-    record = read_comparison(compare.folder)
+    record = read_comparison_record(compare.folder)
     assert record["dataset"] == str(repository / "configs/digits/pla_digits.py")
     assert record["methods"] == ["bce", "pla", "mla"]
     assert record["seeds"] == [0, 1]
@@ -65,7 +65,7 @@ def test_options_of_one_method(compare, monkeypatch):
     assert compare(*methods, *own) == 0
     assert seen["order_search"].model.head.loss.uniform_steps == 7
     assert "uniform_steps" not in seen["pla"].model.head.loss
-    recorded = read_comparison(compare.folder)["options"]["method_options"]
+    recorded = read_comparison_record(compare.folder)["options"]["method_options"]
     assert recorded == {"order_search": {"model.head.loss.uniform_steps": 7}}
     with pytest.raises(ValueError, match="options of order_search"):
         compare(*methods)

@@ -8,7 +8,7 @@ from mmorderless.comparison.plan import (
     RESULT,
     expand,
     merge_records,
-    read_comparison,
+    read_comparison_record,
     read_finished_results,
     read_result,
     run_in,
@@ -92,4 +92,4 @@ def test_results_are_in_the_order_of_the_methods_without_unfinished_runs(tmp_pat
 def test_a_damaged_record_is_refused(tmp_path):
     (tmp_path / RECORD).write_text(json.dumps({"version": 1})[:-1])
     with pytest.raises(ValueError, match="damaged"):
-        read_comparison(tmp_path)
+        read_comparison_record(tmp_path)

@@ -1,6 +1,5 @@
 import io
 import os
-import re
 import sys
 
 import pytest
@@ -8,10 +7,8 @@ from mmengine.config import Config
 
 from mmorderless.comparison import runs as module
 from mmorderless.comparison.plan import RESULT, TIMES, expand, read_result
-from mmorderless.comparison.progress import JobProgress
 from mmorderless.comparison.runs import method_config, time_methods, train_and_evaluate
 from mmorderless.runs.machine import measurement_conditions, shared_environment
-from mmorderless.runs.processes import Job, Step
 from mmorderless.runs.records import write_json
 
 CFG = Config(dict(model=dict(type="X")))
@@ -130,24 +127,3 @@ def test_runs_share_the_cores(monkeypatch):
     assert shared_environment(9)["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert shared_environment(3)["OMP_NUM_THREADS"] == "5"
-
-
-def test_a_line_for_each_run_with_the_time_left(tmp_path, capsys):
-    result = tmp_path / RESULT
-    write_json(result, {"default": {"CF1": 60.123, "OF1": 70.0}})
-    log = tmp_path / "log.txt"
-    log.write_text("".join(f"line {i}\n" for i in range(40)))
-    good, bad = (Job(name, [Step([], result)], log) for name in ("pla seed 0", "[b] seed 0"))
-    with JobProgress("runs", 54, 10) as progress:
-        progress.start(good)
-        progress.start(bad)
-        progress.end(good, 0)
-        progress.end(bad, 1)
-    lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(
-        r"pla seed 0: C-F1 60\.12, O-F1 70\.00 in 0:00:0\d; 11 of 54 runs, 0:0\d:\d\d left",
-        lines[0],
-    )
-    assert lines[1] == f"[b] seed 0 FAILED (exit code 1); the end of {log}:"
-    assert lines[2:17] == [f"  | line {i}" for i in range(25, 40)]
-    assert [line.partition(",")[0] for line in lines[17:]] == ["12 of 54 runs"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmorderless.comparison.report.filled_tables import fill_tables
 from mmorderless.comparison.report.rendering import render
-from mmorderless.comparison.report.results import caveats, read_results
+from mmorderless.comparison.report.results import caveats, load_comparison
 from mmorderless.comparison.report.tables import PRIOR
 from mmorderless.runs.records import read_json, write_text
 
@@ -24,7 +24,7 @@ def write_tables(comparison_dir: Path) -> Path:
         FileNotFoundError: the folder holds no comparison.
         ValueError: no run is finished.
     """
-    comparison = read_results(comparison_dir)
+    comparison = load_comparison(comparison_dir)
     seeds = sorted({seed for by_seed in comparison.results.values() for seed in by_seed})
     title = (
         f"{len(comparison.results)} methods, seeds {', '.join(map(str, seeds))}: mean ± sample "

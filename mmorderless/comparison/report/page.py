@@ -27,7 +27,7 @@ from mmorderless.comparison.report.results import (
     Comparison,
     Result,
     caveats,
-    read_results,
+    load_comparison,
 )
 from mmorderless.comparison.report.tables import PRIOR
 from mmorderless.figures.style import title_of
@@ -73,7 +73,7 @@ def write_report(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path
         FileNotFoundError: the folder holds no comparison.
         ValueError: no run is finished, or gallery_size is below 1.
     """
-    comparison = read_results(comparison_dir)
+    comparison = load_comparison(comparison_dir)
     figures = all_figures(
         {method: list(by_seed.values()) for method, by_seed in comparison.results.items()},
         comparison.predictions,

@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from mmorderless.comparison.evaluation.gallery import AttentionMaps, read_gallery_attention
 from mmorderless.comparison.evaluation.trained import CONFIG
-from mmorderless.comparison.plan import TIMES, expand, read_comparison, read_finished_results
+from mmorderless.comparison.plan import TIMES, expand, read_comparison_record, read_finished_results
 from mmorderless.runs.records import read_json
 
 PREDICTIONS_FILE = "predictions.npz"
@@ -68,7 +68,7 @@ class Comparison:
         return groups
 
 
-def read_results(folder: Path) -> Comparison:
+def load_comparison(folder: Path) -> Comparison:
     """Read the finished runs of a comparison, in the order of its methods.
 
     Raises:
@@ -97,7 +97,7 @@ def read_results(folder: Path) -> Comparison:
         if times is not None:
             timings[method] = times
     _check_same_images(predictions)
-    config = read_comparison(folder)
+    config = read_comparison_record(folder)
     assert config is not None  # or there would be no results
     return Comparison(config, results, predictions, attention, timings, list(crops))
 

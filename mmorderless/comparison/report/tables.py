@@ -110,16 +110,16 @@ ALL_TABLES = (
     ),
     TIME_TABLE,
     Table(
-        "Number of labels: errors in labels per image at the default operating point",
+        "Number of labels: error per image at the default operating point",
         [
-            Column("mean error (absolute)", ("default", "label_count_error"), better=-1),
-            Column("bias (too many is above 0)", ("default", "label_count_bias"), better=0),
+            Column("mean absolute error", ("default", "label_count_error"), better=-1),
+            Column("bias (above 0: too many)", ("default", "label_count_bias"), better=0),
             Column("exact match, percent", ("default", "exact_match")),
         ],
     ),
     Table(
         "Kinds of score (largest over the steps, at the first emission, beam marginals): mAP, and "
-        "F1 of the labels above a threshold chosen on held-out training images, in percent",
+        "F1 of the labels above a threshold chosen on held-out images, in percent",
         [column for kind, title in KINDS.items() for column in kind_columns(kind, title)],
     ),
 )

@@ -11,7 +11,7 @@ from mmorderless.comparison.report.gallery_page import (
     fill_gallery,
     prediction_record,
 )
-from mmorderless.comparison.report.results import read_results
+from mmorderless.comparison.report.results import load_comparison
 
 
 def test_photos_are_downscaled_and_turned_upright(tmp_path):
@@ -47,14 +47,14 @@ def test_a_record_has_only_the_maps_of_its_own_labels():
 
 
 def test_the_gallery_has_as_many_photos_as_asked_for(comparison_folder):
-    gallery = fill_gallery(read_results(comparison_folder), 3)
+    gallery = fill_gallery(load_comparison(comparison_folder), 3)
     assert len(gallery.cards) == 3
     assert "3 of the 12 test photos" in gallery.note
     assert len(gallery.data["truth"]) == 3
 
 
 def test_the_class_filter_counts_the_photos_of_each_class(comparison_folder):
-    gallery = fill_gallery(read_results(comparison_folder), 12)
+    gallery = fill_gallery(load_comparison(comparison_folder), 12)
     options = dict(gallery.filters["class"])
     assert options.pop("") == "any"
     assert len(options) == len(gallery.data["classes"])
@@ -65,7 +65,7 @@ def test_the_class_filter_counts_the_photos_of_each_class(comparison_folder):
 
 
 def test_attention_maps_of_a_cropped_photo_are_left_out(comparison_folder, tmp_path):
-    gallery = fill_gallery(read_results(comparison_folder), 12)
+    gallery = fill_gallery(load_comparison(comparison_folder), 12)
     assert "attention" in gallery.note
     assert "CropBox" not in gallery.note
     assert any("maps" in photo for photo in gallery.data["methods"][1]["predictions"])
@@ -76,7 +76,7 @@ def test_attention_maps_of_a_cropped_photo_are_left_out(comparison_folder, tmp_p
             "test_dataloader = dict(dataset=dict(type='DatasetPart', "
             f"dataset=dict(pipeline={pipeline})))"
         )
-    gallery = fill_gallery(read_results(folder), 12)
+    gallery = fill_gallery(load_comparison(folder), 12)
     assert "a part of each (CropBox), so attention maps are not shown" in gallery.note
     methods = gallery.data["methods"]
     assert not any("maps" in photo for method in methods for photo in method["predictions"])

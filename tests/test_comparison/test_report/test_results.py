@@ -8,16 +8,16 @@ import pytest
 from mmorderless.comparison.report.results import (
     caveats,
     label_lists,
+    load_comparison,
     mean_and_deviation,
     paired_differences,
-    read_results,
     timing_note,
     value_at,
 )
 
 
 def test_a_comparison_is_read_in_the_order_of_its_methods(comparison_folder):
-    comparison = read_results(comparison_folder)
+    comparison = load_comparison(comparison_folder)
     assert list(comparison.results) == ["bce", "pla", "frequent_first"]
     assert all(list(by_seed) == [0, 1] for by_seed in comparison.results.values())
     assert comparison.results["pla"][1]["seed"] == 1
@@ -26,7 +26,7 @@ def test_a_comparison_is_read_in_the_order_of_its_methods(comparison_folder):
 
 
 def test_predictions_have_a_list_for_each_image(comparison_folder):
-    predictions = read_results(comparison_folder).predictions
+    predictions = load_comparison(comparison_folder).predictions
     assert [len(label_lists(predictions["pla"], name)) for name in ("sequence", "truth")] == [
         12
     ] * 2
@@ -34,14 +34,14 @@ def test_predictions_have_a_list_for_each_image(comparison_folder):
 
 
 def test_classes_are_grouped_if_the_dataset_has_groups(comparison_folder, tmp_path):
-    assert read_results(comparison_folder).groups == {}
+    assert load_comparison(comparison_folder).groups == {}
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     for file in folder.glob("*/seed_0/predictions.npz"):
         with np.load(file) as arrays:
             names = ["", *["x", "y"] * len(arrays["classes"])][: len(arrays["classes"])]
             changed = {**arrays, "groups": np.array(names)}
         np.savez(file, **changed)
-    groups = read_results(folder).groups
+    groups = load_comparison(folder).groups
     assert groups["x"][:2] == [1, 3]
     assert sorted([*groups["x"], *groups["y"]]) == list(range(1, len(names)))
     assert list(groups) == ["x", "y", "other"]
@@ -52,7 +52,7 @@ def test_unfinished_runs_are_left_out(comparison_folder, tmp_path):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     (folder / "bce" / "seed_0" / "result.json").unlink()
     shutil.rmtree(folder / "pla")
-    results = read_results(folder).results
+    results = load_comparison(folder).results
     assert {method: list(by_seed) for method, by_seed in results.items()} == {
         "bce": [1],
         "frequent_first": [0, 1],
@@ -62,9 +62,9 @@ def test_unfinished_runs_are_left_out(comparison_folder, tmp_path):
 def test_a_comparison_without_results_is_refused(comparison_folder, tmp_path):
     shutil.copy(comparison_folder / "comparison.json", tmp_path)
     with pytest.raises(ValueError, match=r"no run in .* is finished; run tools/compare.py"):
-        read_results(tmp_path)
+        load_comparison(tmp_path)
     with pytest.raises(FileNotFoundError):
-        read_results(tmp_path / "nothing")
+        load_comparison(tmp_path / "nothing")
 
 
 def test_methods_tested_on_different_images_are_refused(comparison_folder, tmp_path):
@@ -74,7 +74,7 @@ def test_methods_tested_on_different_images_are_refused(comparison_folder, tmp_p
         changed = {**arrays, "img_path": arrays["img_path"][::-1]}
     np.savez(file, **changed)
     with pytest.raises(ValueError, match="bce and pla differ in the img_path"):
-        read_results(folder)
+        load_comparison(folder)
 
 
 def test_a_value_that_is_not_a_number_is_none():
@@ -108,7 +108,7 @@ def test_the_note_on_times_states_their_conditions():
 
 
 def test_caveats_name_initial_weights_and_different_versions(comparison_folder):
-    comparison = read_results(comparison_folder)
+    comparison = load_comparison(comparison_folder)
     assert caveats(comparison) == []
     options = {"method_options": {"bce": {"load_from": "b.pth"}}}
     results = {"pla": {s: {"versions": {"a": "1", "torch": f"2.{s}"}} for s in range(2)}}
