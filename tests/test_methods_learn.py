@@ -1,7 +1,7 @@
-"""Every system learns a few digit scenes by heart, far beyond what the classes' frequencies give.
+"""Every method memorizes a few digit scenes, far beyond what class frequencies alone would give.
 
-The scores are those of the scenes that it was trained on: they show that loss, rollout and
-prediction fit together, not how well a system does on scenes that it has not seen.
+The scores are on the training scenes: they show that loss, rollout and prediction fit together, not
+how well a method generalizes.
 """
 
 from pathlib import Path
@@ -39,7 +39,7 @@ model = dict(
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """A batch of scenes as the dataloader gives it, with the class names."""
+    """Batch of scenes as the dataloader yields it, and the class names."""
     pytest.importorskip("sklearn", reason="the digit scenes are made with scikit-learn")
     pipeline = [dict(type="LoadImage"), dict(type="PackInputs")]
     dataset = DATASETS.build(
@@ -55,7 +55,7 @@ def scenes(tmp_path_factory):
 
 
 def learn(method, scenes, folder):
-    """Train a system on the scenes, then score its predictions for the same scenes."""
+    """Train a method on the scenes, then score its predictions for the same scenes."""
     batch, classes = scenes
     config = folder / "small.py"
     config.write_text(SMALL)
@@ -83,12 +83,12 @@ def learn(method, scenes, folder):
 
 @pytest.mark.slow_except("bce", "pla", "mla", "order_free")
 @pytest.mark.parametrize("method", METHODS)
-def test_a_system_learns_scenes_by_heart(method, scenes, tmp_path):
+def test_a_method_memorizes_scenes(method, scenes, tmp_path):
     metrics = learn(method, scenes, tmp_path)
     label_sets = [sample.gt_label.tolist() for sample in scenes[0]["data_samples"]]
     truth = label_matrix(label_sets, len(scenes[1]))
     frequency = truth.mean(0)
-    # Without a look at the image: the k most frequent labels for every scene, at the best k.
+    # The best score without the images: the k most frequent labels for every scene, at the best k.
     best = max(
         set_scores.overall_scores(np.tile(frequency >= least, (NUM_SCENES, 1)), truth)["OF1"]
         for least in frequency

@@ -84,15 +84,15 @@ def test_frozen_encoder_is_unchanged_while_the_head_trains(head):
     model = build(head, freeze_encoder=True)
     before = state(model)
     train(model)
-    learnt = changed(before, state(model))
-    assert learnt
-    assert all(name.startswith("head.") for name in learnt)
+    learned = changed(before, state(model))
+    assert learned
+    assert all(name.startswith("head.") for name in learned)
     free = build(head)
     before = state(free)
     train(free)
-    learnt = changed(before, state(free))
+    learned = changed(before, state(free))
     for part in ("backbone.convolutions.0.weight", "backbone.norms.0.running_mean", "neck.layers."):
-        assert any(name.startswith(part) for name in learnt)
+        assert any(name.startswith(part) for name in learned)
 
 
 def test_frozen_encoder_gives_the_same_features_in_training_as_in_evaluation():

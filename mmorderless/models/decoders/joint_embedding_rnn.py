@@ -6,9 +6,9 @@ Classification", CVPR 2016.
 Letters: as in `attention_rnn`; U_l, shape (E, C + 2), holds a column for every token, I is the
 image.
 
-    w_t        = U_l[:, token_{t−1}]                     the label emitted last
+    w_t        = U_l[:, token_{t−1}]                     the previous label
     o_t, r_t   = recurrent layer(w_t, o_{t−1}, r_{t−1})  which sees labels only, from zeros
-    x_t        = h(U_o o_t + U_I I)                      where the image comes in
+    x_t        = h(U_o o_t + U_I I)                      the image enters here
     logits_t   = U_lᵀ x_t                                over the classes and END
 """
 
@@ -37,7 +37,7 @@ class JointState(NamedTuple):
 
 @MODELS.register_module()
 class JointEmbeddingRNN(LabelDecoder):
-    """Decoder of CNN-RNN, whose label embedding is input and classifier at once.
+    """Decoder of CNN-RNN, whose label embedding is both input and classifier.
 
     As in the paper: the equations above, with no biases; one matrix for both uses; the recurrent
     layer starts from zeros and never sees the image; no attention. Not as in the paper, or not

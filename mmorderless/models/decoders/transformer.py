@@ -11,7 +11,7 @@ heads together.
     logits  = W LayerNorm(x) + b
 
 A step computes its own token only: the keys and values of the tokens before are kept. Where all
-tokens are known beforehand (teacher forcing), all steps are computed at once.
+tokens are known beforehand (teacher forcing), all steps are computed together.
 """
 
 from collections.abc import Sequence
@@ -142,7 +142,7 @@ class TransformerLabelDecoder(LabelDecoder):
 
     The paper has the LSTM. Its authors' Transformer of 2022 (Yazici, van de Weijer, Yu: "Visual
     Transformers with Primal Object Queries for Multi-Label Image Classification", ICPR) has object
-    queries and is no sequence model; this one is, and is not a copy of theirs. Ours are: the layers
+    queries and emits no sequence; this one does, and is not theirs. Choices made here: the layers
     above in their pre-norm form; token embeddings of a size of their own; a layer norm on the
     projected cells; and `AttentionLSTM`'s dropout on the cells, one mask per image and rollout,
     in addition to a Transformer's own.
@@ -239,9 +239,9 @@ class TransformerLabelDecoder(LabelDecoder):
         feed: Tensor | None = None,
         choose: Choose | None = None,
     ) -> Rollout:
-        """See `LabelDecoder.training_rollout`; with teacher forcing all steps are computed at once.
+        """See `LabelDecoder.training_rollout`; teacher forcing computes all steps together.
 
-        What steps beyond an image's length hold is then undefined.
+        Logits and tokens of steps beyond an image's length are then undefined.
         """
         if feed is None or choose is not None:
             return super().training_rollout(grid, lengths, feed, choose)

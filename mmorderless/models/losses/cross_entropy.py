@@ -86,8 +86,8 @@ class SequenceLoss(nn.Module):
                 T steps, or a logit is not finite.
         """
         tokens = self.align(logits, targets)
-        # A logit that is not finite, at a step that no image counts, would still turn the gradient
-        # into NaN: such steps are cut, or masked where only the device knows their number.
+        # A non-finite logit at a step that no image counts would still make the gradient NaN: such
+        # steps are cut, or masked where only the device knows their number.
         if isinstance(targets, Tensor):
             logits = logits.masked_fill((tokens == IGNORE)[:, :, None], 0)
         else:
@@ -100,7 +100,7 @@ class SequenceLoss(nn.Module):
         """Return the loss of a batch whose target tokens (B, T) are known."""
         return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
 
-    # Not traced: its steps differ in every batch. What it calls may be.
+    # Not compiled: the number of steps differs in every batch. The functions it calls may be.
     @torch.compiler.disable(recursive=False)
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int

@@ -1,7 +1,5 @@
 """Binary cross-entropy whose size does not depend on the number of classes."""
 
-from typing import Optional
-
 from mmpretrain.models.losses import CrossEntropyLoss
 from mmpretrain.registry import MODELS
 from torch import Tensor
@@ -11,12 +9,11 @@ from torch import Tensor
 class MeanBCELoss(CrossEntropyLoss):
     """Binary cross-entropy of logits, the mean over all B·C entries.
 
-    mmpretrain's `CrossEntropyLoss(use_sigmoid=True)` in a multi-label head divides the sum by the
-    number of images B alone, so that the loss, and with it the step, grow with the number of
-    classes C.
+    In a multi-label head mmpretrain's `CrossEntropyLoss(use_sigmoid=True)` divides the sum by the
+    number of images B only, so that the loss and its gradient grow with the number of classes C.
 
     Args:
-        **kwargs: of mmpretrain's `CrossEntropyLoss`, all but `use_sigmoid`.
+        **kwargs: arguments of mmpretrain's `CrossEntropyLoss` except `use_sigmoid`.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -26,18 +23,18 @@ class MeanBCELoss(CrossEntropyLoss):
         self,
         cls_score: Tensor,
         label: Tensor,
-        weight: Optional[Tensor] = None,
-        avg_factor: Optional[float] = None,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
         **kwargs,
     ) -> Tensor:
-        """Loss of a batch.
+        """Return the loss of a batch.
 
         Args:
             cls_score: logits, shape (B, C).
             label: targets in [0, 1], shape (B, C).
-            weight: of the images, shape (B,).
-            avg_factor: number of images to divide by, as mmpretrain's heads give it; None for B.
-            **kwargs: of mmpretrain's `CrossEntropyLoss`.
+            weight: weight of each image, shape (B,).
+            avg_factor: number of images to divide by, as mmpretrain's heads pass it; None for B.
+            **kwargs: further arguments of mmpretrain's `CrossEntropyLoss.forward`.
 
         Returns:
             A scalar in nats per entry.

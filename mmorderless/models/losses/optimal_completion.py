@@ -1,4 +1,4 @@
-"""Optimal completion distillation for label sets: sample, then learn the best way to go on.
+"""Optimal completion distillation for label sets: sample, then learn the best continuation.
 
 Tsai, Lee, "Order-free Learning Alleviating Exposure Bias in Multi-label Classification", AAAI 2020,
 after Sabour, Chan, Norouzi, "Optimal Completion Distillation for Sequence Learning", ICLR 2019.
@@ -20,20 +20,20 @@ from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
 
 
 def completion_targets(tokens: Tensor, labels: Tensor) -> Tensor:
-    """The optimal policy after each prefix, right or wrong.
+    """Return the optimal policy after each prefix, correct or not.
 
     A sequence costs one per token that is no label of the image or repeats one, and one per label
     that is missing at END. A token is optimal when a completion of least cost begins with it: after
-    any prefix these are the labels that remain, or END alone when none does. The policy is uniform
-    over them.
+    any prefix these are the remaining labels, or END when none remains. The policy is uniform over
+    them.
 
     Args:
-        tokens: what each step emitted, shape (B, T).
+        tokens: the emitted tokens, shape (B, T).
         labels: which classes are an image's labels, shape (B, C), bool.
 
     Returns:
-        Probabilities, shape (B, T, C + 1): row t is for the tokens before step t. Rows after the
-        first END are 0.
+        Probabilities, shape (B, T, C + 1): step t's follow from the tokens before it. Steps after
+        the first END have zeros.
     """
     remaining = remaining_labels(tokens, labels)  # (B, T, C)
     count = remaining.sum(2, keepdim=True)
@@ -44,15 +44,15 @@ def completion_targets(tokens: Tensor, labels: Tensor) -> Tensor:
 
 
 def policy_cross_entropy(logits: Tensor, policy: Tensor, average: str = "local") -> Tensor:
-    """Cross-entropy in nats to target distributions, averaged over the steps that have one.
+    """Return the cross-entropy to target distributions, averaged over the steps that have one.
 
     Args:
         logits: shape (B, T, C + 1).
-        policy: probabilities, 0 all along a step that does not count, shape (B, T, C + 1).
+        policy: probabilities, all 0 at steps that do not count, shape (B, T, C + 1).
         average: as in `sequence_cross_entropy`.
 
     Returns:
-        A scalar, float32.
+        A scalar in nats, float32.
     """
     summed = -(policy * logits.float().log_softmax(2)).sum()
     return summed / loss_normalizer(policy.any(2).sum().float(), average)
@@ -62,14 +62,13 @@ def policy_cross_entropy(logits: Tensor, policy: Tensor, average: str = "local")
 class OCDLoss(RandomDraws, SequenceLoss):
     """Cross-entropy between the optimal policy and the prediction on the model's own samples.
 
-    The decoder is rolled out on tokens drawn from its own distribution, until END or the last
-    step. The ground truth is never fed back: what the model learns from are the prefixes, wrong
-    ones included, that it meets in prediction (no exposure bias). Each step up to the first END
-    counts, see `completion_targets`.
+    The decoder is fed tokens drawn from its own distribution, until END or the last step. The true
+    labels are never fed back: the model is trained on the prefixes, wrong ones included, that occur
+    in prediction (no exposure bias). Each step up to the first END counts: `completion_targets`.
 
-    Faithful: the set policy, the sampling, the distillation loss (cross-entropy has the gradient of
-    the papers' KL divergence, at temperature 0). Left out: Tsai and Lee's second, binary-relevance
-    decoder, which is trained beside this one, and decoding by both together.
+    As in the papers: the set policy, the sampling, the distillation loss (cross-entropy has the
+    gradient of their KL divergence at temperature 0). Left out: Tsai and Lee's second decoder,
+    trained by binary relevance, and decoding with both.
 
     Args:
         average: see `SequenceLoss`.
@@ -80,7 +79,7 @@ class OCDLoss(RandomDraws, SequenceLoss):
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
-        """See `SequenceLoss.forward_train`; the fed tokens are sampled."""
+        """See `SequenceLoss.forward_train`; sampled tokens are fed back."""
         mask = check_labels(labels, decoder.vocabulary.num_classes).mask().to(grid.device)
         generator = self.generator_on(grid.device)
         logits, tokens, _ = decoder.rollout(

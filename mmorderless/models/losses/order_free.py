@@ -20,12 +20,12 @@ from mmorderless.models.losses.remaining_labels import remaining_labels
 
 
 def remaining_bce(logits: Tensor, remaining: Tensor, num_labels: Tensor) -> Tensor:
-    """Binary cross-entropy of every class against the labels that remain, at the steps t < n_i.
+    """Return the binary cross-entropy of all classes against the labels that remain, steps t < n_i.
 
-    An image without labels counts one step, since it would teach nothing otherwise.
+    An image without labels counts one step; otherwise it would not be trained on.
 
     Args:
-        logits: of the classes, shape (B, T, C).
+        logits: logits of the classes, shape (B, T, C).
         remaining: labels that no earlier step emitted, shape (B, T, C), bool.
         num_labels: n_i, shape (B,).
 

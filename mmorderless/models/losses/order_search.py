@@ -1,4 +1,4 @@
-"""Order search: the label order is sampled from the model while it learns.
+"""Order search: the label order is sampled from the model during training.
 
 Vinyals, Bengio, Kudlur, "Order Matters: Sequence to sequence for sets", ICLR 2016, section 5.2.
 Letters: B images, R rows, C classes, T steps, n_i labels of image i.
@@ -24,19 +24,18 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
     """Cross-entropy of an order of the labels that is drawn from the model itself.
 
     At step t the next label is drawn from the model's distribution, restricted to the image's
-    labels that remain and normalised over them; END follows the last. What was drawn is the
-    step's target and is fed back (teacher forcing on the sampled order). This is the paper's
-    ancestral sampling: one rollout instead of n_i!. Drawing step by step is not the same as
-    drawing a whole order in proportion to its probability, since each step is normalised by itself.
+    remaining labels and normalized over them; END follows the last. The drawn label is the step's
+    target and is fed back (teacher forcing on the sampled order). This is the paper's ancestral
+    sampling: one rollout instead of n_i!. Drawing step by step differs from drawing a whole order
+    in proportion to its probability, since each step is normalized separately.
 
-    At first the order is drawn uniformly. The paper pretrains so for 1,000 steps, as far as
-    stated; whether its sampling is restricted to what remains by renormalisation is not said. The
-    paper's decoder (pointer networks, language models) is not that of a classifier: any decoder
-    serves here.
+    For the first batches the order is drawn uniformly, as the paper does for 1,000 steps. Whether
+    its sampling renormalizes over the remaining labels is not stated. Its decoders (pointer
+    networks, language models) are not image classifiers'; this loss trains any `LabelDecoder`.
 
-    The training batches that this loss has seen are counted in a buffer, so that a resumed run,
-    or one that starts from another's weights, does not start over. Each process counts its own,
-    and all count the same; with gradient accumulation a step is a batch, not an update.
+    The training batches are counted in a buffer, so that a run that resumes, or starts from
+    another's weights, continues the count. Every process counts its own batches, all to the same
+    number; with gradient accumulation several batches make an update.
 
     Args:
         uniform_steps: training batches during which the order is uniform.
@@ -60,7 +59,7 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
-        """See `SequenceLoss.forward_train`; the fed tokens are an order of the true labels."""
+        """See `SequenceLoss.forward_train`; the true labels are fed back in the sampled order."""
         end = decoder.vocabulary.end
         longest = max(len(label_set) for label_set in labels)
         mask = check_labels(labels, end).mask().to(grid.device)  # (B, C)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def remaining_labels(tokens: Tensor, labels: Tensor) -> Tensor:
-    """Labels of each image that no step before emitted.
+    """Return the labels of each image that no earlier step emitted.
 
     Args:
-        tokens: what each step emitted, shape (B, T).
+        tokens: the emitted tokens, shape (B, T).
         labels: which classes are an image's labels, shape (B, C), bool.
 
     Returns:

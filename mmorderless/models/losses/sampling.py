@@ -1,6 +1,4 @@
-"""Random numbers of a loss, which a resumed run draws again."""
-
-from typing import Optional
+"""Random numbers of losses, reproducible in a resumed run."""
 
 import numpy as np
 import torch
@@ -9,25 +7,25 @@ from torch import Tensor
 
 
 class RandomDraws:
-    """Mixin of a loss that draws random numbers, from a generator of its own.
+    """Mixin of losses that draw random numbers from a generator of their own.
 
-    The hooks restart the generator of every such loss from seed, process rank and progress of
-    training: `LabelOrderHook` at each epoch, `DeterministicResumeHook` at each iteration. Without
-    them it starts from PyTorch's seed, apart on every process.
+    Hooks restart the generator from the seed, the process rank and the progress of training:
+    `LabelOrderHook` at each epoch, `DeterministicResumeHook` at each iteration. Without them it
+    starts from PyTorch's seed and the process rank.
     """
 
-    _seed: Optional[int] = None
-    _generator: Optional[torch.Generator] = None
+    _seed: int | None = None
+    _generator: torch.Generator | None = None
 
     def reseed(self, seed: int, rank: int, epoch: int, iteration: int = 0) -> None:
-        """Start the generator from seed, process rank and progress of training."""
+        """Restart the generator from the seed, the process rank and the progress of training."""
         sequence = np.random.SeedSequence([seed, rank, epoch, iteration])
         state = sequence.generate_state(1, np.uint64)
         self._seed = int(state[0] >> np.uint64(1))
         self._generator = None
 
     def generator_on(self, device: torch.device) -> torch.Generator:
-        """The generator, on the device where it is needed; another device starts it anew."""
+        """Return the generator on a device; a change of device restarts it."""
         if self._seed is None:
             self.reseed(torch.initial_seed(), dist.get_rank() if dist.is_initialized() else 0, 0)
             assert self._seed is not None
@@ -37,14 +35,14 @@ class RandomDraws:
 
 
 def sample_tokens(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw a token per row from the softmax of its logits, without waiting for the device.
+    """Draw a token per row from the softmax of its logits, without synchronizing with the device.
 
-    The arg max of logits with Gumbel noise is distributed as their softmax (`torch.multinomial`
-    would look at the probabilities on the host first).
+    The arg max of logits plus Gumbel noise is distributed as their softmax (`torch.multinomial`
+    would copy the probabilities to the host to check them).
 
     Args:
-        logits: shape (R, K); −∞ is never drawn, unless the whole row is.
-        generator: on the device of the logits.
+        logits: shape (R, K); −∞ is never drawn, unless the whole row is −∞.
+        generator: a generator on the device of the logits.
 
     Returns:
         Tokens, shape (R,).

@@ -107,7 +107,7 @@ def random_orders(loss, times=200):
     ]
 
 
-def test_random_order_is_drawn_anew_and_depends_on_seed_rank_and_epoch():
+def test_random_order_is_drawn_each_time_and_depends_on_seed_rank_and_epoch():
     loss = FixedOrderLoss("random")
     drawn = {}
     for key in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]:
