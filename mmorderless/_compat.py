@@ -29,7 +29,7 @@ def require_openmmlab() -> None:
 
 
 def disable_multimodal_models() -> None:
-    """Keep mmpretrain from importing its multimodal models beside transformers 5.
+    """Keep mmpretrain from importing its multimodal models when transformers 5 is installed.
 
     With pycocotools and any transformers from 4.28 on, mmpretrain (1.2.0, and 1.3.6 of the OneDL
     fork) imports them, but they use names that transformers 5 removed: `import mmpretrain.models`

@@ -16,7 +16,7 @@ from mmorderless._compat import (
 
 @pytest.fixture(autouse=True)
 def _allow():
-    # The OneDL fork takes the types off PyTorch's list again after each of its own loads.
+    # The OneDL fork removes the types from PyTorch's list after each of its own loads.
     allow_mmengine_checkpoints()
 
 
@@ -46,7 +46,7 @@ def test_other_code_in_a_checkpoint_is_rejected(tmp_path):
 
 def test_missing_openmmlab_error_names_both_ways_to_install_it(monkeypatch):
     for name in ("mmcv", "mmpretrain"):
-        monkeypatch.setitem(sys.modules, name, None)  # what an absent module looks like to import
+        monkeypatch.setitem(sys.modules, name, None)  # makes the import fail
     with pytest.raises(ImportError, match=r"needs mmcv, mmpretrain; .*\[onedl\].*\[openmmlab\]"):
         require_openmmlab()
 

@@ -1,4 +1,4 @@
-"""A user's error is one line; a defect keeps its traceback."""
+"""User errors are one line; bugs keep their traceback."""
 
 import subprocess
 import sys
@@ -89,7 +89,7 @@ def test_key_error_is_reported_as_a_missing_key():
 
 
 def test_missing_key_error_names_the_function_that_needs_it():
-    """It is all that tells what is wrong in the config."""
+    """Only the function tells what is wrong in the config."""
     hook = CheckpointHook(save_best="set/OF2", rule="greater")
     runner = SimpleNamespace(epoch=1, iter=1)
     error = caught(hook._save_best_checkpoint, runner, {"set/OF1": 50.0})
@@ -134,7 +134,7 @@ def test_ctrl_c_has_its_own_exit_code(capsys):
 @pytest.mark.slow_except("True-1")
 @pytest.mark.parametrize("fails, code", [(False, 0), (True, 1)])
 def test_distributed_process_exits_cleanly(tmp_path, fails, code):
-    """What was printed and registered at exit is done, although Python does not wind up."""
+    """Output is flushed and exit functions run, although Python does not shut down regularly."""
     script = f"""
 import atexit, sys
 from torch import distributed

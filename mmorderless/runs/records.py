@@ -19,7 +19,7 @@ LOCATION_OPTIONS = {
     *("launcher", "local_rank", "no_pin_memory"),
 }
 SPEED_OPTIONS = {"num_workers", "persistent_workers", "no_persistent_workers", "pin_memory"}
-"""With `LOCATION_OPTIONS`: what may change when a run is resumed, since no result depends on it."""
+"""With `LOCATION_OPTIONS`: options that may change on resuming, since no result depends on them."""
 
 
 def training_settings(cfg: Config, options: TrainingOptions) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def trainer(monkeypatch):
-    """A stand-in for tools/train.py, which writes checkpoints and remembers how it was called."""
+    """A stand-in for tools/train.py that writes checkpoints and records its calls."""
 
     class Trainer:
         calls: list[list[str]] = []
@@ -56,7 +56,7 @@ def trainer(monkeypatch):
             return code
 
         def trained(self):
-            """The stages that were trained since the last call of this."""
+            """Return the stages trained since the last call of this method."""
             names = [Path(command[2]).stem for command in self.calls]
             self.calls.clear()
             return names
@@ -129,7 +129,7 @@ def test_folder_of_all_stages_may_be_moved(folder, trainer):
 
 
 def test_the_last_checkpoint_says_which_best_one_is_handed_over(folder, trainer, monkeypatch):
-    """A folder that was moved in mid-stage keeps an earlier best checkpoint, too."""
+    """A folder that was moved during a stage also has an earlier best checkpoint."""
 
     def leave_both(command):
         trainer(command)
@@ -185,7 +185,7 @@ def test_changed_settings_are_rejected_and_listed(folder, trainer):
     trainer.fails = {"pla": 1}
     train("--work-dir", "w")
     trainer.trained()
-    for number, stage in [("1", "bce"), ("2", "pla")]:  # finished, and only begun
+    for number, stage in [("1", "bce"), ("2", "pla")]:  # finished, and started
         with pytest.raises(
             ValueError,
             match=rf"^w/{stage} was trained with other settings \(seed: None → 1; "
@@ -196,7 +196,7 @@ def test_changed_settings_are_rejected_and_listed(folder, trainer):
     with pytest.raises(ValueError, match=r"w/bce .*\(options.amp: False → True\)"):
         train("--work-dir", "w", "--amp")
     assert trainer.trained() == []
-    # What comes later may change, and so may what only decides how fast it goes.
+    # Later stages and options that only affect speed may change.
     faster = ("--cfg-options", "train_dataloader.num_workers=9", "--no-pin-memory")
     trainer.fails = {}
     assert train("--work-dir", "w", "--stage-options", "3", "seed=1", *faster) == 0
@@ -346,7 +346,7 @@ def test_command_that_is_killed_has_the_exit_code_of_a_shell(monkeypatch):
 
 
 def signal_parent(name: str) -> list[str]:
-    """A command that sends this process a signal as soon as it runs, and goes on for a minute."""
+    """Return a command that sends this process a signal and then runs for a minute."""
     return ["sh", "-c", f"sleep 0.3; kill -{name} $PPID; exec sleep 60"]
 
 

@@ -19,12 +19,12 @@ from mmorderless.engine.seeding import (
 
 
 def numbers():
-    """One number of each generator that transforms use."""
+    """Return one number of each generator that transforms use."""
     return random.random(), np.random.rand(), float(torch.rand(()))  # noqa: NPY002
 
 
 class Noise(Dataset):
-    """Its samples are an index and what the three generators give."""
+    """Samples are an index and numbers of the three generators."""
 
     def __init__(self, size=7):
         self.size = size
@@ -50,7 +50,7 @@ def loader_of(workers=0, sampler=None, dataset=None, **options):
 
 
 def epochs_of(loader, seed=0, epochs=(0, 1, 2)):
-    """The samples of some epochs."""
+    """Return the samples of some epochs."""
     draws = seed_samples(loader, seed)
     samples = []
     for epoch in epochs:
@@ -68,7 +68,7 @@ def test_equal_keys_give_equal_numbers():
         assert numbers() == first
         drawn.add(first)
     assert len(drawn) == 5
-    assert all(len(set(of_one)) == 5 for of_one in zip(*drawn))  # each generator by itself
+    assert all(len(set(of_one)) == 5 for of_one in zip(*drawn))  # for each generator
 
 
 def test_random_state_is_restored_after_an_error():
@@ -91,9 +91,9 @@ def test_samples_depend_on_seed_epoch_and_index():
     assert len(samples) == 6 * 7
     for generator in (1, 2, 3):
         assert len({sample[generator] for sample in samples}) == 6 * 7
-    # Not on what came before: an epoch is the same when it is the first.
+    # They do not depend on earlier epochs.
     assert epochs_of(loader_of(), epochs=[2])[0] == epochs[2]
-    # Nor on the order in which a sampler draws.
+    # Nor on the order of the sampler.
     in_order = epochs_of(loader_of(sampler=DefaultSampler(Noise(), shuffle=False)))
     assert [sorted(epoch) for epoch in in_order] == [sorted(epoch) for epoch in epochs[:3]]
 
@@ -165,14 +165,14 @@ def stream_of(workers, endless, position, announced=0):
 @pytest.mark.parametrize("endless", [False, True])
 def test_stream_starts_at_any_position(endless):
     stream = iter(stream_of(0, endless, 0))
-    whole = [next(stream) for _ in range(10)]  # three passes and a bit
+    whole = [next(stream) for _ in range(10)]  # more than three passes
     samples = [sample for batch in whole for sample in batch]
     assert len({sample[1] for sample in samples}) == len(samples)  # no pass repeats another
     for position in (1, 3, 8):
         for workers in (0, 2):
             stream = stream_of(workers, endless, position)
             assert [next(stream) for _ in range(10 - position)] == whole[position:]
-        # What the loop skips, one by one (original mmengine) or at once, was skipped already.
+        # The loop skips batches one by one (original mmengine) or together; they are not loaded.
         stream = stream_of(0, endless, position, announced=position)
         assert [next(stream) for _ in range(position)] == [None] * position
         assert next(stream) == whole[position]
@@ -182,7 +182,7 @@ def test_stream_starts_at_any_position(endless):
 
 
 def test_processes_sharing_a_pass_get_different_samples():
-    """The same image may be rank 0's in one pass and rank 1's in the next."""
+    """An image may belong to rank 0 in one pass and to rank 1 in the next."""
     samples = []
     for rank in (0, 1):
         sampler = InfiniteSampler(Noise(), seed=5)

@@ -1,4 +1,4 @@
-"""The stored maps are those of the frozen backbone, and are not mixed up with others."""
+"""Cached maps equal those of the frozen backbone and are not mixed with others."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a user names becomes single images, in a fixed order."""
+"""Files, folders and arrays become single images in a fixed order."""
 
 import numpy as np
 import pytest

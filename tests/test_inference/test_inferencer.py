@@ -1,4 +1,4 @@
-"""The inferencer gives, image by image, what the model predicts."""
+"""The inferencer returns the model's predictions for each image."""
 
 import cv2
 import numpy as np
@@ -82,7 +82,7 @@ def inferencer(tmp_path) -> OrderlessInferencer:
 
 
 def assert_same(results: list[dict], expected: list[dict], names: bool = True) -> None:
-    """Equal up to rounding, which depends on the size of the batch."""
+    """Compare results up to rounding, which depends on the batch size."""
     assert len(results) == len(expected)
     for one, other in zip(results, expected):
         assert not names or one["image"] == other["image"]
@@ -208,7 +208,7 @@ def test_built_model_needs_its_config(images, tmp_path):
         OrderlessInferencer(model, weights)
     model._config = cfg
     assert_same(OrderlessInferencer(model, weights, device="cpu")(images, progress=False), expected)
-    # It has its weights now; only the names of the classes are missing.
+    # The model has its weights; only the class names are missing.
     with pytest.raises(ValueError, match="does not name its classes"):
         OrderlessInferencer(model)
     inferencer = OrderlessInferencer(model, classes=CLASSES, device="cpu")
@@ -223,7 +223,7 @@ def test_a_configs_method_is_applied(images, tmp_path):
     by_method.method = "ria"
     results = [OrderlessInferencer(c, weights)(images) for c in (cfg, by_method)]
     assert [r["sequence"] for r in results[0]] == [r["sequence"] for r in results[1]]
-    assert by_method.method == "ria"  # the caller's config stays as it is
+    assert by_method.method == "ria"  # the caller's config is unchanged
     model = MODELS.build(by_method.model)
     model._config = by_method
     with pytest.raises(ValueError, match="method='ria' was not applied"):
@@ -261,7 +261,7 @@ def test_config_of_cached_features_cannot_read_images(tmp_path):
 
 
 def test_arrays_of_other_types_are_rejected(inferencer):
-    """Floats in 0 … 1 or 16-bit values would be read as another picture."""
+    """Floats in 0 … 1 or 16-bit values would be read as another image."""
     picture = np.zeros((8, 8, 3), np.uint8)
     for array in (picture / 255.0, picture.astype(np.uint16), picture[:0]):
         with pytest.raises(ValueError, match="must hold uint8 values 0 … 255, got"):
@@ -282,7 +282,7 @@ def test_images_in_a_batch_do_not_affect_each_other(tmp_path):
 
 
 def test_crop_box_is_not_applied(inferencer, images, tmp_path):
-    """A pipeline of persons in photos crops by boxes, which do not come with a picture."""
+    """A pipeline for persons in photos crops by boxes, which the user's images do not have."""
     cfg = orderless_config()
     cfg.test_dataloader.dataset.pipeline.insert(1, dict(type="CropBox"))
     cropping = OrderlessInferencer(cfg, tmp_path / "a.pth", device="cpu", batch_size=2)

@@ -1,4 +1,4 @@
-"""Every image becomes a picture with its labels, whichever process draws it."""
+"""Every image is drawn with its labels, in any process."""
 
 import cv2
 import numpy as np
@@ -62,7 +62,7 @@ def test_a_large_photo_looks_like_a_small_one(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_image_deleted_after_prediction_has_no_picture(tmp_path, images, workers):
-    """What was predicted is not lost for it."""
+    """The predictions are kept."""
     results = [result(path) for path in images]
     images[1].unlink()
     (error,) = draw_pictures(results, tmp_path / "pictures", workers)

@@ -1,4 +1,4 @@
-"""The form of predictions.json."""
+"""The format of predictions.json."""
 
 import json
 

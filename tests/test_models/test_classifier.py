@@ -116,7 +116,7 @@ def test_frozen_features_can_be_those_before_the_last_layer():
 
 
 def test_gradients_are_frozen_from_the_start():
-    """A wrapper of several processes looks at them when it is made."""
+    """A distributed wrapper reads requires_grad when it is created."""
     model = build(freeze_encoder=True)
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
     encoder = {name for name, _ in model.named_parameters() if not name.startswith("head.")}
@@ -169,7 +169,7 @@ def test_channels_last_changes_the_layout_and_not_the_results():
             assert weight.is_contiguous(memory_format=torch.channels_last)
     losses = []
     for each in (model, fast):
-        # Dropout draws its masks in the order in which numbers lie in memory.
+        # Dropout masks follow the memory layout.
         each.neck.layers[2].p = 0.0
         loss = each.train().loss(images, samples)["loss"]
         loss.backward()
@@ -200,7 +200,7 @@ def test_a_distributed_run_need_not_look_for_unused_parameters():
     two_steps(model)
     assert not model.backbone.training
     assert model.head.training
-    # This is how it fails with parameters that wait in vain for their gradients.
+    # With unfrozen parameters that get no gradients it fails.
     model.backbone.requires_grad_(True)
     with pytest.raises(RuntimeError, match="Expected to have finished reduction"):
         two_steps(model)

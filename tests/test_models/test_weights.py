@@ -1,4 +1,4 @@
-"""Weights that do not fit a model are an error, never a silent random initialisation."""
+"""Weights that do not fit a model are an error, never a silent random initialization."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The options of tools/train.py and tools/test.py, as they change a config; the CPU's processes."""
+"""How options of tools/train.py and tools/test.py change a config; processes on CPUs."""
 
 import json
 import shutil
@@ -131,14 +131,16 @@ def test_resume_auto_takes_the_last_checkpoint(config, tmp_path):
     (tmp_path / "w/last_checkpoint").write_text(str(tmp_path / "w/epoch_2.pth"))
     cfg = training(config, "--work-dir", "w", "--resume")
     assert (cfg.resume, cfg.load_from) == (True, "w/epoch_2.pth")
-    # A copy goes on from its own, although the pointer's own path is there, too.
+    # A copied folder resumes from its own checkpoint, although the recorded path exists.
     shutil.copytree("w", "copy")
     cfg = training(config, "--work-dir", "copy", "--resume")
     assert cfg.load_from == "copy/epoch_2.pth"
-    (tmp_path / "copy/epoch_2.pth").unlink()  # it may be kept elsewhere (CheckpointHook's out_dir)
+    (
+        tmp_path / "copy/epoch_2.pth"
+    ).unlink()  # checkpoints may be in another folder (CheckpointHook's out_dir)
     cfg = training(config, "--work-dir", "copy", "--resume")
     assert cfg.load_from == str(tmp_path / "w/epoch_2.pth")
-    # The folder has moved: the pointer's own path is gone, the file of that name is not.
+    # The folder has moved: the recorded path is missing, but the folder has the file.
     (tmp_path / "w").rename(tmp_path / "moved")
     cfg = training(config, "--work-dir", "moved", "--resume", "auto")
     assert cfg.load_from == "moved/epoch_2.pth"
@@ -159,7 +161,7 @@ def test_resume_auto_skips_a_truncated_checkpoint(config, tmp_path, capsys):
     assert cfg.resume
     assert Path(cfg.load_from).name == "epoch_10.pth"
     assert "epoch_11.pth is damaged" in capsys.readouterr().out
-    for path in folder.glob("*.pth"):  # none is whole: the error names the one that was last
+    for path in folder.glob("*.pth"):  # none is complete: the error names the last one
         path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ValueError, match=r"epoch_11\.pth .* is damaged"):
         training(config, "--resume")
@@ -242,7 +244,7 @@ def test_a_launcher_without_its_environment_is_an_error(monkeypatch):
 )
 def test_each_launcher_joins_a_gloo_group(launcher, environment, monkeypatch):
     for variable in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.setenv(variable, "")  # so that what is set below is undone afterwards
+        monkeypatch.setenv(variable, "")  # so that monkeypatch restores what the launcher sets
         monkeypatch.delenv(variable)
     with socket.socket() as free:
         free.bind(("localhost", 0))

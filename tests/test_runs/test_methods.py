@@ -68,13 +68,13 @@ def without_none(cfg):
 
 @pytest.mark.parametrize("before", ["cnn_rnn", "ria", "ocd", "pla_transformer", "order_search"])
 def test_method_does_not_inherit_from_the_previous_method(before, write, tmp_path):
-    """A config that was written down after one method is turned into another."""
+    """A config saved after one method is turned into another."""
     given = {"model.head.loss.uniform_steps": 7} if before == "order_search" else {}
     read(method=before, **given).dump("project/a/before.py")
     for method in set(SHIPPED) - WITHOUT_SEQUENCE:
         ours = read("project/a/before.py", method=method).model.head
         expected = read(method=method).model.head
-        if before == "ria":  # that there is no attention is a size, as the config's others
+        if before == "ria":  # RIA has no attention, a size that the config sets
             ours.decoder.attention_size = expected.decoder.get("attention_size")
         assert without_none(ours) == without_none(expected)
 
@@ -94,7 +94,7 @@ def test_method_that_was_not_applied_is_rejected(write):
 
 def test_nearest_folder_above_the_config_takes_precedence(write):
     losses = []
-    for folder in ("project", "project/a"):  # the shipped one is there from the beginning
+    for folder in ("project", "project/a"):  # the shipped one always exists
         losses.append(read(method="mla").model.head.loss)
         write(f"{folder}/_base_/methods/mla.py", RARE.replace("rare_first", folder))
     losses.append(read(method="mla").model.head.loss)
@@ -158,10 +158,10 @@ def test_a_config_that_names_its_method_equals_the_option(write):
 def test_replaced_head_keeps_the_keys_that_the_fragment_lists(write):
     write("_base_/methods/other.py", REPLACED)
     model = read(method="other").model
-    # The config says nothing of a class token: there the fragment decides.
+    # The config does not set drop_class_token, so the fragment's value is used.
     decoder = dict(type="Own", dropout=0.1)
     assert model.head == dict(type="Other", num_classes=3, decoder=decoder)
-    assert model.neck is None  # which the config says
+    assert model.neck is None  # as in the config
     own = "neck=dict(type='Own', p=2),"
     for said, neck in [("", dict(type="Pool")), (own, dict(type="Own", p=2))]:
         write("project/a/neck.py", CONFIG.replace("neck=None,", said))
@@ -274,9 +274,7 @@ BASES = {
 @pytest.mark.parametrize("method", SHIPPED)
 def test_every_method_trains_and_predicts_on_every_kind_of_config(method, base, tmp_path):
     sizes, shape = BASES[base]
-    child = (
-        tmp_path / "small.py"
-    )  # outside the repository, where its methods are found all the same
+    child = tmp_path / "small.py"  # outside the repository; its methods are found anyway
     child.write_text(f"_base_ = [{str(CONFIGS / f'{base}.py')!r}]\nmodel = dict({sizes})\n")
     cfg = read_config(child, dict(method=method))
     num_classes = Config.fromfile(CONFIGS / f"{base}.py").model.head.num_classes

@@ -1,4 +1,4 @@
-"""A dataset of a few tiny images, a config on it, and a way to run the tools as a user does."""
+"""A dataset of a few tiny images, a config for it, and a function to run the tools."""
 
 import json
 import os

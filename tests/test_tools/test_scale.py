@@ -1,4 +1,4 @@
-"""What changes with the scale of a run: options of the tools, tried out on a CPU."""
+"""Options for large runs, tried on a CPU."""
 
 import json
 
@@ -46,7 +46,7 @@ class Keep(Hook):
         torch.save(state, f'{runner.work_dir}/{name}{runner.iter}_rank{runner.rank}.pth')
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.keep(runner, 'trained')  # before the processes agree, by the order of the hooks
+        self.keep(runner, 'trained')  # before the buffers are averaged, by the order of the hooks
 
     def before_val_iter(self, runner, batch_idx, data_batch=None):
         self.keep(runner, 'validated')
@@ -70,7 +70,7 @@ distributed.destroy_process_group()
 
 @pytest.fixture
 def folder(project, monkeypatch):
-    """The user's folder, for tools that are called in this process."""
+    """A user's folder, for tools that are called in this process."""
     monkeypatch.chdir(project.folder)
     monkeypatch.syspath_prepend(project.folder)
     (project.folder / "swa.py").write_text(SWA)
@@ -112,7 +112,7 @@ def test_linear_scaling_for_8_processes_of_32_images(folder, monkeypatch):
 
 
 def test_amp_in_bf16_by_option_trains(folder, monkeypatch):
-    """As on an accelerator, with the CPU's autocast; without one the loss scaler is off."""
+    """With the CPU's autocast; without an accelerator the loss scaler is off."""
     monkeypatch.setattr(launch, "get_device", lambda: "cuda")
     monkeypatch.setattr(amp, "is_cuda_available", lambda: True)
     features = []
@@ -148,7 +148,7 @@ def test_amp_is_fp16_with_a_loss_scaler_unless_the_dtype_says_bf16(
 
 @pytest.mark.slow
 def test_processes_agree_on_buffers_before_checkpoints_and_validations(project, run_two_processes):
-    """In a loop that counts iterations, where mmengine averages them before validations only."""
+    """In a loop that counts iterations, mmengine averages them only before validations."""
     (project.folder / "by_iterations.py").write_text(BY_ITERATIONS)
     (project.folder / "keep.py").write_text(KEEP)
     run_two_processes(TRAIN_AS_RANK)

@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def stand_in(tmp_path) -> Path:
-    """A program that prints its arguments, one a line, and its threads."""
+    """Make a program that prints its arguments, one per line, and its number of threads."""
     program = tmp_path / "srun"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\necho "threads $OMP_NUM_THREADS"\n')
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Averaged weights on two processes, tested and used as a user does it."""
+"""Averaged weights on two processes, evaluated with the tools."""
 
 import json
 
@@ -57,7 +57,7 @@ def test_two_processes_share_one_average_and_test_equals_validation(project):
         for name, tensor in checkpoint["state_dict"].items():
             assert torch.equal(rank["state"][name], tensor), name
 
-    # Batch norm is that of all processes' batches.
+    # Batch norm uses the batches of all processes.
     model = MODELS.build(
         Config.fromfile(project.folder / "tiny.py", import_custom_modules=False).model
     )

@@ -1,4 +1,4 @@
-"""The three stages as a user trains them: a kill in the second, and the same command once more."""
+"""Train the three stages, kill the second, and run the same command again."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The tools as a user runs them: train, a kill, resume, test, predict; and on two processes."""
+"""Train, kill, resume, evaluate and predict with the tools; also on two processes."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_train_killed_resumed_tested_and_used(project):
 
     (project.folder / "val/broken.jpg").write_bytes(b"\xff\xd8\xff")
     used = project.run("predict.py", "tiny.py", f"w/epoch_{EPOCHS}.pth", "val", "train/0.png")
-    assert used.returncode == 1  # one image is broken; the others are there
+    assert used.returncode == 1  # one image is broken; the others are predicted
     assert used.stderr.splitlines()[-1].startswith("error: image val/broken.jpg (3 bytes) is")
     document = json.loads((project.folder / "predictions/predictions.json").read_text())
     assert document["version"] == 1
@@ -54,7 +54,7 @@ def test_train_killed_resumed_tested_and_used(project):
         assert image["names"] == [document["classes"][label] for label in image["labels"]]
         assert len(image["probabilities"]) == len(image["labels"])
         assert (project.folder / "predictions" / image["picture"]).is_file()
-    # val/0.png and train/0.png do not write over each other.
+    # The pictures of val/0.png and train/0.png do not overwrite each other.
     assert document["images"][0]["picture"] != document["images"][-1]["picture"]
 
 

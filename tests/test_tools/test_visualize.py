@@ -1,4 +1,4 @@
-"""tools/visualize.py, and the figures it draws of a tiny model's test set."""
+"""Tests of tools/visualize.py with a tiny model's test set."""
 
 import importlib.util
 import json
@@ -25,7 +25,7 @@ CLASSES = ["ant", "bee", "cat", "dog"]
 
 @pytest.fixture
 def folder(project, monkeypatch) -> Path:
-    """The project's folder, its config without the probe, and two images of known labels."""
+    """The project's folder, its config without the probe, and two images with known labels."""
     monkeypatch.chdir(project.folder)
     config = Path("tiny.py").read_text()
     config = config.replace(", 'probe'", "").replace("custom_hooks = [dict(type='Probe')]", "")
@@ -65,7 +65,7 @@ def run_tool(repository: Path, *arguments: str) -> None:
 
 
 def cells(axes, kinds) -> dict[int, int]:
-    """Which label is marked at each step."""
+    """Return the label that is marked at each step."""
     found = {}
     for patch in axes.patches:
         if patch.get_gid() in kinds:

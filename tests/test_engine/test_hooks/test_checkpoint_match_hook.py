@@ -1,4 +1,4 @@
-"""The hook sees the bare model, checks before anything is loaded, and knows tests from training."""
+"""The hook checks the bare model before weights are loaded, in training and in evaluation."""
 
 from types import SimpleNamespace
 

@@ -25,7 +25,7 @@ def dataset_of(*classes):
 
 
 def test_validation_set_with_other_class_order_is_rejected(tmp_path):
-    """Every label would be scored as another class, without any other sign of it."""
+    """Every label would be scored as another class without an error."""
     (tmp_path / "train.csv").write_text("image,labels\na.jpg,ant;bee\nb.jpg,cow\n")
     (tmp_path / "val.csv").write_text("image,labels\nc.jpg,bee;cow\n")
     train = CsvMultiLabel("train.csv", data_root=str(tmp_path))
@@ -43,7 +43,7 @@ def test_validation_set_with_other_class_order_is_rejected(tmp_path):
 
 def test_a_test_set_is_compared_with_the_checkpoint():
     hook = ClassNamesMatchHook()
-    hook.before_test(runner_of(test=dataset_of("ant")))  # no checkpoint: nothing to compare with
+    hook.before_test(runner_of(test=dataset_of("ant")))  # without a checkpoint nothing is compared
     hook.after_load_checkpoint(None, {"meta": {"dataset_meta": {"classes": ["ant", "bee"]}}})
     hook.before_test(runner_of(test=dataset_of("ant", "bee")))
     hook.before_test(runner_of(test=SimpleNamespace(metainfo={})))
@@ -56,7 +56,7 @@ def test_a_test_set_is_compared_with_the_checkpoint():
 def test_resuming_with_other_classes_is_rejected():
     hook = ClassNamesMatchHook()
     hook.after_load_checkpoint(None, {"meta": {"dataset_meta": {"classes": ["ant", "bee"]}}})
-    hook.before_train(runner_of(dataset_of("cow", "dog")))  # load_from: other classes are meant
+    hook.before_train(runner_of(dataset_of("cow", "dog")))  # load_from may have other classes
     hook.before_train(runner_of(dataset_of("ant", "bee"), resume=True))
     with pytest.raises(ValueError, match=r"training set to resume with .* class 0 is 'cow' ins"):
         hook.before_train(runner_of(dataset_of("cow", "dog"), resume=True))

@@ -23,7 +23,7 @@ from mmorderless.engine.hooks.deterministic_resume_hook import DeterministicResu
 
 @TRANSFORMS.register_module()
 class ThreeSourcesOfNoise:
-    """Paint the first row with what the three generators that transforms use give."""
+    """Set the first row to random numbers of the three generators that transforms use."""
 
     def __call__(self, results):
         noise = random.random() + np.random.rand() + float(torch.rand(()))  # noqa: NPY002
@@ -31,13 +31,13 @@ class ThreeSourcesOfNoise:
         return results
 
 
-NUM_IMAGES, BATCH = 14, 3  # 5 batches an epoch, the last of two images
+NUM_IMAGES, BATCH = 14, 3  # 5 batches per epoch, the last of two images
 NAMES = itertools.count()
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """A folder of tiny pictures with an annotation file."""
+    """A folder of tiny images with an annotation file."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     items = []
@@ -52,9 +52,9 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_runs():
-    """Leave out what takes most of such short runs."""
+    """Turn off what takes most of the time of short runs."""
     with pytest.MonkeyPatch.context() as patch:
-        # PyTorch waits 5 s for each worker that is slow to leave, then terminates it.
+        # PyTorch waits 5 s for each worker that exits slowly, then terminates it.
         patch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
         # Formatting the config for each checkpoint.
         patch.setattr(Config, "pretty_text", "")
@@ -63,7 +63,7 @@ def _short_runs():
 
 
 def config_of(photos, work_dir, workers=0, accumulate=1, train_cfg=None, **changes):
-    """A run with dropout, random pictures and random orders; 3 epochs of 5 batches."""
+    """A run with dropout, random images and random orders; 3 epochs of 5 batches."""
     cfg = dict(
         default_scope="mmpretrain",
         experiment_name=f"deterministic_resume_{next(NAMES)}",
@@ -129,7 +129,7 @@ def train(cfg):
 
 
 def state_of(runner):
-    """Everything that must be equal."""
+    """Return everything that must be equal."""
     return {
         "weights": runner.model.state_dict(),
         "optimizer": runner.optim_wrapper.state_dict(),
@@ -141,7 +141,7 @@ def state_of(runner):
 
 
 def differences(a, b, path=""):
-    """Paths at which two nested states are not equal bit for bit."""
+    """Return the paths at which two nested states are not equal bit for bit."""
     if isinstance(a, torch.Tensor):
         return [] if torch.equal(a, b) else [path]
     if isinstance(a, dict):
@@ -186,7 +186,9 @@ BY_ITERATION = {"default_hooks.checkpoint": dict(type="CheckpointHook", by_epoch
 @pytest.mark.parametrize("workers, accumulate", [(0, 1), (2, 1), (0, 3), (2, 3)])
 def test_resumed_run_equals_uninterrupted_run(photos, whole_runs, tmp_path, workers, accumulate):
     whole, folder = whole_runs(workers, accumulate)
-    checkpoint = folder / "epoch_1.pth"  # 5 batches: of 3 a step, the last two wait for theirs
+    checkpoint = (
+        folder / "epoch_1.pth"
+    )  # 5 batches at 3 per step: the gradients of the last two are unused
     assert bool(read(checkpoint)["deterministic_resume"]["gradients"]) == (accumulate == 3)
     cfg = config_of(photos, tmp_path, workers, accumulate, **resume_from(checkpoint))
     assert whole["progress"] == (3, 15)
@@ -197,7 +199,7 @@ def test_resumed_run_equals_uninterrupted_run(photos, whole_runs, tmp_path, work
 @pytest.mark.parametrize(
     "loss",
     [
-        dict(type="OrderSearchLoss", uniform_steps=10),  # it resumes with 3 of them left
+        dict(type="OrderSearchLoss", uniform_steps=10),  # 3 of them are left on resuming
         dict(type="OrderSearchLoss", uniform_steps=2),
         dict(type="OCDLoss"),
     ],
@@ -205,7 +207,9 @@ def test_resumed_run_equals_uninterrupted_run(photos, whole_runs, tmp_path, work
 )
 def test_random_losses_resume_their_random_numbers(photos, whole_runs, tmp_path, loss):
     changes = {"model.head.strategy": None, "model.head.loss": loss, **BY_ITERATION}
-    changes["optim_wrapper.optimizer.lr"] = 0.2  # so that the draws soon follow the model
+    changes["optim_wrapper.optimizer.lr"] = (
+        0.2  # so that the random numbers soon depend on the model
+    )
     whole, folder = whole_runs(**changes)
     cfg = config_of(photos, tmp_path, **changes, **resume_from(folder / "iter_7.pth"))
     assert differences(whole, state_of(train(cfg))) == []
@@ -221,7 +225,7 @@ def test_workers_do_not_change_the_run(whole_runs, accumulate):
 
 
 def test_runs_differ_without_the_hook(photos, whole_runs, tmp_path):
-    """Shows that the tests above can fail."""
+    """Show that the tests above can fail."""
     without = {"custom_hooks": [dict(type="LabelOrderHook")]}
     whole, folder = whole_runs(0, 3, **without)
     assert differences(whole, whole_runs(2, 3, **without)[0])
@@ -248,7 +252,7 @@ def test_checkpoint_in_mid_epoch_resumes_at_the_next_batch(
     checkpoint = folder / f"iter_{iteration}.pth"  # 5 is an epoch's last batch
     cfg = config_of(photos, tmp_path, workers, 3, **BY_ITERATION, **resume_from(checkpoint))
     assert differences(whole, state_of(train(cfg))) == []
-    if workers == 0:  # the images of batches seen before were not even read
+    if workers == 0:  # the images of earlier batches are not read
         epochs, batches = divmod(iteration, 5)
         assert len(loaded) == (3 - epochs) * NUM_IMAGES - min(batches * BATCH, NUM_IMAGES)
 
@@ -344,7 +348,7 @@ def test_batches_of_varying_size_cannot_be_skipped(photos, whole_runs, tmp_path)
 
 
 def test_load_from_restores_only_weights(photos, whole_runs, tmp_path):
-    """`load_from` without `resume` begins a new run, without the old one's gradients."""
+    """`load_from` without `resume` starts a new run without the old gradients."""
     _, folder = whole_runs(0, 3)
     checkpoint = read(folder / "epoch_1.pth")
     assert checkpoint["deterministic_resume"]["gradients"]
@@ -399,7 +403,7 @@ def _train_as_rank(rank, photos, folder, settings):
 
 
 def test_two_processes(photos, tmp_path):
-    """3 batches an epoch and rank, a step every 2: one is left over at each checkpoint."""
+    """3 batches per epoch and rank, a step every 2: one is unused at each checkpoint."""
     settings = {
         "whole": {},
         "from_epoch": resume_from(tmp_path / "whole" / "epoch_1.pth"),

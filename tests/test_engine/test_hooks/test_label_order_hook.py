@@ -46,7 +46,7 @@ def runner_of(dataset, strategy, seed=0, rank=0, epoch=0, iteration=0, loss=None
 
 
 def order_of(runner):
-    """The order in which the loss puts all three labels."""
+    """Return the order of all three labels in the loss."""
     loss = runner.model[0].loss_module
     return loss.align(torch.zeros(1, 4, 4), [torch.tensor([0, 1, 2])])[0, :3].tolist()
 
@@ -88,7 +88,7 @@ def test_random_order_depends_on_seed_rank_and_progress(tmp_path):
         runner = runner_of(dataset, "random", *key)
         LabelOrderHook().before_train(runner)
         orders = []
-        for _ in range(2):  # the same epoch again gives the same orders: a resumed run agrees
+        for _ in range(2):  # the same epoch gives the same orders, so that a resumed run is equal
             LabelOrderHook().before_train_epoch(runner)
             orders.append(tuple(tuple(order_of(runner)) for _ in range(20)))
         assert orders[0] == orders[1]
@@ -98,14 +98,14 @@ def test_random_order_depends_on_seed_rank_and_progress(tmp_path):
 
 @pytest.mark.parametrize("name", ["OrderSearchLoss", "OCDLoss"])
 def test_random_losses_are_reseeded(name):
-    """Two epochs, processes or runs draw differently; the same epoch again draws the same."""
+    """Epochs, processes and runs get different random numbers; a repeated epoch gets the same."""
     feats = (torch.ones(8, 4, 2, 2),)
     truth = [DataSample().set_gt_label(torch.tensor([0, 1, 2])) for _ in range(8)]
     drawn = set()
     for key in [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 4)]:
         torch.manual_seed(0)  # the weights
         runner = runner_of(None, None, *key, loss=dict(type=name))
-        runner.model.eval()  # no dropout: what is left of randomness is the loss's own
+        runner.model.eval()  # no dropout: only the loss is random
         draws = []
         for _ in range(2):
             LabelOrderHook().before_train_epoch(runner)
@@ -147,7 +147,7 @@ def test_a_dataset_of_several_tasks_needs_counts_in_the_config(tmp_path):
     with pytest.raises(ValueError, match=r"MultiTaskDataset cannot be counted .*; give each Fixed"):
         LabelOrderHook().before_train(runner_of(dataset, "rare_first"))
     runner = runner_of(dataset, "rare_first")
-    runner.model[0].loss_module.set_training_labels(CLASSES, [1, 2, 3])  # as the message says
+    runner.model[0].loss_module.set_training_labels(CLASSES, [1, 2, 3])  # the remedy in the message
     LabelOrderHook().before_train(runner)
     LabelOrderHook().before_train(runner_of(dataset, "random"))
 
@@ -158,6 +158,6 @@ def test_errors(tmp_path):
     with pytest.raises(ValueError, match="has no class names to order labels by"):
         LabelOrderHook().before_train(runner_of(dataset, "rare_first"))
     single = dataset_of(tmp_path)
-    single.get_data_info = lambda index: {"gt_label": 1}  # as a single-label dataset gives it
+    single.get_data_info = lambda index: {"gt_label": 1}  # like a single-label dataset
     with pytest.raises(ValueError, match="does not give one list of labels per image"):
         LabelOrderHook().before_train(runner_of(single, "rare_first"))

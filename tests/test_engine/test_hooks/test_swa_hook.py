@@ -1,4 +1,4 @@
-"""The average is the mean of the snapshots, and what is validated, saved and resumed is right."""
+"""The average is the mean of the snapshots; validation, checkpoints and resuming use it."""
 
 import random
 from pathlib import Path
@@ -48,7 +48,7 @@ class NoiseImages(Dataset):
 
 @MODELS.register_module(force=True)
 class HalfFrozenCNN(StridedCNN):
-    """The first batch norm stays in evaluation mode, as `frozen_stages` and `norm_eval` have it."""
+    """The first batch norm stays in evaluation mode, as with `frozen_stages` and `norm_eval`."""
 
     def train(self, mode=True):
         super().train(mode)
@@ -58,7 +58,7 @@ class HalfFrozenCNN(StridedCNN):
 
 @HOOKS.register_module(force=True)
 class Watch(Hook):
-    """Keeps the raw weights after each update, and what validation sees and leaves."""
+    """Records the raw weights after each update, and the weights during and after validation."""
 
     priority = "VERY_LOW"
 
@@ -103,7 +103,7 @@ def random_state():
 
 
 def assert_equal(left, right):
-    """Bit for bit, nested."""
+    """Compare nested states bit for bit."""
     assert type(left) is type(right)
     if isinstance(left, dict):
         assert left.keys() == right.keys()
@@ -231,7 +231,7 @@ def test_average_is_the_mean_after_updates_4_8_12(tmp_path, accumulate, begin, n
         total = checkpoint["swa"]["sum"][name]
         assert total.dtype == torch.float64
         torch.testing.assert_close(total / len(numbers), value, rtol=1e-14, atol=0)
-    # The raw weights are there too, and are others.
+    # The raw weights are saved too, and differ.
     raw = clone({name: checkpoint["swa"]["raw"][name] for name in mean})
     assert_equal(raw, updates[-1])
     assert all(not torch.equal(raw[name], checkpoint["state_dict"][name]) for name in mean)
@@ -241,13 +241,13 @@ def test_average_is_validated_and_raw_weights_are_restored(tmp_path):
     runner = make_runner(tmp_path, augment=True)
     runner.train()
     watch = hook_of(runner, Watch)
-    # What validation has seen is what is in the checkpoints; Watch compares the raw weights.
+    # The checkpoints hold the validated weights; Watch compares the raw weights.
     for epoch, state in enumerate(watch.validated, start=1):
         assert_equal(state, dict(load(tmp_path, f"epoch_{epoch}")["state_dict"]))
         assert_is_average(state, mean_of(watch.updates, range(4, 5 * epoch + 1, 4)))
     assert len(watch.validated) == EPOCHS
     assert "validating the average of 3 snapshots" in log_of(runner)
-    # After the training the model is the averaged one, also to a later checkpoint.
+    # After the training the model holds the average, and so does a later checkpoint.
     assert_equal(clone(runner.model.state_dict()), watch.validated[-1])
     runner.save_checkpoint(str(tmp_path), "later.pth")
     later = load(tmp_path, "later")
@@ -320,7 +320,7 @@ def test_random_numbers_and_weights_do_not_depend_on_what_is_validated(tmp_path)
         runner.train()
         runs[name] = hook_of(runner, Watch)
     assert_equal(runs["raw"].updates, runs["few"].updates)
-    # The first epoch is that of a training without validation and averages.
+    # The first epoch equals that of a training without validation and averages.
     assert_equal(runs["raw"].updates[:BATCHES], runs["no"].updates[:BATCHES])
     assert_equal(runs["raw"].random_states[0], runs["no"].random_states[0])
 
@@ -330,7 +330,7 @@ def validate_state(folder, state):
     torch.save({"state_dict": state}, folder / "state.pth")
     runner = make_runner(folder, load_from=str(folder / "state.pth"))
     metrics = runner.val()
-    assert "SWAHook: " not in log_of(runner)  # it has nothing to say outside of a training
+    assert "SWAHook: " not in log_of(runner)  # it logs nothing outside of a training
     return metrics
 
 
@@ -398,7 +398,7 @@ RANDOM = dict(hooks=[dict(type="DeterministicResumeHook")], augment=True, dropou
     [
         (2, dict()),
         (1, dict(swa=dict(begin=6))),  # before the first snapshot
-        (1, dict(**RANDOM, accumulate=2)),  # with the gradients of a batch left over
+        (1, dict(**RANDOM, accumulate=2)),  # with unused gradients of one batch
         (2, dict(**RANDOM, workers=1)),
         (2, dict(**RANDOM, workers=2, strategy="random")),
     ],
@@ -453,6 +453,6 @@ def test_invalid_options_are_errors(options):
 def test_the_schedule_of_the_configs(repository):
     config = Config.fromfile(repository / "configs/_base_/schedules/swa.py")
     assert config.param_scheduler == dict(type="SawtoothLR")
-    assert config.default_hooks.checkpoint.save_best == "set/OF1"  # the other hooks are there
+    assert config.default_hooks.checkpoint.save_best == "set/OF1"  # the other hooks are kept
     assert "LabelSetReportHook" in [hook.type for hook in config.custom_hooks]
     assert isinstance(HOOKS.build(config.default_hooks.swa), SWAHook)

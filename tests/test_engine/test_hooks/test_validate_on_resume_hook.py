@@ -15,7 +15,7 @@ from mmorderless.engine.hooks.validate_on_resume_hook import ValidateOnResumeHoo
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 
 NAMES = itertools.count()
-BATCHES = 2  # an epoch
+BATCHES = 2  # per epoch
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def _short_runs(monkeypatch):
 
 @METRICS.register_module()
 class ScriptedScore(LabelSetMetric):
-    """O-F1 by the training's progress instead of by the predictions."""
+    """O-F1 set by the training's progress instead of the predictions."""
 
     scores: dict[int, float] = {}
     progress = 0
@@ -36,7 +36,7 @@ class ScriptedScore(LabelSetMetric):
 
 @HOOKS.register_module()
 class Witness(Hook):
-    """Remember each epoch's learning rate and each validation."""
+    """Records each epoch's learning rate and each validation."""
 
     priority = "VERY_HIGH"
 
@@ -54,7 +54,7 @@ class Witness(Hook):
 
 @HOOKS.register_module()
 class Interrupt(Hook):
-    """End the run after a training iteration, as a kill would."""
+    """Ends the run after a training iteration, like a kill."""
 
     priority = "LOWEST"
 
@@ -68,7 +68,7 @@ class Interrupt(Hook):
 
 @HOOKS.register_module()
 class InterruptValidation(Hook):
-    """End the run in a validation."""
+    """Ends the run during a validation."""
 
     def __init__(self, after):
         self.after = after
@@ -93,7 +93,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def run(photos, tmp_path, repository):
-    """Train in a folder, going on from a checkpoint if one is named; return what came of it."""
+    """Train in a folder, resuming from a checkpoint if one is named, and return the outcome."""
 
     def train(
         folder, scores, resume=None, hooks=(), with_hook=True, epochs=6, train_cfg=None, **changes
@@ -181,7 +181,7 @@ def run(photos, tmp_path, repository):
 
 
 def assert_same(whole, resumed):
-    """Everything that the validation decides, and the weights."""
+    """Return everything that depends on the validations, and the weights."""
     assert {**whole.rates, **resumed.rates} == whole.rates
     assert resumed.scheduler == whole.scheduler
     assert (resumed.best_score, resumed.best) == (whole.best_score, whole.best)
@@ -204,7 +204,7 @@ def test_resumed_run_has_the_same_schedule_and_best_checkpoint(run, epoch):
     assert first.interrupted == (epoch < 6)
     resumed = run("resumed", SCORES, resume=f"epoch_{epoch}.pth")
     assert_same(whole, resumed)
-    # The best epochs' checkpoints were written again after the validation and know it.
+    # The best epochs' checkpoints were written again after the validation and contain it.
     made_up_for = [] if epoch == 5 else [epoch]
     assert resumed.validated == made_up_for + list(range(epoch + 1, 7))
 
@@ -258,7 +258,7 @@ def test_only_due_validations_are_repeated(run):
         epoch: run("w", SCORES, epochs=5, resume=f"epoch_{epoch}.pth", **sparse).validated
         for epoch in range(1, 6)
     }
-    # Epoch 2 and 5 were the best: their checkpoints know the score.
+    # Epoch 2 and 5 were the best: their checkpoints contain the score.
     assert resumed == {1: [2, 4, 5], 2: [4, 5], 3: [4, 5], 4: [4, 5], 5: []}
 
 

@@ -1,4 +1,4 @@
-"""The rate of every update is the paper's, however the batches of epochs are made into updates."""
+"""Every update has the paper's rate, for any number of batches per epoch and per update."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ class TwoLayers(BaseModel):
 
 
 class RateRecorder(Hook):
-    """Records the rates that the optimizer's own `step` finds."""
+    """Records the learning rates at each optimizer step."""
 
     def __init__(self):
         self.rates = []

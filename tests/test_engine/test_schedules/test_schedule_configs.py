@@ -1,4 +1,4 @@
-"""What the stages' schedules do, driven by scores as LabelSetMetric names them."""
+"""The stages' learning-rate schedules, given scores under LabelSetMetric's names."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def metrics_with(num_right: int) -> dict[str, float]:
 
 
 def rates(repository, schedule: str, numbers_right: list[int]) -> list[float]:
-    """The learning rate after each epoch, relative to the first."""
+    """Return the learning rate after each epoch, relative to the first."""
     cfg = Config.fromfile(repository / f"configs/_base_/schedules/{schedule}.py")
     assert len(numbers_right) <= cfg.train_cfg.max_epochs
     optim_wrapper = build_optim_wrapper(nn.Linear(1, 1), cfg.optim_wrapper)

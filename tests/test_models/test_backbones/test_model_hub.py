@@ -1,4 +1,4 @@
-"""Names of mmpretrain's models become the addresses of their weights; nothing is downloaded."""
+"""Model names of mmpretrain become the addresses of their weights; nothing is downloaded."""
 
 from pathlib import PurePosixPath
 
@@ -15,7 +15,7 @@ CONVNEXT = "convnext-tiny_32xb128_in1k"
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The addresses that would be downloaded; a checkpoint of a narrow model takes their place."""
+    """Addresses that would be downloaded, replaced by a checkpoint of a narrow model."""
     addresses = []
 
     def load(filename, map_location=None):
@@ -27,7 +27,7 @@ def asked(monkeypatch):
 
 
 def test_a_name_becomes_the_address_of_its_weights():
-    """In the model index of the installed mmpretrain, whichever family it is of."""
+    """In the model index of the installed mmpretrain, in both package families."""
     address = weights_address(CONVNEXT)
     assert address.startswith("https://")
     assert PurePosixPath(address).name.startswith(CONVNEXT)
@@ -43,7 +43,7 @@ def test_the_scheme_asks_mmengines_loader_for_that_address(asked):
 
 
 def test_backbone_loads_weights_by_model_name(monkeypatch):
-    """By `init_cfg`, as the configs do."""
+    """With `init_cfg`, as in the configs."""
     config = dict(type="StridedCNN", channels=(4, 8))
     source = MODELS.build(config)
     state = {f"backbone.{name}": torch.full_like(t, 7) for name, t in source.state_dict().items()}
