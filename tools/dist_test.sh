@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Evaluate in NPROC processes, on as many accelerators or on the CPU:
+# Evaluate in NPROC processes, one per accelerator or on the CPU:
 #   bash tools/dist_test.sh CONFIG CHECKPOINT NPROC [options of tools/test.py]
 # Environment: as in tools/dist_train.sh.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train in NPROC processes, on as many accelerators or on the CPU:
+# Train in NPROC processes, one per accelerator or on the CPU:
 #   bash tools/dist_train.sh CONFIG NPROC [options of tools/train.py]
 # Environment: PYTHON, OMP_NUM_THREADS; for several nodes NNODES, NODE_RANK, MASTER_ADDR, PORT.
 set -euo pipefail

@@ -1,12 +1,12 @@
-# What quickstart.sh and run_tests.sh share; to be sourced.
-#   make_environment DIR FAMILY   a virtual environment with this package, made once
-#   absolute PATH                 a path as seen from any folder
-#   count_cores                   the number of cores that this process may use
-# Environment: PYTHON, the interpreter to build on (3.10 to 3.13).
+# Functions of quickstart.sh and run_tests.sh; source this file.
+#   make_environment DIR FAMILY   create a virtual environment with this package, once
+#   absolute PATH                 print an absolute path
+#   count_cores                   print the number of cores that this process may use
+# Environment: PYTHON, the interpreter of the environment (3.10 to 3.13).
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$ROOT/tools/logged.sh"
-# What is tested here. Newer CPU builds of torch (2.13) break `import torchvision`.
+# Tested versions. Newer CPU builds of torch (2.13) break `import torchvision`.
 TORCH=(torch==2.11.0 torchvision==0.26.0)
 
 absolute() {
@@ -17,7 +17,7 @@ absolute() {
 }
 
 count_cores() {
-    # nproc prints OMP_NUM_THREADS where it is set.
+    # nproc prints OMP_NUM_THREADS if it is set.
     env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || getconf _NPROCESSORS_ONLN
 }
 
@@ -40,7 +40,7 @@ find_python() {
 make_environment() {
     local folder=$1 family=$2 log=$1/install.log python stamp
     stamp="$family ${TORCH[*]} $(cksum <"$ROOT/setup.py") $ROOT"
-    # Without the interpreter that it was built on, an environment is an empty shell.
+    # An environment does not work without the interpreter that it was created with.
     if [ "$(cat "$folder/.made-for" 2>/dev/null)" = "$stamp" ] &&
         "$folder/bin/python" -c '' 2>/dev/null; then
         echo "== environment: $folder (there already)"
@@ -55,7 +55,7 @@ make_environment() {
     echo "== environment: $folder ($("$python" --version), $family); a few minutes, about 5 GB;" \
         "log: $log"
     mkdir -p "$folder"
-    # What breaks off from here on, the deletion included, is made anew the next time.
+    # If anything below is interrupted, the environment is recreated the next time.
     echo unfinished >"$folder/.made-for"
     find "$folder/" -mindepth 1 -maxdepth 1 ! -name .made-for -exec rm -rf {} +
     if ! "$python" -m venv "$folder"; then

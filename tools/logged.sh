@@ -1,8 +1,8 @@
-# Runs the steps of a script with their output in a log file; to be sourced (needs pipefail).
+# Run the steps of a script with their output in a log file; source this file (needs pipefail).
 #   logged LOG COMMAND...    append the output to LOG; show progress, the time taken and failures
 #   failed LOG STATUS        show the end of LOG and exit with STATUS
 
-# Print the progress that a line of pip's or mmengine's output tells, nothing for other lines.
+# Print the progress in a line of pip's or mmengine's output, nothing for other lines.
 progress() {
     local train='Epoch\(train\) +\[([0-9]+)\]\[ *([0-9]+)/([0-9]+)\].* eta: ([0-9:]+)'
     local evaluate='Epoch\((val|test)\) .*\[ *([0-9]+)/([0-9]+)\] +eta: ([0-9:]+)'
@@ -17,7 +17,7 @@ progress() {
     fi
 }
 
-# Append standard input to a log. On a terminal one line of progress is rewritten; elsewhere a line
+# Append standard input to a log. A terminal shows one line of progress; elsewhere a line
 # is printed every 30 seconds.
 follow() {
     local log=$1 line news printed=$SECONDS

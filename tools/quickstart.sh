@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# From nothing to a trained, tested and used classifier, on a CPU, in a few minutes:
+# Train, test and use a classifier on a CPU in a few minutes, from a fresh clone:
 #   bash tools/quickstart.sh
 # Environment: VENV, the folder of the Python environment; OUT, the folder of the results; PYTHON,
-# the interpreter to build on.
+# the interpreter of the environment.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
@@ -11,7 +11,7 @@ OUT=${OUT:-work_dirs/quickstart}
 make_environment "$VENV" onedl
 cd "$ROOT"
 PYTHON=$VENV/bin/python
-# One core is left to the process that loads images: threads beyond the cores collapse the speed.
+# One core is left for the process that loads images; more threads than cores are much slower.
 CORES=$(count_cores)
 THREADS=$((CORES > 4 ? 4 : CORES > 1 ? CORES - 1 : 1))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$THREADS}

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Make an environment (once) and run the tests, with a worker for each core:
+# Create an environment (once) and run the tests, with a worker for each core:
 #   bash tools/run_tests.sh [--all] [options of pytest]
 # Without --all, tests marked `slow` are left out; one test of each kind remains.
 # Environment: FAMILY=onedl (the maintained forks) or openmmlab (the originals); VENV, the folder of
-# the environment; PYTHON, the interpreter to build it on.
+# the environment; PYTHON, its interpreter.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
@@ -30,8 +30,8 @@ done
 VENV=$(absolute "$VENV")
 make_environment "$VENV" "$FAMILY"
 cd "$ROOT"
-# A worker a core leaves each one thread, also in the processes that tests start.
+# With one worker per core each has one thread, and so have the processes that tests start.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-unset PYTHONDONTWRITEBYTECODE # or each of the many processes compiles the package
+unset PYTHONDONTWRITEBYTECODE # otherwise every process compiles the package
 exec "$VENV/bin/python" -m pytest -n "$(count_cores)" --dist worksteal \
     ${SELECTION[@]+"${SELECTION[@]}"} ${OPTIONS[@]+"${OPTIONS[@]}"}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Evaluate on a Slurm cluster, a process per GPU:
+# Evaluate on a Slurm cluster, one process per GPU:
 #   GPUS=8 bash tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [options of tools/test.py]
 # Environment: as in tools/slurm_train.sh.
 set -euo pipefail

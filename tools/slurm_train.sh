@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Train on a Slurm cluster, a process per GPU:
+# Train on a Slurm cluster, one process per GPU:
 #   GPUS=8 bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [options of tools/train.py]
-# Environment: GPUS (in all), GPUS_PER_NODE, CPUS_PER_TASK, SRUN_ARGS, PYTHON.
+# Environment: GPUS (total), GPUS_PER_NODE, CPUS_PER_TASK, SRUN_ARGS, PYTHON.
 set -euo pipefail
 
 if [ "$#" -lt 4 ]; then

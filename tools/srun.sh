@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What slurm_train.sh and slurm_test.sh share: srun.sh PARTITION JOB_NAME SCRIPT [its arguments]
+# Used by slurm_train.sh and slurm_test.sh: srun.sh PARTITION JOB_NAME SCRIPT [its arguments]
 set -euo pipefail
 
 PARTITION=$1
@@ -13,7 +13,7 @@ export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$CPUS_PER_TASK}
 export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
 
-# SRUN_ARGS holds several words.
+# SRUN_ARGS may hold several words.
 # shellcheck disable=SC2086
 exec srun --partition="$PARTITION" --job-name="$JOB_NAME" --gres="gpu:$GPUS_PER_NODE" \
     --ntasks="$GPUS" --ntasks-per-node="$GPUS_PER_NODE" --cpus-per-task="$CPUS_PER_TASK" \

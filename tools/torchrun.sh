@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What dist_train.sh and dist_test.sh share: torchrun.sh NPROC SCRIPT [arguments of the script]
+# Used by dist_train.sh and dist_test.sh: torchrun.sh NPROC SCRIPT [arguments of the script]
 set -euo pipefail
 
 NPROC=$1
@@ -7,7 +7,7 @@ PYTHON=${PYTHON:-python}
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 
-# Processes times threads must not exceed the cores, or each waits for the others.
+# Processes times threads must not exceed the cores, or they slow each other down.
 CORES=$(getconf _NPROCESSORS_ONLN)
 THREADS=$((CORES / NPROC))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((THREADS > 0 ? THREADS : 1))}
@@ -15,7 +15,7 @@ export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
 
 NNODES=${NNODES:-1}
 if [ "$NNODES" -eq 1 ] && [ -z "${PORT:-}" ]; then
-    # Port 0: torchrun takes one that is free, so that two runs on a machine do not meet.
+    # Port 0: torchrun takes a free port, so that two runs on a machine do not collide.
     RENDEZVOUS=(--rdzv-backend=c10d --rdzv-endpoint=127.0.0.1:0)
 else
     RENDEZVOUS=(--node_rank="${NODE_RANK:-0}" --master_addr="${MASTER_ADDR:-127.0.0.1}"

@@ -1,7 +1,5 @@
 """Decode single images of a test set for figures."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Letters: n labels of the image, C classes, S emitted labels, h·w cells of the backbone's map.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
