@@ -10,11 +10,7 @@ from mmorderless.runs.options import add_config_options
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Cache the feature maps of a config's datasets.
-
-    Args:
-        argv: the command line's arguments.
-    """
+    """Cache the feature maps of a config's datasets."""
     parser = argparse.ArgumentParser(description="Store a frozen backbone's feature maps.")
     parser.add_argument("config", help="config whose backbone and datasets are used")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the cache")

@@ -30,9 +30,6 @@ LISTED = 10
 def main(argv: Sequence[str] | None = None) -> int:
     """Check a config's datasets.
 
-    Args:
-        argv: the command line's arguments.
-
     Returns:
         1 where something is wrong, else 0.
     """
@@ -74,13 +71,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def check_files(splits: Sequence[Split], decode: bool, workers: int) -> None:
-    """Open or decode every image of the splits once, with a progress bar.
-
-    Args:
-        splits: get the problems.
-        decode: whether the images are decoded.
-        workers: number of threads.
-    """
+    """Open or decode every image of the splits once, with a progress bar."""
     paths = list(dict.fromkeys(path for split in splits for path in split.images))
     if not paths:
         return

@@ -158,12 +158,6 @@ def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
 def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO[str]) -> list[str]:
     """Carry out the unfinished runs of a comparison.
 
-    Args:
-        args: parsed arguments.
-        folder: folder of the comparison.
-        tools: folder of the training scripts.
-        lock: of the folder; see `exclusive`.
-
     Returns:
         Names of the jobs that failed.
     """
@@ -194,10 +188,6 @@ def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO
 
 def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
     """Compare methods as tools/compare.py does.
-
-    Args:
-        argv: the command line's arguments.
-        tools: folder of the training scripts.
 
     Returns:
         The exit code: 1 when a run failed.

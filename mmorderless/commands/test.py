@@ -15,11 +15,7 @@ from mmorderless.runs.options import parse_evaluation_options
 
 
 def evaluate(argv: Sequence[str] | None = None) -> None:
-    """Evaluate a checkpoint on the test set of a config.
-
-    Args:
-        argv: the command line's arguments.
-    """
+    """Evaluate a checkpoint on the test set of a config."""
     options = parse_evaluation_options(argv)
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     runner = build_runner(evaluation_config(options))

@@ -78,9 +78,6 @@ def stages_parser() -> argparse.ArgumentParser:
 def read_stages(argv: Sequence[str] | None = None) -> tuple[list[Stage], argparse.Namespace]:
     """Read the command line and every stage's config.
 
-    Args:
-        argv: the command line's arguments.
-
     Returns:
         The stages and the parsed options.
 
@@ -148,15 +145,7 @@ def options_by_stage(given: Sequence[Sequence[str]], num_stages: int) -> list[li
 def read_stage(
     config: str, folder: Path, flags: list[str], cfg_options: list[str], has_start: bool
 ) -> Stage:
-    """Read a stage's config with its options.
-
-    Args:
-        config: path of the config.
-        folder: the stage's work dir.
-        flags: options for tools/train.py except `--cfg-options`.
-        cfg_options: the words KEY=VALUE.
-        has_start: whether it starts from the checkpoint of a previous stage.
-    """
+    """Read a stage's config with its options."""
     given = ["--cfg-options", *cfg_options] if cfg_options else []
     options = parse_training_options([config, *flags, *given])
     for name in _SET_PER_STAGE:
@@ -186,15 +175,7 @@ def read_stage(
 def command_of(
     stage: Stage, start: str | None, tools: Path, nproc: str | None, slurm: str | None
 ) -> list[str]:
-    """Return the command that trains a stage or resumes it.
-
-    Args:
-        stage: the stage.
-        start: the checkpoint that it starts from.
-        tools: folder of the training scripts.
-        nproc: number of processes; None starts tools/train.py itself.
-        slurm: partition of a Slurm cluster.
-    """
+    """Return the command that trains a stage or resumes it."""
     options = ["--resume", *stage.flags]
     cfg_options = list(stage.cfg_options)
     if start is not None:
@@ -214,10 +195,6 @@ def command_of(
 
 def train_stages(argv: Sequence[str] | None = None, *, tools: Path) -> int:
     """Train every stage that is not finished.
-
-    Args:
-        argv: the command line's arguments.
-        tools: folder of the training scripts.
 
     Returns:
         The exit code of the stage that failed, or 0.

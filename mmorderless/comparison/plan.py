@@ -42,11 +42,6 @@ def expand(comparison: Path, methods: Sequence[str], seeds: Sequence[int]) -> li
     """Return the runs of methods × seeds, all methods of a seed before the next seed.
 
     So the methods of an interrupted comparison have the same seeds.
-
-    Args:
-        comparison: folder of the comparison.
-        methods: names; repeats are ignored.
-        seeds: seeds; repeats are ignored.
     """
     return [
         Run(method, seed, comparison / method / f"seed_{seed}")
@@ -79,12 +74,6 @@ def merge_records(
     before: Mapping[str, Any] | None, now: Mapping[str, Any], changes: Sequence[str], folder: Path
 ) -> dict[str, Any]:
     """Merge the record of a folder with that of this call.
-
-    Args:
-        before: content of `comparison.json`; None for a new folder.
-        now: record of this call.
-        changes: differences between the settings of the two.
-        folder: folder of the comparison.
 
     Returns:
         The new content of `comparison.json`: the methods and seeds of both.

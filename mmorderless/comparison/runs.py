@@ -83,10 +83,6 @@ def check_configs(comparison: Path, configs: Mapping[str, Config]) -> None:
 
     A key whose value is None equals a missing key.
 
-    Args:
-        comparison: folder of the comparison.
-        configs: configs of this call by method.
-
     Raises:
         ValueError: a method's settings differ, so that its runs would not be comparable.
     """
@@ -100,13 +96,7 @@ def check_configs(comparison: Path, configs: Mapping[str, Config]) -> None:
 
 
 def training_job(run: Run, config: Path, tools: Path) -> Job:
-    """Return the job that trains or resumes a run and evaluates it.
-
-    Args:
-        run: the run.
-        config: file with the config from `method_config`.
-        tools: folder of the training scripts.
-    """
+    """Return the job that trains or resumes a run and evaluates it."""
     train = [sys.executable, str(tools / "train.py"), str(config), "--work-dir", str(run.folder)]
     train += ["--resume", "--cfg-options", f"randomness.seed={run.seed}"]
     evaluate = [sys.executable, "-m", "mmorderless.comparison.evaluation.evaluate", str(run.folder)]
@@ -132,13 +122,6 @@ def train_and_evaluate(
     runs: Sequence[Run], configs: Mapping[str, Config], tools: Path, max_workers: int, lock: IO[str]
 ) -> list[Job]:
     """Train and evaluate the unfinished runs.
-
-    Args:
-        runs: all runs.
-        configs: configs by method, which are written to the folders of the methods.
-        tools: folder of the training scripts.
-        max_workers: number of runs that share the machine.
-        lock: of the comparison's folder; the processes inherit it.
 
     Returns:
         The jobs that failed.
@@ -168,10 +151,6 @@ def time_methods(runs: Sequence[Run], lock: IO[str]) -> list[Job]:
 
     The times are written to the results of all its runs. Methods that were timed on another machine
     or with another number of threads are timed again, so that all conditions are equal.
-
-    Args:
-        runs: all runs of the comparison.
-        lock: of the comparison's folder; the processes inherit it.
 
     Returns:
         The jobs that failed.

@@ -48,10 +48,6 @@ def missing_file(path: str, remedy: str = ANNOTATION_REMEDY) -> FileNotFoundErro
 def read_lines(path: str, remedy: str = ANNOTATION_REMEDY) -> list[str]:
     """Return the lines of a UTF-8 file, stripped; empty lines are skipped.
 
-    Args:
-        path: the file.
-        remedy: what to do where it does not exist, for the message.
-
     Raises:
         FileNotFoundError: there is no such file.
     """
@@ -93,14 +89,7 @@ def read_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> di
 
 
 def check_keys(record: Any, keys: Sequence[str], what: str, form: str) -> None:
-    """Raise a ValueError when a JSON object lacks one of the keys.
-
-    Args:
-        record: the object as read.
-        keys: the keys it must have.
-        what: the object's name in the message.
-        form: the remedy: which form the file must have.
-    """
+    """Raise a ValueError when a JSON object lacks one of the keys."""
     missing = [key for key in keys if not isinstance(record, dict) or key not in record]
     if missing:
         raise ValueError(f"{what} lacks {', '.join(missing)}; {form}")
@@ -118,10 +107,6 @@ def has_keys(record: Any, keys: Sequence[str], what: str, form: str) -> bool:
 
 def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]:
     """Check class names and return them as a tuple.
-
-    Args:
-        classes: the name of each class.
-        source: the file or option that they come from, for the message.
 
     Raises:
         ValueError: there are none, a name is not text or is blank, or a name occurs twice.
@@ -237,9 +222,6 @@ def select_images(records: list[dict], keep_unlabeled: bool, source: str) -> lis
 def images_on_disk(dataset: Any) -> list[dict]:
     """Return a dataset's records whose image exists; the others count as dropped.
 
-    Args:
-        dataset: with its `data_list`.
-
     Raises:
         ValueError: not one of the images exists.
     """
@@ -256,13 +238,6 @@ def images_on_disk(dataset: Any) -> list[dict]:
 
 
 def note_dropped(dataset: Any, reason: str, number: int, source: str) -> None:
-    """Log how many examples a dataset drops, and keep the number in its `dropped`.
-
-    Args:
-        dataset: has a dict `dropped`, from reason to number of examples.
-        reason: why they are dropped.
-        number: how many are dropped.
-        source: the file or folder concerned, for the log.
-    """
+    """Log how many examples a dataset drops, and keep the number in its `dropped`."""
     dataset.dropped[reason] = number
     print_log(f"{type(dataset).__name__}: dropped {number} {reason} ({source})", logger="current")

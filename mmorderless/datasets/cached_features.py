@@ -89,10 +89,6 @@ def write_split(
 def read_index(cache: Path, split: str) -> dict[str, Any] | None:
     """Return a split's index, or None if the split does not exist or is incomplete.
 
-    Args:
-        cache: folder of the cache.
-        split: name of the split.
-
     Raises:
         ValueError: another version of this package wrote the index.
     """
@@ -152,11 +148,7 @@ class CachedFeatures(BaseDataset):
         return [{**image, "row": row} for row, image in enumerate(index["images"])]
 
     def prepare_data(self, idx: int) -> dict:
-        """Return the features and the labels of an image.
-
-        Args:
-            idx: position of the image.
-        """
+        """Return the features and the labels of an image."""
         if self._features is None:
             self._features = np.load(self.cache / f"{self.split}.npy", mmap_mode="r")
         info = self.get_data_info(idx)
@@ -169,11 +161,7 @@ class CachedFeatures(BaseDataset):
         return {"inputs": torch.from_numpy(features), "data_samples": sample}
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the labels of an image, for mmpretrain's class-balanced wrapper.
-
-        Args:
-            idx: position of the image.
-        """
+        """Return the labels of an image, for mmpretrain's class-balanced wrapper."""
         return self.get_data_info(idx)["gt_label"]
 
     def __getstate__(self) -> dict:

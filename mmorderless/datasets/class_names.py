@@ -12,13 +12,7 @@ def class_names(dataset: Dataset) -> Sequence[str] | None:
 
 
 def compare_names(trained: Sequence[str] | None, used: Sequence[str] | None, what: str) -> None:
-    """Raise a ValueError when two lists of names differ; None matches everything.
-
-    Args:
-        trained: names of the training set.
-        used: names of the dataset that is about to be used.
-        what: the dataset's name in the message.
-    """
+    """Raise a ValueError when two lists of names differ; None matches everything."""
     if trained is None or used is None or list(trained) == list(used):
         return
     index = next(

@@ -81,12 +81,7 @@ def collect_label_sets(
 
 
 def groups_of(categories: list[dict], classes: Sequence[str]) -> dict[str, list[int]]:
-    """Return the class indices of each supercategory that the file names.
-
-    Args:
-        categories: the file's categories, with `name` and optionally `supercategory`.
-        classes: class names.
-    """
+    """Return the class indices of each supercategory that the file names."""
     group_of_name = {category["name"]: category.get("supercategory") for category in categories}
     groups: dict[str, list[int]] = {}
     for c, name in enumerate(classes):

@@ -64,9 +64,6 @@ class Split:
 def split_configs(cfg: Config) -> dict[str, ConfigDict]:
     """Return the dataset config of each split; splits with the same dataset are merged.
 
-    Args:
-        cfg: a config with dataloaders.
-
     Raises:
         ValueError: it has none.
     """
@@ -88,12 +85,7 @@ def split_configs(cfg: Config) -> dict[str, ConfigDict]:
 
 
 def read_split(name: str, config: ConfigDict) -> Split:
-    """Load a split's dataset and collect the problems of its annotation.
-
-    Args:
-        name: of the split.
-        config: of its dataset.
-    """
+    """Load a split's dataset and collect the problems of its annotation."""
     *wrappers, whole_config = nested_datasets(copy.deepcopy(config))
     whole_config.pop("lazy_init", None)
     split = Split(name, whole_config.type)
@@ -120,12 +112,7 @@ def read_split(name: str, config: ConfigDict) -> Split:
 
 
 def add_records(split: Split, records: Sequence[dict[str, Any]]) -> None:
-    """Add a dataset's records to a split, with their problems.
-
-    Args:
-        split: has its classes; changed in place.
-        records: per example `img_path`, `gt_label`, and `box` where there is one.
-    """
+    """Add a dataset's records to a split, with their problems."""
     num_classes = sys.maxsize if split.classes is None else len(split.classes)
     with collect_faults() as faults:
         for record in records:

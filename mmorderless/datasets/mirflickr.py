@@ -31,9 +31,6 @@ RELEVANT = (
 def read_numbers(path: str) -> list[int]:
     """Read image numbers, one per line.
 
-    Args:
-        path: a text file; blank lines are skipped.
-
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a line is not a number in 1 … 25000, or a number occurs twice.

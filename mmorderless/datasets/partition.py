@@ -24,9 +24,6 @@ def apply_val_split(cfg: Config) -> None:
 
     The key is set to None, so that a config saved afterwards is not divided again.
 
-    Args:
-        cfg: a config; changed in place.
-
     Raises:
         ValueError: `val_split` is not 1/k with an integer k ≥ 2, a dataloader is missing, or the
             training set cannot be divided.
@@ -91,9 +88,6 @@ def nested_datasets(dataset: ConfigDict) -> list[ConfigDict]:
 
 def check_indices(cfg: Config) -> None:
     """Check that `indices` leaves every dataset an image; mmengine's error names neither.
-
-    Args:
-        cfg: a config.
 
     Raises:
         ValueError: a dataset's `indices` is 0 or empty.

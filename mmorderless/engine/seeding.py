@@ -19,11 +19,7 @@ SAMPLE = 2
 
 
 def reseed(*key: int) -> None:
-    """Seed Python's `random`, NumPy and PyTorch on all devices.
-
-    Args:
-        *key: integers that the random numbers depend on.
-    """
+    """Seed Python's `random`, NumPy and PyTorch on all devices."""
     torch.manual_seed(_seed_host(key))
 
 

@@ -49,10 +49,6 @@ def decode(model: Any, item: dict[str, Any]) -> DecodedImage:
 
     PLA, MLA and fixed orders train on these steps; teacher forcing, order search and OCD train on
     other prefixes.
-
-    Args:
-        model: a classifier with a sequence head, in evaluation mode.
-        item: `inputs` and `data_samples`, as a dataset gives them.
     """
     head = model.head
     batch = model.data_preprocessor(pseudo_collate([item]), False)

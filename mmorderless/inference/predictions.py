@@ -17,11 +17,6 @@ def results_of(
 ) -> list[dict[str, Any]]:
     """Turn a batch's predictions into results, with one copy to the host per field.
 
-    Args:
-        samples: what the model predicts for each image.
-        classes: class names, in the order of the scores.
-        with_attention: whether to add the attention maps.
-
     Returns:
         A dict per image, see `OrderlessInferencer`, without `image`.
 
@@ -81,13 +76,7 @@ def _lists(tensors: Sequence[Tensor]) -> list[list]:
 def predictions_json(
     results: Iterable[dict[str, Any]], classes: Sequence[str], checkpoint: str
 ) -> str:
-    """Return the text of `predictions.json`, one line per image.
-
-    Args:
-        results: what `OrderlessInferencer` returns.
-        classes: class names, in the order of the scores.
-        checkpoint: path of the weights, as given.
-    """
+    """Return the text of `predictions.json`, one line per image."""
     head = {"version": SCHEMA_VERSION, "classes": list(classes), "checkpoint": checkpoint}
     start = json.dumps(head, ensure_ascii=False)[:-1]
     images = [

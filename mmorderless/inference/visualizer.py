@@ -74,9 +74,6 @@ class ImageVisualizer:
     def figures(self, index: int) -> tuple[dict[str, Figure], list[str]]:
         """Draw one image.
 
-        Args:
-            index: the image's index in the test set.
-
         Returns:
             The figures by name (`alignment`, `attention`, `orderings`), and a line for each figure
             that is left out, with the reason.
@@ -176,12 +173,7 @@ def step_costs(logits: Tensor) -> np.ndarray:
 
 
 def draw_alignment(decoded: DecodedImage, classes: Sequence[str]) -> Figure:
-    """Draw the cost matrix of an image with its PLA and MLA assignments.
-
-    Args:
-        decoded: an image with at least one label.
-        classes: class names, C strings.
-    """
+    """Draw the cost matrix of an image with its PLA and MLA assignments."""
     labels, logits = decoded.labels, decoded.logits[None]
     n = len(labels)
     # Positions among the labels, which are sorted.
@@ -201,14 +193,7 @@ def draw_alignment(decoded: DecodedImage, classes: Sequence[str]) -> Figure:
 def draw_orderings(
     decoded: DecodedImage, classes: Sequence[str], counts: np.ndarray | None, seed: int
 ) -> Figure:
-    """Draw the order of an image's labels under every strategy, with its costs.
-
-    Args:
-        decoded: an image with at least one label.
-        classes: class names, C strings.
-        counts: see `target_orders`.
-        seed: seed of the random order.
-    """
+    """Draw the order of an image's labels under every strategy, with its costs."""
     costs = step_costs(decoded.logits)
     orders = target_orders(decoded.logits, decoded.labels, classes, counts, seed)
     return ordering_figure(

@@ -136,11 +136,7 @@ class LabelSetMetric(BaseMetric):
         return top_scores(stacked, self.score_topk)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Check the number of results on all ranks, then gather and score them.
-
-        Args:
-            size: number of images of the dataset.
-        """
+        """Check the number of results on all ranks, then gather and score them."""
         numbers = all_gather_object(sum(len(records) for records in self.results))
         world_size, total = len(numbers), sum(numbers)
         check_not_empty(total)
@@ -170,9 +166,6 @@ class LabelSetMetric(BaseMetric):
 
     def compute_metrics(self, results: list[Records]) -> dict[str, float]:
         """Score the records of all ranks.
-
-        Args:
-            results: records of each rank, or of each batch of a single process.
 
         Returns:
             The scores, with the names and units that the class describes.

@@ -21,9 +21,6 @@ _COUNTER = "num_batches_tracked"
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return a checkpoint's tensors under their names in the bare model.
 
-    Args:
-        checkpoint: content of a checkpoint file: the tensors, directly or under `state_dict`.
-
     Returns:
         The tensors by name, without the prefix `module.` of model wrappers.
     """

@@ -82,10 +82,6 @@ def check_applied(cfg: Config) -> None:
 def find_method(method: Any, config: str | None) -> Path:
     """Return the fragment of a method.
 
-    Args:
-        method: its name, or the path of a .py file.
-        config: path of the config that names it.
-
     Raises:
         ValueError: there is no such method; the message lists the known ones.
         FileNotFoundError: there is no such file.

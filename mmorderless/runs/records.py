@@ -39,13 +39,7 @@ def training_settings(cfg: Config, options: TrainingOptions) -> dict[str, Any]:
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
-    """Yield the differences between two nested settings, each as `a.b: 1 → 2`.
-
-    Args:
-        before: settings in JSON types.
-        now: settings to compare with them.
-        key: dotted key of the two in the whole settings.
-    """
+    """Yield the differences between two nested settings, each as `a.b: 1 → 2`."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in sorted(before.keys() | now.keys()):
             inner = f"{key}.{name}" if key else name

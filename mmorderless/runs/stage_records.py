@@ -44,11 +44,6 @@ class Stage:
 def hand_over_of(cfg: Config, config: str, no_validate: bool) -> str:
     """Return which checkpoint a stage hands over, `best` or `last`.
 
-    Args:
-        cfg: the stage's config.
-        config: its path, for messages.
-        no_validate: whether the stage trains without validation.
-
     Raises:
         ValueError: the training will not write this checkpoint.
     """
@@ -90,13 +85,7 @@ def read_record(stage: Stage) -> dict[str, Any] | None:
 
 
 def write_record(stage: Stage, start: str | None, checkpoint: str | None) -> None:
-    """Write `stage.json`.
-
-    Args:
-        stage: the stage.
-        start: the checkpoint that it starts from.
-        checkpoint: the checkpoint that it hands over; None before its end.
-    """
+    """Write `stage.json`."""
     record = {
         "settings": settings_from(stage, start),
         "checkpoint": checkpoint and os.path.relpath(checkpoint, stage.folder),

@@ -29,10 +29,6 @@ def build_model(cfg: Config) -> nn.Module:
 def load_weights(model: nn.Module, checkpoint: str | Path) -> dict[str, Any]:
     """Load a checkpoint's weights into a model and return all that the checkpoint holds.
 
-    Args:
-        model: the bare model; changed in place.
-        checkpoint: path or address of the checkpoint.
-
     Raises:
         FileNotFoundError: the checkpoint is missing.
         ValueError: the checkpoint is damaged, or a weight is missing or has another shape.
@@ -45,10 +41,6 @@ def load_weights(model: nn.Module, checkpoint: str | Path) -> dict[str, Any]:
 
 def prepare_for_inference(model: nn.Module, device: str | torch.device | None = None) -> None:
     """Move a model to a device and put it into evaluation mode.
-
-    Args:
-        model: changed in place.
-        device: where to run; None takes an accelerator when there is one.
 
     Raises:
         ValueError: there is no such device.
@@ -64,11 +56,6 @@ def load_trained_model(
     cfg: Config, checkpoint: str | Path, device: str | torch.device | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Build a config's model with a checkpoint's weights, ready for inference.
-
-    Args:
-        cfg: a config that `read_config` has read.
-        checkpoint: path or address of the checkpoint.
-        device: where to run; None takes an accelerator when there is one.
 
     Returns:
         The model in evaluation mode, and all that the checkpoint holds.

@@ -78,12 +78,6 @@ def evaluate_thresholds(
 ) -> dict[str, Any]:
     """Choose thresholds on held-out images and evaluate them on the test set.
 
-    Args:
-        held_out: predictions on held-out images, with scores.
-        test: predictions on the test set, with the label sets of the default operating point.
-        num_classes: C.
-        default: threshold of the default operating point.
-
     Returns:
         `operating_parameter`, `operating_default`, `default`, `operating_curve` and `tuned` of
         result.json.
@@ -102,13 +96,6 @@ def evaluate_sequences(
     model: Any, held_out: DataLoader, test: DataLoader, default: float, num_classes: int
 ) -> tuple[dict[str, Any], Records, list[str]]:
     """Choose a sequence model's END bias on held-out images and evaluate it on the test set.
-
-    Args:
-        model: a classifier in evaluation mode, with a sequence head.
-        held_out: loader of the held-out images.
-        test: loader of the test set.
-        default: END bias of the default operating point.
-        num_classes: C.
 
     Returns:
         `operating_parameter`, `operating_default`, `default`, `operating_curve`, `tuned`,
@@ -167,9 +154,6 @@ def evaluate_sequences(
 
 def evaluate_run(folder: Path) -> dict[str, Any]:
     """Evaluate a trained run and write `predictions.npz`, `attention.npz` and `result.json`.
-
-    Args:
-        folder: the run's work dir.
 
     Returns:
         The content of `result.json`.

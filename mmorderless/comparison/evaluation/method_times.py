@@ -36,11 +36,6 @@ TIMED_PARTS = ("forward", "alignment", "backward", "test")
 def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dict[str, float]:
     """Time the passes of one training step, in milliseconds.
 
-    Args:
-        model: a classifier in training mode.
-        data: a preprocessed batch, with its labels.
-        device: where the model is.
-
     Returns:
         forward (features, rollout and loss without alignment), backward and, if the method aligns
         labels, alignment.
@@ -75,13 +70,7 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
 
 @torch.no_grad()
 def time_test(model: Any, data: dict[str, Any], device: torch.device) -> dict[str, float]:
-    """Time a prediction, in milliseconds.
-
-    Args:
-        model: a classifier in evaluation mode.
-        data: a preprocessed batch.
-        device: where the model is.
-    """
+    """Time a prediction, in milliseconds."""
     marks = Marks(device)
     synchronize(device)
     marks.mark("start")
@@ -107,9 +96,6 @@ def medians(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
 
 def time_run(folder: Path) -> dict[str, Any]:
     """Measure a trained run.
-
-    Args:
-        folder: its work dir.
 
     Returns:
         `ms_per_image` with forward, alignment (None if the method does not align), backward and

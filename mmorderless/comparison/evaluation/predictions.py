@@ -138,14 +138,7 @@ def save_predictions(
 
 @torch.no_grad()
 def save_attention(model: Any, loader: DataLoader, images: np.ndarray, folder: Path) -> None:
-    """Write the attention maps of some photos, if the model has spatial attention.
-
-    Args:
-        model: a classifier in evaluation mode, with a sequence head.
-        loader: dataloader of the test set.
-        images: indices of the photos in the test set.
-        folder: the run's work dir.
-    """
+    """Write the attention maps of some photos, if the model has spatial attention."""
     if not model.head.decoder.attends:
         return
     maps = []

@@ -33,9 +33,6 @@ def constant_scores(truth: RaggedLabels, scores: np.ndarray) -> Records:
 def evaluate_prior(cfg: Config) -> dict[str, Any]:
     """Evaluate the label prior of a config's training set.
 
-    Args:
-        cfg: a config whose validation set is the held-out part of the training set.
-
     Returns:
         `operating_parameter`, `default`, `operating_curve` and `tuned`, as in result.json.
 

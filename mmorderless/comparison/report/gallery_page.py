@@ -116,13 +116,7 @@ def fill_gallery(comparison: Comparison, size: int) -> Gallery:
 
 
 def gallery_note(shown: int, total: int, crops: Sequence[str]) -> str:
-    """Return how the photos were chosen and how to read their labels.
-
-    Args:
-        shown: number of photos in the gallery.
-        total: number of test photos.
-        crops: names of the transforms that crop the network's input.
-    """
+    """Return how the photos were chosen and how to read their labels."""
     choice = (
         f"{shown} of the {total:,} test photos, drawn at random such that every class is among "
         "their labels if possible."

@@ -14,9 +14,6 @@ TABLES = "tables.md"
 def write_tables(comparison_dir: Path) -> Path:
     """Write `report/tables.md` from the finished runs.
 
-    Args:
-        comparison_dir: the work dir of a comparison.
-
     Returns:
         The file.
 

@@ -109,14 +109,7 @@ def report_page(
     pictures: Mapping[str, Picture],
     gallery_size: int,
 ) -> str:
-    """Return the whole page.
-
-    Args:
-        comparison: the results.
-        prior: scores of the label prior, if known.
-        pictures: figures by the names of `all_figures`.
-        gallery_size: number of test photos to show.
-    """
+    """Return the whole page."""
     return render(
         "report.html",
         heading=f"Comparison of {len(comparison.results)} methods",

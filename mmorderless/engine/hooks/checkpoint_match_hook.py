@@ -28,10 +28,6 @@ class CheckpointMatchHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the checkpoint that was just read.
 
-        Args:
-            runner: the runner; its model does not have the weights yet.
-            checkpoint: the content of the file.
-
         Raises:
             ValueError: no weight fits the model or, if `complete`, one is missing.
         """

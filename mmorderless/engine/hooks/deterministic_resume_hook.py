@@ -204,10 +204,6 @@ def batch_settings(runner: Runner) -> dict[str, int]:
 def seen_batches(runner: Runner, saved: dict[str, Any] | None) -> int:
     """Return the number of batches of the epoch that a resumed run had seen.
 
-    Args:
-        runner: its loop is at the checkpoint's epoch and iteration.
-        saved: this hook's state in the checkpoint, None if there is none.
-
     Raises:
         ValueError: it is unknown which batches they were.
     """

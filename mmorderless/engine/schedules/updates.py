@@ -14,10 +14,6 @@ def after_each_update(optim_wrapper: OptimWrapper, call: Callable[[], None]) -> 
     batch, and the gradients left at an epoch's end may be used outside of any batch; an update that
     the loss scaler skips because of infinite gradients counts. Neither mmengine's
     `after_train_iter` nor PyTorch's step hooks count these.
-
-    Args:
-        optim_wrapper: its `step` is replaced by one that also calls `call`.
-        call: function without arguments.
     """
     step = optim_wrapper.step
 

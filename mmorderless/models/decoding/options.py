@@ -64,12 +64,7 @@ class Decoding:
             )
 
     def check_fits(self, num_classes: int, max_steps: int) -> None:
-        """Raise a ValueError when `min_labels` can never be emitted.
-
-        Args:
-            num_classes: C.
-            max_steps: most steps of a rollout; END counts as one.
-        """
+        """Raise a ValueError when `min_labels` can never be emitted."""
         most = min(num_classes, max_steps - 1)
         if self.min_labels > most:
             raise ValueError(

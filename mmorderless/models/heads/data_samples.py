@@ -26,10 +26,6 @@ def true_labels(data_samples: list[DataSample]) -> list[Tensor]:
 def training_labels(data_samples: list[DataSample], max_steps: int) -> list[Tensor]:
     """Return the class indices of each sample of a training batch, having checked that they fit.
 
-    Args:
-        data_samples: B samples, see `OrderlessRNNHead.loss`.
-        max_steps: most steps of a rollout; END counts as one.
-
     Raises:
         ValueError: a sample has no labels, they do not fit, or `gt_score` is not their multi-hot
             form.
