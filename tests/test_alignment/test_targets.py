@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmorderless.alignment import assignment, targets
-from mmorderless.alignment.assignment import align_min_loss, align_predicted
 from mmorderless.alignment.targets import (
     check_finite,
     copy_to_cpu,
@@ -30,8 +29,8 @@ def orders_of(n):
 
 
 def brute_force(logits, labels, strategy):
-    """Least summed cross-entropy over every order that the constraints allow, and the function
-    that gives an order's cross-entropy and whether it is allowed.
+    """Return the minimum summed cross-entropy over all orders that the constraints allow, and a
+    function that returns an order's cross-entropy and whether it is allowed.
     """
     n = len(labels)
     cost = -logits.double().log_softmax(1)[:n][:, labels].numpy().reshape(n, n)  # step, label
@@ -42,12 +41,12 @@ def brute_force(logits, labels, strategy):
         for j, t in first.items():
             orders = orders[orders[:, t] == j]
 
-    def judge(tokens):
+    def cost_of(tokens):
         order = [labels.index(token) for token in tokens]
         allowed = strategy == "mla" or all(order[t] == j for j, t in first.items())
         return cost[range(n), order].sum(), allowed
 
-    return cost[np.arange(n), orders].sum(1).min(), judge
+    return cost[np.arange(n), orders].sum(1).min(), cost_of
 
 
 def random_batch(generator, num_classes, batch=32, scale=2.0):
@@ -75,51 +74,12 @@ def test_equals_brute_force_on_random_cases(strategy):
             assert sorted(got[:n]) == sorted(wanted.tolist())
             assert got[n] == end
             assert set(got[n + 1 :]) <= {IGNORE}
-            best, judge = brute_force(logits[image], wanted.tolist(), strategy)
-            cost, allowed = judge(got[:n])
+            best, cost_of = brute_force(logits[image], wanted.tolist(), strategy)
+            cost, allowed = cost_of(got[:n])
             assert allowed
             assert cost == pytest.approx(best, abs=1e-4)
             cases += 1
     assert cases >= 2000
-
-
-def test_min_loss_equals_brute_force_on_a_cost_matrix():
-    cost = torch.rand(3, 3)
-    best = min(
-        permutations(range(3)), key=lambda order: sum(cost[t, j] for t, j in enumerate(order))
-    )
-    assert align_min_loss(cost[None], torch.tensor([3]))[0].tolist() == list(best)
-
-
-def test_cost_functions_mark_steps_beyond_the_labels():
-    cost = torch.rand(3, 4, 4)
-    result = align_min_loss(cost, torch.tensor([0, 1, 3]))
-    assert result[0].tolist() == [-1] * 4
-    assert result[1].tolist() == [0, -1, -1, -1]
-    assert sorted(result[2, :3].tolist()) == [0, 1, 2]
-    assert result[2, 3] == -1
-
-
-def test_align_predicted_pins_the_first_occurrence_and_solves_the_rest():
-    cost = torch.zeros(1, 3, 3)
-    cost[0, 1, 0] = cost[0, 2, 2] = 9.0  # dear: label 0 at step 1, label 2 at step 2
-    result = align_predicted(cost, torch.tensor([3]), torch.tensor([[1, 1, -1]]))
-    assert result.tolist() == [[1, 2, 0]]
-
-
-def test_align_predicted_equals_brute_force():
-    generator = torch.Generator().manual_seed(6)
-    n = 5
-    for _ in range(50):
-        cost = torch.randn(1, n, n, generator=generator)
-        predicted = torch.randint(-1, n, (1, n), generator=generator)
-        result = align_predicted(cost, torch.tensor([n]), predicted)[0].tolist()
-        wanted = predicted[0].tolist()
-        first = {j: wanted.index(j) for j in wanted if j >= 0}
-        assert all(result[t] == j for j, t in first.items())
-        orders = [o for o in orders_of(n) if all(o[t] == j for j, t in first.items())]
-        best = min(cost[0, range(n), o].sum() for o in orders)
-        torch.testing.assert_close(cost[0, range(n), result].sum(), best)
 
 
 def test_paper_figure_4():
@@ -166,15 +126,15 @@ def test_edge_sizes(strategy):
 
 @pytest.mark.parametrize("strategy", ["mla", "pla"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_cost_is_least(strategy, dtype):
+def test_half_precision_cost_is_minimal(strategy, dtype):
     generator = torch.Generator().manual_seed(2)
     for _ in range(8):
         logits, labels = random_batch(generator, num_classes=8, batch=8)
         logits = logits.to(dtype)  # bfloat16 rounds many costs to exact ties
         tokens = STRATEGIES[strategy](logits, labels)
         for image, wanted in enumerate(labels):
-            best, judge = brute_force(logits[image], wanted.tolist(), strategy)
-            cost, allowed = judge(tokens[image, : len(wanted)].tolist())
+            best, cost_of = brute_force(logits[image], wanted.tolist(), strategy)
+            cost, allowed = cost_of(tokens[image, : len(wanted)].tolist())
             assert allowed
             assert cost == pytest.approx(best, abs=1e-4)
 
@@ -319,27 +279,6 @@ def test_logits_of_another_shape_than_the_labels(align):
         align(torch.randn(3, 6), [torch.tensor([0])] * 3)
 
 
-def test_cost_functions_reject_bad_input():
-    with pytest.raises(ValueError, match="image 1 of the batch is not finite"):
-        align_min_loss(torch.tensor([[[1.0]], [[float("nan")]]]), torch.tensor([1, 1]))
-    with pytest.raises(ValueError, match="num_labels must be at most 2, got 3"):
-        align_min_loss(torch.zeros(1, 2, 2), torch.tensor([3]))
-    with pytest.raises(ValueError, match="num_labels must be at most 2, got 3"):
-        align_predicted(torch.zeros(1, 2, 2), torch.tensor([3]), torch.tensor([[0, 1]]))
-    with pytest.raises(ValueError, match=r"predicted_position must have shape \(1, 2\)"):
-        align_predicted(torch.zeros(1, 2, 2), torch.tensor([2]), torch.tensor([0]))
-    with pytest.raises(ValueError, match=r"shape \(B, N, N\)"):
-        align_min_loss(torch.zeros(1, 2, 3), torch.tensor([2]))
-    with pytest.raises(ValueError, match="the batch is empty"):
-        align_min_loss(torch.zeros(0, 2, 2), torch.zeros(0, dtype=torch.long))
-    beyond = align_predicted(torch.zeros(2, 1, 1), torch.tensor([1, 1]), torch.tensor([[3], [0]]))
-    assert beyond.tolist() == [[0], [0]]
-    # What lies outside an image's block is not looked at.
-    cost = torch.zeros(1, 2, 2)
-    cost[0, 1] = float("inf")
-    assert align_min_loss(cost, torch.tensor([1])).tolist() == [[0, -1]]
-
-
 class Synchronizations(TorchDispatchMode):
     """Count the operations that make the CPU wait for a device."""
 
@@ -433,16 +372,6 @@ def test_cuda_equals_cpu(align, where):
     on_cuda = align(logits.cuda(), [wanted.to(where) for wanted in labels])
     assert on_cuda.device.type == "cuda"
     assert torch.equal(on_cuda.cpu(), align(logits, labels))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cost_functions_on_cuda():
-    generator = torch.Generator().manual_seed(6)
-    cost = torch.randn(8, 5, 5, generator=generator)
-    num_labels = torch.arange(8).clamp(max=5)
-    predicted = torch.randint(-1, 5, (8, 5), generator=generator)
-    on_cuda = align_predicted(cost.cuda(), num_labels.cuda(), predicted.cuda())
-    assert torch.equal(on_cuda.cpu(), align_predicted(cost, num_labels, predicted))
 
 
 def test_alignment_is_not_differentiated_and_does_not_touch_its_input():
