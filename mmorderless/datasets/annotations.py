@@ -61,11 +61,6 @@ def read_lines(path: str, remedy: str = ANNOTATION_REMEDY) -> list[str]:
 def read_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> dict:
     """Read an annotation file whose top level is a JSON object.
 
-    Args:
-        path: the file, UTF-8.
-        object_hook: called on every object as soon as it is parsed; its result replaces the object
-            (see `json.load`).
-
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not JSON, or not an object.
@@ -203,11 +198,6 @@ def are_files(paths: Sequence[str]) -> list[bool]:
 
 def select_images(records: list[dict], keep_unlabeled: bool, source: str) -> list[dict]:
     """Drop the images without a label, unless they are to be kept.
-
-    Args:
-        records: one per image, each with its `gt_label` list.
-        keep_unlabeled: whether images with an empty label set stay.
-        source: the annotation file, for the message.
 
     Raises:
         ValueError: no image is left.

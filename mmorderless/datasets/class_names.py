@@ -29,13 +29,7 @@ def compare_names(trained: Sequence[str] | None, used: Sequence[str] | None, wha
 
 
 def compare_number(model: nn.Module, names: Sequence[str] | None, what: str) -> None:
-    """Raise a ValueError when a classifier's head and a dataset differ in the number of classes.
-
-    Args:
-        model: a classifier; one without `head.num_classes` matches everything.
-        names: class names of a dataset; None matches everything.
-        what: the dataset's name in the message.
-    """
+    """Raise a ValueError when a classifier's head and a dataset differ in the number of classes."""
     num_classes = getattr(getattr(model, "head", None), "num_classes", None)
     if num_classes is None or names is None or num_classes == len(names):
         return

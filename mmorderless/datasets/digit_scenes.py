@@ -81,15 +81,7 @@ def instances_of_split(digits: np.ndarray, split: str) -> list[np.ndarray]:
 
 
 def write_scenes(folder: str, split: str, num_scenes: int, size: int, seed: int) -> None:
-    """Write scenes as PNG files with an annotation file for `JsonMultiLabel`.
-
-    Args:
-        folder: gets `annotation.json` and `images/`; it must not exist.
-        split: 'train' or 'test'.
-        num_scenes: number of scenes.
-        size: side S of a scene in pixels.
-        seed: of the scenes.
-    """
+    """Write scenes as PNG files with an annotation file for `JsonMultiLabel`."""
     ink, digits = load_instances()
     pools = instances_of_split(digits, split)
     os.makedirs(osp.join(folder, "images"))

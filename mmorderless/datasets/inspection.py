@@ -229,12 +229,6 @@ def image_problem(path: str) -> str | None:
 
 
 def file_problems(paths: Sequence[str], decode: bool, workers: int) -> Iterator[str | None]:
-    """Open or decode image files; yield what is wrong with each, None if nothing is.
-
-    Args:
-        paths: of the files.
-        decode: whether they are decoded (OpenCV does that outside of Python's lock).
-        workers: number of threads.
-    """
+    """Open or decode image files; yield what is wrong with each, None if nothing is."""
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(image_problem if decode else file_problem, paths)

@@ -48,13 +48,7 @@ def color_map(name: str) -> Colormap:
 def name_classes(
     axis: Axis, classes: Sequence[str], indices: Sequence[int] | np.ndarray | None = None
 ) -> None:
-    """Label the ticks of an axis with class names, or with class indices if there are too many.
-
-    Args:
-        axis: x or y axis of a class matrix.
-        classes: class names in the order drawn.
-        indices: class indices in the order drawn; None for 0 … C − 1.
-    """
+    """Label the ticks of an axis with class names, or with class indices if there are too many."""
     if len(classes) <= MAX_NAMED_CLASSES:
         ticks, texts = range(len(classes)), [shorten(str(name)) for name in classes]
         axis.set_label_text("class")

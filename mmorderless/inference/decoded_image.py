@@ -123,10 +123,6 @@ def background_picture(dataset: Any, index: int, inputs: Tensor) -> tuple[np.nda
 def find_images(dataset: Any, paths: Sequence[str]) -> list[int]:
     """Find images in a dataset by their files.
 
-    Args:
-        dataset: one whose images have an `img_path`.
-        paths: files as the dataset names them, or the ends of these names (`0001.jpg`).
-
     Returns:
         Their indices; several for a file that the dataset uses several times (boxes of a photo).
 

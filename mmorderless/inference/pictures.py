@@ -27,11 +27,6 @@ def draw_pictures(
     Pictures take longer than predictions (about 60 ms each) and are drawn in several processes
     after all predictions.
 
-    Args:
-        results: what `OrderlessInferencer` returned for files; those with an `error` are skipped.
-        folder: where to write; pictures are named like their images.
-        num_workers: number of processes that draw; 0 draws in this one.
-
     Returns:
         An error for each picture that is missing: an image can no longer be read, or a picture
         cannot be written.

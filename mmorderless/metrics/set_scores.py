@@ -135,10 +135,6 @@ def class_counts(predicted: Matrix, truth: Matrix) -> dict[str, int]:
 def sequence_scores(sequences: LabelLists, num_classes: int) -> dict[str, float]:
     """Score the order of emission: how often labels repeat and how fixed the order is.
 
-    Args:
-        sequences: for each image the labels in order of emission, repeats included, without END.
-        num_classes: number of classes C.
-
     Returns:
         duplicates: share of images whose sequence repeats a label, in percent;
         rigidness: order-rigidness in percent, repeats removed first; NaN when no image has two

@@ -13,12 +13,6 @@ VALIDATED = ("CF1", "OF1", "mAP")
 def read_curves(folder: Path, iterations: int, epochs: float, by_epoch: bool) -> dict[str, Any]:
     """Read the curves of a training that may have been interrupted and resumed.
 
-    Args:
-        folder: work dir of the training.
-        iterations: length of the whole training.
-        epochs: its length in epochs.
-        by_epoch: whether validation steps are counted in epochs instead of iterations.
-
     Returns:
         `loss_curve`, pairs of epoch and loss where the loss is finite; `validation_curve`, rows of
         epoch, CF1, OF1 and mAP (None if not finite or not computed); `training_seconds`, the mean

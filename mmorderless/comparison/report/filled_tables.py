@@ -161,13 +161,6 @@ def fill_table(
 ) -> FilledTable | None:
     """Fill a table; methods and columns without a value are left out.
 
-    Args:
-        table: the table.
-        results: by method and seed.
-        prior: scores of the label prior; None leaves its row out.
-        note: sentence below the table.
-        name: identifier of the table.
-
     Returns:
         The table; None if no method has a value.
     """

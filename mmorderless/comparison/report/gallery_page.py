@@ -209,15 +209,7 @@ def gallery_data(
     titles: Mapping[str, str],
     ordered: Mapping[str, bool],
 ) -> dict[str, Any]:
-    """Return the data that the script of the page reads.
-
-    Args:
-        classes: class names.
-        truth: the true labels of each photo.
-        records: `prediction_record` of each photo, by method.
-        titles: the methods' names as shown.
-        ordered: by method, whether its labels are in order of emission.
-    """
+    """Return the data that the script of the page reads."""
     return {
         "classes": list(classes),
         "truth": [[int(label) for label in labels] for labels in truth],

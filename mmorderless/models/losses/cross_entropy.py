@@ -33,12 +33,7 @@ def sequence_cross_entropy(logits: Tensor, tokens: Tensor, average: str = "local
 
 
 def loss_normalizer(count: Tensor, average: str) -> Tensor:
-    """Number of counted steps to average over, see `sequence_cross_entropy`.
-
-    Args:
-        count: steps that this process counts, a float scalar; may be changed.
-        average: `local` or `world`.
-    """
+    """Number of counted steps to average over, see `sequence_cross_entropy`."""
     if average == "world" and dist.is_available() and dist.is_initialized():
         dist.all_reduce(count)
         count = count / dist.get_world_size()
