@@ -300,7 +300,7 @@ def test_changed_settings_are_warned_about_or_rejected(photos, whole_runs, tmp_p
     with pytest.raises(
         ValueError,
         match=r"cannot resume in mid-epoch, at iteration 7 in epoch 2, with other settings "
-        r"\(batch_size 3 → 4, batches_per_epoch 5 → 4\): .*; restore them, or resume from",
+        r"\(batch_size 3 → 4, batches_per_epoch 5 → 4\): .*; restore the settings, or resume from",
     ):
         train(config_of(photos, tmp_path, 0, 3, **larger, **resume_from(folder / "iter_7.pth")))
     assert not logged
