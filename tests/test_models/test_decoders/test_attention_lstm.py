@@ -133,7 +133,7 @@ def test_images_that_have_ended_are_decoded_no_further(attention, monkeypatch):
     assert compared > 24
 
 
-def test_a_short_rollout_is_the_beginning_of_a_long_one():
+def test_a_short_rollout_equals_the_first_steps_of_a_long_one():
     decoder = make().eval()
     grid = torch.randn(B, L, D)
     long, short = decoder.rollout(grid, 6), decoder.rollout(grid, 3)

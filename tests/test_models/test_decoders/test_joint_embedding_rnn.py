@@ -15,7 +15,7 @@ def test_logits_equal_the_equations():
     decoder = make()
     grid, fed = torch.randn(B, L, D), torch.randint(0, C + 1, (B, 3))
     labels = decoder.embedding.weight.t()  # U_l, (E, C + 2)
-    recurrent = nn.LSTM(E, 8, batch_first=True)  # from zeros, unless told otherwise
+    recurrent = nn.LSTM(E, 8, batch_first=True)  # starts from zeros
     recurrent.weight_ih_l0, recurrent.weight_hh_l0 = decoder.lstm.weight_ih, decoder.lstm.weight_hh
     recurrent.bias_ih_l0, recurrent.bias_hh_l0 = decoder.lstm.bias_ih, decoder.lstm.bias_hh
     tokens = torch.cat([torch.full((B, 1), C + 1), fed[:, :-1]], 1)
@@ -30,7 +30,7 @@ def test_logits_equal_the_equations():
 
 
 def test_one_matrix_embeds_and_classifies():
-    """There is no other classifier: its gradient comes from the logits, of labels never fed too."""
+    """There is no other classifier: the logits give labels a gradient that were never fed."""
     decoder = make()
     of_labels = [n for n, p in decoder.named_parameters() if C + 1 in p.shape or C + 2 in p.shape]
     assert of_labels == ["embedding.weight"]

@@ -136,7 +136,7 @@ def test_an_order_of_the_batch_changes_nothing(make_decoder):
     assert torch.equal(other.tokens, tokens[order])
 
 
-# Dropout: both are given the same seed, and the batch in the order in which masks are drawn.
+# Dropout: both have the same seed, and the batch in the order in which masks are drawn.
 
 
 def sort_by_length(case):
@@ -151,7 +151,7 @@ def sort_by_length(case):
 @uneven_and_even
 @every_mode
 def test_one_mask_of_the_cells_is_drawn_for_the_sorted_batch(make_decoder, mode, lengths):
-    """With the state of the sorted batch, single steps of single images follow."""
+    """Single steps of single images, from the state of the whole sorted batch."""
     decoder = make_decoder(C, D, dropout=0.5).double()
     case = sort_by_length(make_case(lengths, mode, torch.float64))
     torch.manual_seed(7)
@@ -196,8 +196,8 @@ def test_masks_of_a_step_are_drawn_for_the_images_still_decoded(
 
 
 def test_the_masks_of_an_unsorted_batch_are_those_of_the_sorted_one(make_decoder, name):
-    """What is dropped belongs to the place in the sorted batch."""
-    options = {} if name == "semantic" else dict(dropout=0.5)  # that one drops nothing
+    """A mask belongs to a position in the sorted batch."""
+    options = {} if name == "semantic" else dict(dropout=0.5)  # it has no dropout
     decoder, case = make_decoder(C, D, **options), make_case([2, 4, 3], "own", torch.float32)
     torch.manual_seed(7)
     found, _ = packed(decoder, case)

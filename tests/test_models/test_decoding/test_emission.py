@@ -31,7 +31,7 @@ def test_scores_are_the_largest_probability_up_to_and_including_end():
     assert emission.scores[0, 1] < 0.5  # label 1 comes only after END
 
 
-def test_emission_does_not_depend_on_how_long_the_batch_went_on():
+def test_steps_after_end_do_not_change_the_emission():
     logits, tokens = rollout_of([[1, END, 0, 0, 2]])
     long, short = read_rollout(logits, tokens), read_rollout(logits[:, :2], tokens[:, :2])
     assert torch.equal(long.scores, short.scores)

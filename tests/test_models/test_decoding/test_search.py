@@ -159,7 +159,7 @@ def test_repeats_are_masked_and_numbers_of_labels_are_kept(width):
 
     assert any(len(set(labels)) < len(labels) for labels in labels_with(end_bias=9.0))
     for labels in labels_with(no_repeat=True, end_bias=9.0):
-        assert sorted(labels) == list(range(CLASSES))  # all of them, then END must come
+        assert sorted(labels) == list(range(CLASSES))  # all of them, then only END is left
     for labels in labels_with(no_repeat=True, min_labels=2, max_labels=3):
         assert 2 <= len(labels) <= 3
     assert all(len(set(labels)) <= 1 for labels in labels_with(max_labels=1))
@@ -217,7 +217,7 @@ def test_options_out_of_range_are_refused(options, message):
 def test_more_labels_than_can_be_emitted_are_refused():
     with pytest.raises(ValueError, match=r"min_labels=6, but at most 3 labels.*max_steps=4"):
         OrderlessRNNHead(CLASSES, CHANNELS, 4, decoding=dict(min_labels=6))
-    for width in (1, 2):  # the option may be set later, too
+    for width in (1, 2):  # the option may also be set later
         with pytest.raises(ValueError, match="min_labels=6, but at most 5 labels"):
             decode(make_decoder(), make_grid(), 9, Decoding(beam_width=width, min_labels=6))
     with pytest.raises(ValueError, match="score='beam' needs hypotheses"):

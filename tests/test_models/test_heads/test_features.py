@@ -50,7 +50,7 @@ def test_tokens_with_and_without_class_token():
     ids=lambda value: value.get("type") if isinstance(value, dict) and "type" in value else None,
 )
 def test_real_backbones(backbone, channels, options, layout):
-    """What mmpretrain's backbones return is accepted, or refused with the remedy that works."""
+    """Features of mmpretrain's backbones are accepted, or refused with a remedy that works."""
     model = MODELS.build(backbone)
     model.eval()
     with torch.no_grad():

@@ -82,7 +82,7 @@ def test_prediction_fields():
         assert sample.attention.shape == (len(raw), 2, 3)
         torch.testing.assert_close(sample.attention.sum((1, 2)), torch.ones(len(raw)))
         for field in (sample.pred_score, sample.sequence, sample.sequence_score, sample.attention):
-            # A view would drag the whole batch along when it is pickled.
+            # A pickled view would contain the whole batch.
             assert field.untyped_storage().nbytes() == field.numel() * field.element_size()
 
 
@@ -166,7 +166,7 @@ def test_the_decoder_is_a_config_of_its_own():
     assert type(make().decoder) is AttentionLSTM
     assert type(make(decoder=dict(DECODER, type=AttentionGRU)).decoder) is AttentionGRU
     with pytest.raises(TypeError, match="dropout"):
-        make(decoder=dict(type="SemanticRNN", dropout=0.1))  # it drops nothing
+        make(decoder=dict(type="SemanticRNN", dropout=0.1))  # it has no dropout
 
 
 def test_without_a_loss_the_head_learns_by_pla():
@@ -346,7 +346,7 @@ def test_validation_never_raises_for_sets_that_do_not_fit():
     assert len(head.predict(FEATS, truth)) == 3
 
 
-def test_the_vocabulary_has_one_place():
+def test_layer_sizes_follow_the_vocabulary():
     head = MODELS.build(HEAD)
     assert head.decoder.embedding.num_embeddings == C + 2
     assert head.decoder.classifier.out_features == C + 1

@@ -113,7 +113,7 @@ def test_random_order_is_drawn_each_time_and_depends_on_seed_rank_and_epoch():
     for key in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]:
         loss.reseed(*key)
         drawn[key] = random_orders(loss)
-    assert len(set(drawn[0, 0, 0])) == 6  # all orders of three labels turn up
+    assert len(set(drawn[0, 0, 0])) == 6  # all orders of three labels occur
     assert len({tuple(orders) for orders in drawn.values()}) == 4
     loss.reseed(0, 0, 1)
     assert random_orders(loss) == drawn[0, 0, 1]
@@ -135,8 +135,8 @@ def test_random_order_is_uniform():
         assert orders.count(order) / 3000 == pytest.approx(1 / 6, abs=0.035)  # 5 sigma
 
 
-def test_order_does_not_end_up_in_checkpoints():
-    """It comes from the training set in use, never from a file."""
+def test_the_order_is_not_in_checkpoints():
+    """It comes from the current training set, never from a file."""
     assert list(FixedOrderLoss("dictionary", CLASSES).state_dict()) == []
 
 
@@ -174,7 +174,7 @@ def test_world_average_makes_two_processes_equal_one(tmp_path):
 
 
 def test_usable_from_any_module_with_logits():
-    """The losses know nothing of our decoder: a linear layer per step learns a set."""
+    """A loss needs only logits: a linear layer per step learns a set."""
     model = torch.nn.Linear(8, 4 * (C + 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     x, labels = torch.randn(3, 8), LABELS

@@ -59,7 +59,7 @@ def test_nothing_counts_after_the_first_end():
 
 
 class NextTokenTable(LabelDecoder):
-    """Fixed logits that depend on the token before alone."""
+    """Fixed logits that depend only on the previous token."""
 
     def __init__(self, num_classes):
         super().__init__(num_classes)
@@ -85,14 +85,14 @@ def run_loss(loss, decoder, label_sets, max_steps, grid=None):
     return value, made[0]
 
 
-def test_tokens_are_drawn_from_the_prediction_whatever_the_truth():
+def test_tokens_are_drawn_from_the_prediction_not_from_the_labels():
     decoder, loss = NextTokenTable(2), OCDLoss()
     loss.reseed(0, 0, 0)
     num_images = 4000
     _, rollout = run_loss(loss, decoder, [[0]] * num_images, max_steps=2)
     p = decoder.table.detach().double().softmax(1)
     expected, counts = [], []
-    for first, second in product(range(2), range(3)):  # those that went on after a first label
+    for first, second in product(range(2), range(3)):  # images whose first token is a label
         expected.append(float(p[3, first] * p[first, second]))
         counts.append(int((rollout.tokens == torch.tensor([first, second])).all(1).sum()))
     expected.append(float(p[3, 2]))

@@ -139,4 +139,4 @@ def test_errors():
     with pytest.raises(ValueError, match="logits of image 1 of the batch are not finite"):
         head.loss((broken,), samples([0], [1], [2], [3]))
     with pytest.raises(TypeError, match="average"):
-        OrderFreeLoss(average="world")  # it has no steps of other processes to count
+        OrderFreeLoss(average="world")  # it averages over the local batch

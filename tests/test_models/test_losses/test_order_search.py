@@ -19,7 +19,7 @@ ORDERS = list(permutations(LABELS))
 
 
 class NextTokenTable(LabelDecoder):
-    """Fixed logits that depend on the token before alone, so that all probabilities are known."""
+    """Fixed logits that depend only on the previous token, so that all probabilities are known."""
 
     def __init__(self):
         super().__init__(C)
@@ -110,7 +110,7 @@ def test_draws_are_reproducible_and_differ_between_calls():
     assert draws[0][1] != draws[0][2]
 
 
-def test_a_resumed_run_goes_on_counting():
+def test_a_resumed_run_continues_the_count():
     """The order without noise shows the phase: certain logits leave one order only."""
     decoder = NextTokenTable()
     decoder.table.data = 100 * torch.arange(C + 1.0).expand(C + 2, -1)
