@@ -32,13 +32,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """Steps that run one after the other until one fails.
-
-    Attributes:
-        name: shown in messages.
-        steps: the steps in order.
-        log: file to which their output is appended.
-    """
+    """Steps that run one after the other until one fails; their output is appended to `log`."""
 
     name: str
     steps: Sequence[Step]
@@ -136,8 +130,7 @@ class _Runner:
         with self._starting:
             if self.stopped:
                 return 128 + signal.SIGTERM
-            # In a session of its own, so that ^C reaches only this process, which then stops the
-            # whole group, including dataloader workers.
+            # In a session of its own: ^C reaches only this process, which stops the whole group.
             process = subprocess.Popen(
                 command,
                 env=self.environment,
@@ -158,11 +151,17 @@ class _Runner:
         with self._starting:
             self.stopped = True
             groups = [process.pid for process in self._running]
-        for sign in (signal.SIGTERM, signal.SIGKILL):
+
+        def send(sign: signal.Signals) -> None:
             for group in groups:
                 with suppress(ProcessLookupError):  # it has already ended
                     os.killpg(group, sign)
+
+        try:
+            send(signal.SIGTERM)
             wait(futures, SECONDS_TO_END)
+        finally:  # also after a second ^C
+            send(signal.SIGKILL)
 
 
 @contextmanager
@@ -189,11 +188,10 @@ def run(command: Sequence[str]) -> int:
         code = process.wait()
     except KeyboardInterrupt:
         # ^C also reaches the command, which should end by itself.
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait()
+        process.terminate()  # does nothing if it has ended
+        process.wait()
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -87,11 +87,10 @@ with exclusive(folder) as lock:
 """
 
 
-@pytest.fixture
-def interrupted(tmp_path, repository):
-    """A process that runs a job in a folder, and the job's process."""
+def interrupted_caller(tmp_path, repository, script):
+    """Start a process that runs a job in a folder, and wait for the job's process."""
     caller = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
+        [sys.executable, "-c", script, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": str(repository / "mmorderless/runs")},
         stderr=subprocess.DEVNULL,
     )
@@ -100,6 +99,12 @@ def interrupted(tmp_path, repository):
         assert caller.poll() is None
         time.sleep(0.05)
     return caller, int(log.read_text())
+
+
+@pytest.fixture
+def interrupted(tmp_path, repository):
+    """A process that runs a job in a folder, and the job's process."""
+    return interrupted_caller(tmp_path, repository, INTERRUPTED)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -112,6 +117,26 @@ def test_a_signal_stops_all_commands(tmp_path, interrupted, sign):
     assert not (tmp_path / "done").exists()
     with exclusive(tmp_path):
         pass
+
+
+# The command survives the first signal, and would have an hour to end.
+IGNORING = INTERRUPTED.replace(
+    "print(os.getpid(), flush=True)",
+    "import signal; signal.signal(signal.SIGTERM, lambda *_: print('term', flush=True)); "
+    "print(os.getpid(), flush=True)",
+).replace("folder =", "import processes; processes.SECONDS_TO_END = 3600\nfolder =")
+
+
+def test_a_second_interruption_kills_at_once(tmp_path, repository):
+    caller, child = interrupted_caller(tmp_path, repository, IGNORING)
+    caller.send_signal(signal.SIGINT)
+    while "term" not in (tmp_path / "log").read_text():
+        assert caller.poll() is None
+        time.sleep(0.05)
+    caller.send_signal(signal.SIGINT)
+    assert caller.wait(300) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_a_folder_stays_locked_until_the_last_child_of_a_killed_process_has_ended(
