@@ -25,9 +25,7 @@ import shutil
 import uuid
 
 import numpy as np
-from mmengine.dist import is_main_process
 from mmengine.logging import print_log
-from mmengine.utils import ProgressBar
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
@@ -85,7 +83,6 @@ def write_scenes(folder: str, split: str, num_scenes: int, size: int, seed: int)
     ink, digits = load_instances()
     pools = instances_of_split(digits, split)
     os.makedirs(osp.join(folder, "images"))
-    progress = ProgressBar(num_scenes) if is_main_process() else None
     records = []
     for number in range(num_scenes):
         source = np.random.SeedSequence([seed, SPLITS.index(split), number])
@@ -94,11 +91,6 @@ def write_scenes(folder: str, split: str, num_scenes: int, size: int, seed: int)
         name = f"images/{number:05d}.png"
         Image.fromarray(scene).save(osp.join(folder, name))
         records.append({"img_path": name, "gt_label": labels})
-        done = number + 1
-        if progress and (done % 100 == 0 or done == num_scenes):
-            progress.update(done - progress.completed)
-    if progress:
-        progress.file.write("\n")
     with open(osp.join(folder, "annotation.json"), "w", encoding="utf-8") as file:
         json.dump({"metainfo": {"classes": list(CLASSES)}, "data_list": records}, file)
 

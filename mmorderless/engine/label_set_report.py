@@ -19,15 +19,13 @@ from mmorderless.metrics.order_statistics import (
     cooccurrence,
     counts_at_step,
     pair_order_counts,
-    pair_rigidness,
     pair_table,
-    share_at_step,
 )
 from mmorderless.metrics.ranking import scores_at
 from mmorderless.metrics.records import Records
 
-# With more classes no (C, C) arrays and figures are written: a cell would be smaller than a pixel.
-MAX_DENSE_CLASSES = 1000
+# The figures of (C, C) counts are left out for more classes: a cell would be less than a pixel.
+MAX_DRAWN_CLASSES = 1000
 
 Save = Callable[[Path, Figure], None]
 """Writes a figure to a file."""
@@ -75,50 +73,39 @@ def write_report(
 
 
 def write_cooccurrence(records: Records, classes: list[str], folder: Path, save: Save) -> None:
-    """Write `cooccurrence.npz` and its figure; with many classes only a list of pairs."""
+    """Write `cooccurrence.npz`, and its figure unless there are too many classes."""
     predicted, truth = (
         cooccurrence(sparse_label_matrix(label_sets, len(classes)))
         for label_sets in (records.predicted, records.truth)
     )
-    pairs = {}
-    if len(classes) > MAX_DENSE_CLASSES:
-        pairs["pairs"], counts = pair_table(predicted, truth)
-        predicted, truth = counts.T
-    else:
-        predicted, truth = predicted.toarray(), truth.toarray()
-        figure = cooccurrence_figure(predicted, truth, classes)
+    if len(classes) <= MAX_DRAWN_CLASSES:
+        figure = cooccurrence_figure(predicted.toarray(), truth.toarray(), classes)
         save(folder / "cooccurrence.png", figure)
+    pairs, counts = pair_table(predicted, truth)
     np.savez_compressed(
         folder / "cooccurrence.npz",
-        predicted=predicted,
-        truth=truth,
-        difference=predicted - truth,
+        pairs=pairs,
+        predicted=counts[:, 0],
+        truth=counts[:, 1],
         classes=np.array(classes),
-        **pairs,
     )
 
 
 def write_order(sequences: RaggedLabels, classes: list[str], folder: Path, save: Save) -> None:
-    """Write `order.npz` and its two figures; with many classes a list of pairs and one figure."""
+    """Write `order.npz` and its two figures, one of them unless there are too many classes."""
     counts = counts_at_step(sequences, len(classes))
-    before = pair_order_counts(sequences, len(classes))
-    pairs = {}
-    if len(classes) > MAX_DENSE_CLASSES:
-        pairs["pairs"], before = pair_table(before, before.T)
-        rigidness = 100 * before.max(axis=1) / before.sum(axis=1)
-    else:
-        before = before.toarray()
-        rigidness = pair_rigidness(before)
-        save(folder / "pair_order.png", pair_order_figure(before, classes))
     save(folder / "label_at_step.png", label_at_step_figure(counts, classes))
+    before = pair_order_counts(sequences, len(classes))
+    if len(classes) <= MAX_DRAWN_CLASSES:
+        save(folder / "pair_order.png", pair_order_figure(before.toarray(), classes))
+    pairs, both_orders = pair_table(before, before.T)
     np.savez_compressed(
         folder / "order.npz",
         count_at_step=counts,
-        share_at_step=share_at_step(counts),
-        before=before,
-        rigidness=rigidness,
+        pairs=pairs,
+        before=both_orders,
+        rigidness=100 * both_orders.max(axis=1) / both_orders.sum(axis=1),
         classes=np.array(classes),
-        **pairs,
     )
 
 

@@ -65,9 +65,7 @@ class LabelSetMetric(BaseMetric):
             highest scores, as CP_top3 and so on.
         score_topk: how many scores of an image are kept with more than 1,000 classes; None keeps
             all of them, in 4 · images · classes bytes.
-        collect_device: where the results of the ranks are gathered, `cpu` or `gpu`.
-        prefix: prefix of the result names.
-        collect_dir: folder shared by the ranks, for gathering on `cpu`.
+        **kwargs: of mmengine's `BaseMetric`.
 
     Attributes:
         records: what was scored last, in the order of the dataset; only in the main process, and
@@ -85,11 +83,9 @@ class LabelSetMetric(BaseMetric):
         num_classes: int | None = None,
         top3: bool = False,
         score_topk: int | None = 100,
-        collect_device: str = "cpu",
-        prefix: str | None = None,
-        collect_dir: str | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        super().__init__(**kwargs)
         self.num_classes = num_classes
         self.top3 = top3
         if score_topk is not None and score_topk < 1:

@@ -131,22 +131,6 @@ def pair_table(*counts: Matrix) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(np.divmod(pair_keys, num_classes), axis=1), table
 
 
-def pair_rigidness(before: np.ndarray) -> np.ndarray:
-    """Compute the share of the more frequent order of each pair of labels, in percent.
-
-    Args:
-        before: counts from `pair_order_counts` as a dense array, shape (C, C).
-
-    Returns:
-        Percentages between 50 and 100, shape (C, C), symmetric; NaN where the two labels were
-        never emitted in the same image, and on the diagonal.
-    """
-    together = before + before.T
-    share = np.full(before.shape, np.nan)
-    np.divide(100 * np.maximum(before, before.T), together, out=share, where=together > 0)
-    return share
-
-
 def order_rigidness(before: Matrix) -> float:
     """Compute the order-rigidness of all pairs of labels (paper, section 4.1), in percent.
 

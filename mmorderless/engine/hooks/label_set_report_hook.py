@@ -24,20 +24,19 @@ class LabelSetReportHook(Hook):
     `label_sets/test` below the run's log folder; the pictures also go to the visualizer's
     backends. It contains
 
-    - `cooccurrence.npz` (predicted, truth, difference: image counts of shape (C, C); classes) and
-      `cooccurrence.png`;
-    - `order.npz` (count_at_step and share_at_step in percent of shape (T, C); before, image counts,
-      and rigidness in percent per pair of shape (C, C); classes), `label_at_step.png` and
-      `pair_order.png`, where the predictions carry a `sequence`;
+    - `cooccurrence.npz` and `cooccurrence.png`: in how many images two classes occur together;
+    - `order.npz`, `label_at_step.png` and `pair_order.png`, where the predictions carry a
+      `sequence`: how often a label is emitted at a step, and before another label;
     - `images/*.png`, pictures evenly spaced over the dataset: the predicted labels in order of
       emission, each with its `pred_score` and marked as right or wrong. Files that are not readable
       as a picture are skipped and logged.
 
-    With more than 1,000 classes the counts of pairs are lists, not (C, C) arrays, and
-    `cooccurrence.png` and `pair_order.png` are left out: both npz hold `pairs`, class indices a < b
-    of shape (P, 2), of those pairs only that occur; `cooccurrence.npz` has predicted, truth and
-    difference of shape (P,), `order.npz` has before of shape (P, 2), the counts of a before b and
-    of b before a, and rigidness of shape (P,).
+    Both npz files have the names of the C `classes`, and the P `pairs` of class indices a < b that
+    occur together, shape (P, 2). `cooccurrence.npz` has the image counts `predicted` and `truth` of
+    each pair. `order.npz` has the image counts `before` of a before b and of b before a, shape
+    (P, 2), `rigidness`, the share of the more frequent order in percent, and `count_at_step`, image
+    counts of shape (T, C). `cooccurrence.png` and `pair_order.png` are left out for more than 1,000
+    classes.
 
     The evaluation needs a `LabelSetMetric`, whose records the report is made of. Only the main
     process writes.
