@@ -22,7 +22,7 @@ ANNOTATION_REMEDY = "set data_root and ann_file to its location"
 
 @dataclass(frozen=True)
 class Published:
-    """Counts of a split as published by the dataset's owners or the paper.
+    """Counts of a split as published with the dataset or in the paper.
 
     Attributes:
         name: dataset and split.

@@ -39,7 +39,7 @@ class Split:
         examples: identifier of each example: the path, and the box where there is one.
         labels: label set of each example; wrong labels are left out.
         dropped: how many examples the dataset left out, by reason.
-        published: counts that the dataset's owners published.
+        published: the split's published counts.
         is_part: whether it is a part of a divided dataset (`val_split`).
         problems: what is wrong, by kind.
     """

@@ -80,7 +80,7 @@ def class_files(concepts: int, relevant: bool) -> dict[str, str]:
 
 @DATASETS.register_module()
 class MIRFlickr25k(MultiLabelDataset):
-    """MIRFLICKR-25000, read from the owners' annotation folder.
+    """MIRFLICKR-25000, read from the original annotation folder.
 
     `ann_file` is the folder with `<concept>.txt` (24 concepts: potentially visible) and
     `<concept>_r1.txt` (14 of them: relevant); the images are `im<number>.jpg`. `numbers` selects

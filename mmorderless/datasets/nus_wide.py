@@ -114,7 +114,7 @@ def draw_split(num_images: int, num_train: int, seed: int, split_index: int) -> 
 
 @DATASETS.register_module()
 class NusWide(MultiLabelDataset):
-    """NUS-WIDE with its 81 concepts, in the owners' folders.
+    """NUS-WIDE with its 81 concepts, in its original folders.
 
     `data_root` holds `ConceptsList/Concepts81.txt`, `Groundtruth/AllLabels/Labels_<concept>.txt`,
     `Groundtruth/TrainTestLabels/Labels_<concept>_{Train,Test}.txt`,
@@ -124,8 +124,8 @@ class NusWide(MultiLabelDataset):
     - paper: the 209,347 images with a label; 150,000 drawn at random for training, the rest for
       testing. There are three such splits; they depend on the seed alone (and not on which images
       are on disk). The authors did not publish theirs.
-    - official: the owners' split, including images without a label (161,789 / 107,859).
-    - official_labeled: the owners' split without them (125,449 / 83,898).
+    - official: the original split, including images without a label (161,789 / 107,859).
+    - official_labeled: the original split without them (125,449 / 83,898).
 
     Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
 
@@ -143,7 +143,7 @@ class NusWide(MultiLabelDataset):
             order, and does not change which images are used.
 
     Raises:
-        FileNotFoundError: one of the owners' files is not there.
+        FileNotFoundError: an original file does not exist.
         ValueError: an unknown option, or files that contradict each other.
     """
 

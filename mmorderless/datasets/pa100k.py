@@ -107,7 +107,7 @@ def _texts(cells: np.ndarray, what: str, path: str) -> list[str]:
 
 @DATASETS.register_module()
 class PA100K(MultiLabelDataset):
-    """PA-100K: 26 attributes of 100,000 pedestrians, read from the owners' annotation.mat.
+    """PA-100K: 26 attributes of 100,000 pedestrians, read from the original annotation.mat.
 
     Classes are the attributes in the file's order. The whole file is checked whichever split is
     used, because copies exist in which rows and images are shifted by one.

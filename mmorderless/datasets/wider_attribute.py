@@ -22,7 +22,7 @@ from mmorderless.datasets.annotations import (
 from mmorderless.datasets.cropping import clip_box
 from mmorderless.datasets.faults import report_fault
 
-FORM = "give the owners' file, e.g. Anno/wider_attribute_trainval.json"
+FORM = "give the original file, e.g. Anno/wider_attribute_trainval.json"
 POSITIVE, NEGATIVE, UNSPECIFIED = 1, -1, 0
 NUM_ATTRIBUTES = 14
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and its values that swap the sides
@@ -120,7 +120,7 @@ class WiderAttribute(MultiLabelDataset):
 
     Args:
         data_root: folder of the dataset.
-        ann_file: the owners' JSON file, relative to `data_root`.
+        ann_file: the original JSON file, relative to `data_root`.
         data_prefix: folder of the images, relative to `data_root`.
         unspecified: what an unspecified attribute counts as, 'negative' (as in the literature) or
             'positive'.
@@ -130,7 +130,7 @@ class WiderAttribute(MultiLabelDataset):
 
     Raises:
         FileNotFoundError: the annotation file is not there.
-        ValueError: an unknown option, or the file does not have the owners' form.
+        ValueError: an unknown option, or the file does not have the original form.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ def mirflickr(*args, **options):
 
 @pytest.fixture
 def root(tmp_path):
-    """The owners' folder: 38 files, one number a line."""
+    """The original folder: 38 files, one number a line."""
     (tmp_path / "annotations").mkdir()
     numbers = {"baby": [3, 7], "baby_r1": [3], "bird": [7, 25000], "bird_r1": [7], "food": [2]}
     for name in [*CONCEPTS, *(f"{name}_r1" for name in RELEVANT)]:

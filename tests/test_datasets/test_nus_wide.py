@@ -4,7 +4,7 @@ import pytest
 from mmorderless.datasets.nus_wide import NUM_TRAIN, NusWide, draw_split, read_image_list
 
 CONCEPTS = ["airport", "animal", "sky"]
-# Name of the image, whether it is in the owners' training set, its concepts.
+# Name of the image, whether it is in the original training set, its concepts.
 IMAGES = [
     ("actor\\0001_11.jpg", True, [0]),
     ("actor\\0002_22.jpg", False, []),
@@ -16,7 +16,7 @@ IMAGES = [
 
 
 def write_layout(root, images, concepts=CONCEPTS, end="\n"):
-    """The owners' folders; `images` as above."""
+    """The original folders; `images` as above."""
     parts = {
         ("Imagelist.txt", "AllLabels", ""): images,
         ("TrainImagelist.txt", "TrainTestLabels", "_Train"): [x for x in images if x[1]],

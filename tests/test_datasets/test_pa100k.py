@@ -29,7 +29,7 @@ def cells(texts):
 
 
 def content(**changed):
-    """The owners' keys and types: cells of names, uint8 labels."""
+    """The original keys and types: cells of names, uint8 labels."""
     fields = {"attributes": cells(ATTRIBUTES)}
     number = 0
     for part, labels in LABELS.items():

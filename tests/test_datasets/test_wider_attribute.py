@@ -24,7 +24,7 @@ PIPELINE = [
 
 
 def annotation(targets, **changed):
-    """The owners' form: attributes 1, −1 or 0, boxes [x, y, width, height]."""
+    """The original form: attributes 1, −1 or 0, boxes [x, y, width, height]."""
     return {
         "images": [
             {"file_name": f"test/20--Family/{i}.png", "scene_id": 20, "targets": persons}
@@ -165,7 +165,7 @@ def test_unspecified_attributes_reach_the_metric_through_the_model(load):
 @pytest.mark.parametrize(
     "changed, rule",
     [
-        ({"images": [{"file_name": "a.jpg"}]}, "an image .* lacks targets; give the owners' file"),
+        ({"images": [{"file_name": "a.jpg"}]}, "an image .* lacks targets; give the original file"),
         ({"attribute_id_map": {"0": "Male", "2": "Hat"}}, "attribute_id_map .* lacks 1"),
         ({"attribute_id_map": {}}, "no class names"),
     ],
