@@ -58,7 +58,7 @@ def test_the_config_trains_and_the_inferencer_reads_its_checkpoint(folder, readm
     assert "(" in capsys.readouterr().out.splitlines()[-1]  # the attention's shape
 
 
-@pytest.mark.slow_except("swin_transformer/swin-tiny_16xb64_in1k.py--in_channels=768")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "base, backbone, head",
     [

@@ -35,6 +35,7 @@ def prepare(device, megabytes, before):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STATUS.is_file(), reason="only Linux reports a process's memory")
 def test_peak_memory_excludes_the_preparation_of_the_call(tmp_path, monkeypatch):
     (tmp_path / "allocate.py").write_text(ALLOCATE)

@@ -3,6 +3,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+from benchmarks.command import main
+
+from mmorderless.errors import run_tool
+
 
 def benchmark(repository, *arguments):
     return subprocess.run(
@@ -14,31 +19,39 @@ def benchmark(repository, *arguments):
     )
 
 
-def test_alignment_and_decoder_in_a_table_and_as_json(repository, tmp_path):
+GRU_AND_TRANSFORMER = ["AttentionGRU,", "TransformerLabelDecoder,"]  # have no baseline
+MEASURED = {
+    "alignment": ["MLA"] * 2 + ["PLA"] * 2,
+    "decoder": ["decoder,"] * 5 + GRU_AND_TRANSFORMER,
+}
+
+
+@pytest.mark.slow_except("alignment")
+@pytest.mark.parametrize("part", MEASURED)
+def test_a_part_in_a_table_and_as_json(part, repository, tmp_path):
     out = tmp_path / "new" / "results.json"
-    parts = ["alignment", "decoder", "--quick", "--repeats", "2", "--threads", "1", "--batch", "6"]
-    done = benchmark(repository, *parts, "--dtype", "bf16", "--out", str(out))
+    options = ["--quick", "--repeats", "2", "--threads", "1", "--batch", "6"]
+    done = benchmark(repository, part, *options, "--dtype", "bf16", "--out", str(out))
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text(encoding="utf-8"))
     assert results["machine"]["threads"] == 1
     assert results["machine"]["dtype"] == "bf16"
-    rows = [row for part in ("alignment", "decoder") for row in results["parts"][part]]
-    measured = [row["what"].split()[0] for row in rows]
-    others = ["AttentionGRU,", "TransformerLabelDecoder,"]
-    assert measured == ["MLA"] * 2 + ["PLA"] * 2 + ["decoder,"] * 5 + others
+    rows = results["parts"][part]
+    assert [row["what"].split()[0] for row in rows] == MEASURED[part]
     for row in rows:
         assert row["setting"]["B"] == 6
         assert row["setting"]["T"] > 1
         number = 1 if row["unit"] == "MB" else 2
         assert len(row["ours"]["samples"]) == number
-        if row["what"].split()[0] not in others:
+        if row["what"].split()[0] not in GRU_AND_TRANSFORMER:
             assert len(row["baseline"]["samples"]) == number
         assert f"| {row['what']} | " in done.stdout
 
 
-def test_errors_are_one_line(repository):
-    done = benchmark(repository, "alignmnet")
-    assert done.returncode == 1
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+def test_errors_are_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_tool(main, ["alignmnet"])
+    assert ended.value.code == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
     assert errors[0].startswith("error: unknown part 'alignmnet'; choose from alignment, decoder, ")
