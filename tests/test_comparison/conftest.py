@@ -1,4 +1,4 @@
-"""A small comparison with names that try to break the page it is shown on."""
+"""A small comparison whose names try to break the report."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def true_labels(image: int) -> list[int]:
 
 
 def emitted_labels(method: str, image: int) -> list[int]:
-    """All right, one missing, one wrong, one repeated, none: in turn."""
+    """All labels right, one missing, one wrong, one repeated, or none, in turn."""
     labels = true_labels(image)
     if method != "bce":
         labels = labels[::-1]
@@ -51,7 +51,7 @@ def emitted_labels(method: str, image: int) -> list[int]:
 
 
 def draw_photos(folder: Path) -> list[str]:
-    """Pictures, upright and wide; the last is not there."""
+    """Portrait and landscape photos; the file of the last one is missing."""
     folder.mkdir()
     paths = []
     for image in range(NUM_IMAGES):

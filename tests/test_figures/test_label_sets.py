@@ -19,7 +19,7 @@ def picture():
     return np.random.default_rng(0).integers(256, size=(48, 48, 3), dtype=np.uint8)
 
 
-def test_annotated_image_marks_hits_misses_and_missed(picture):
+def test_annotated_image_marks_right_wrong_and_missed_labels(picture):
     figure = figures.annotated_image(
         picture, ["cat", "cup"], np.array([0.9, 0.25]), ["cat", "dog", "fork"]
     )
@@ -92,7 +92,7 @@ def test_cooccurrence_figure_shows_the_matrices():
     figure_to_rgb(figure)
 
 
-def test_label_at_step_figure_has_one_column_a_step():
+def test_label_at_step_figure_has_one_column_per_step():
     counts = statistics.counts_at_step([[0, 1], [0], [1, 0]], 2)
     figure = figures.label_at_step_figure(counts, ["cat", "dog"])
     bars, axes = figure.axes[:2]

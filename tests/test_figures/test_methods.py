@@ -32,7 +32,7 @@ def test_every_method_looks_different():
     assert style_of("mine") not in styles
 
 
-def test_cooccurrence_difference_figure_has_a_panel_a_method_on_one_scale():
+def test_cooccurrence_difference_figure_has_a_panel_per_method_on_one_scale():
     few, many = np.array([[0, -1], [-1, 0]]), np.array([[0, 8], [8, 0]])
     figure = cooccurrence_difference_figure({"pla": few, "bce": many}, ["cat", "dog"])
     pla, bce = panels_of(figure)
@@ -42,7 +42,7 @@ def test_cooccurrence_difference_figure_has_a_panel_a_method_on_one_scale():
     assert pla.images[0].norm is not None
     assert pla.images[0].get_clim() == bce.images[0].get_clim()
     assert pla.images[0].norm(0) == 0.5
-    assert texts(pla) == ["−1", "−1"]  # the diagonal is no pair
+    assert texts(pla) == ["−1", "−1"]  # the diagonal holds no pairs
     assert texts(bce) == ["+8", "+8"]
     assert tick_names(pla.yaxis) == ["cat", "dog"]
     figure_to_rgb(figure)
@@ -100,7 +100,7 @@ def test_rigidness_figure_shows_the_random_expectation():
     figure_to_rgb(figure)
 
 
-def test_score_comparison_figure_has_a_point_a_kind():
+def test_score_comparison_figure_has_a_point_per_kind():
     scores = {"pla": {"max": [70, 72], "first": [60]}, "mla": {"max": [69], "mine": [50]}}
     figure = score_comparison_figure(scores)
     axes = figure.axes[0]

@@ -62,7 +62,7 @@ def test_alignment_figure_marks_both_assignments_and_states_their_losses():
     figure_to_rgb(figure)
 
 
-def test_alignment_figure_names_steps_and_labels_and_sets_correct_emissions_bold():
+def test_alignment_figure_names_steps_and_labels_and_prints_correct_emissions_bold():
     figure = figures.alignment_figure(*example(), LABELS)
     axes = figure.axes[0]
     assert tick_names(axes.xaxis) == LABELS
@@ -133,7 +133,7 @@ def test_attention_figure_marks_only_repeats_without_the_truth(picture):
     ]
 
 
-def test_attention_figure_of_nothing_and_of_many_labels(picture):
+def test_attention_figure_of_no_label_and_of_many(picture):
     figure = figures.attention_figure(picture, np.empty((0, 2, 2)), [], [], ["dog"])
     assert [axes.get_title() for axes in figure.axes] == ["photo: no label emitted"]
     figure_to_rgb(figure)
@@ -166,7 +166,7 @@ def column(figure, header):
     return names, [text.get_text() for text in below if text.get_fontweight() == "bold"]
 
 
-def test_ordering_figure_puts_the_orders_side_by_side_with_their_losses():
+def test_ordering_figure_shows_the_orders_with_their_losses():
     orders = {"dictionary": ["cat", "dog", "elk"], "MLA": ["dog", "elk", "cat"]}
     costs = {"dictionary": [5.0, 4.0, 3.25], "MLA": [0.5, 0.25, 0.125]}
     figure = figures.ordering_figure(orders, costs, 1.5, ["dog", "fox", "cat", "dog"])
@@ -190,7 +190,7 @@ def test_ordering_figure_without_an_emitted_label():
     figure_to_rgb(figure)
 
 
-def test_ordering_figure_refuses_other_labels_and_missing_costs():
+def test_ordering_figure_checks_its_arguments():
     with pytest.raises(ValueError, match=r"'b' orders \['dog'\] at 1 costs; .* labels \['cat'\]"):
         figures.ordering_figure({"a": ["cat"], "b": ["dog"]}, {"a": [1], "b": [1]}, 0, [])
     with pytest.raises(ValueError, match=r"'a' orders \['cat'\] at 0 costs"):

@@ -42,7 +42,7 @@ KINDS = {
 
 
 class Images(torch.utils.data.Dataset):
-    """Random maps with random labels."""
+    """Random feature maps with random labels."""
 
     def __init__(self, seed, size=12):
         generator = torch.Generator().manual_seed(seed)
@@ -69,7 +69,7 @@ def loader(seed):
 
 
 class Model:
-    """Maps as they are, and a head."""
+    """A head whose features are the inputs."""
 
     def __init__(self, head):
         self.head = head.eval()
@@ -179,7 +179,7 @@ def test_a_threshold_equals_that_of_the_head_itself():
     assert apply_threshold(test, 0.0).predicted.length.tolist() == [NUM_CLASSES] * 12
 
 
-def test_predictions_are_read_back_image_by_image(tmp_path):
+def test_saved_predictions_are_read_per_image(tmp_path):
     model = Model(sequence_head())
     predicted, paths = predict(model, loader(1), {"": {}})
     file = tmp_path / "predictions.npz"
@@ -201,7 +201,7 @@ def test_predictions_are_read_back_image_by_image(tmp_path):
         assert arrays["groups"].tolist() == ["", *["consonants"] * 3]
 
 
-def test_attention_of_the_gallerys_photos(tmp_path):
+def test_attention_of_the_gallery_photos_is_saved(tmp_path):
     model = Model(sequence_head())
     images = np.array([7, 2])
     save_attention(model, loader(1), images, tmp_path)
@@ -215,7 +215,7 @@ def test_attention_of_the_gallerys_photos(tmp_path):
             assert maps[i].maps.shape == (len(sample.sequence), 2, 3)
 
 
-def test_a_model_that_does_not_attend_has_no_attention(tmp_path):
+def test_a_model_without_attention_saves_none(tmp_path):
     head = SimpleNamespace(decoder=SimpleNamespace(attends=False))
     save_attention(SimpleNamespace(head=head), loader(1), np.array([0]), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -18,24 +18,24 @@ def truth() -> list[list[int]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_gallery_has_every_class_that_occurs(truth, seed):
+def test_the_gallery_covers_all_classes(truth, seed):
     chosen = choose_gallery(truth, 10, size=8, seed=seed)
     assert len(set(chosen.tolist())) == 8
     assert set().union(*(truth[i] for i in chosen)) == set().union(*truth)
 
 
-def test_a_smaller_gallery_begins_a_larger_one(truth):
+def test_a_smaller_gallery_is_a_prefix_of_a_larger_one(truth):
     large = choose_gallery(truth, 8, size=60)
     assert large.tolist()[:20] == choose_gallery(truth, 8, size=20).tolist()
     assert sorted(choose_gallery(truth, 8, size=1000)) == list(range(500))
 
 
-def test_the_seed_decides_which_images_a_gallery_has(truth):
+def test_the_gallery_depends_on_the_seed(truth):
     first, again, other = (choose_gallery(truth, 8, 30, seed).tolist() for seed in (0, 0, 1))
     assert first == again != other
 
 
-def test_a_gallery_of_images_without_labels_is_drawn_all_the_same():
+def test_images_without_labels_also_give_a_gallery():
     assert sorted(choose_gallery([[], [], []], 4, size=2)) in ([0, 1], [0, 2], [1, 2])
 
 
@@ -44,7 +44,7 @@ def test_a_gallery_without_photos_is_refused():
         choose_gallery([[0]], 1, size=0)
 
 
-def test_attention_comes_back_as_it_was_saved(tmp_path):
+def test_saved_attention_is_read_unchanged(tmp_path):
     generator = np.random.default_rng(0)
     sequences = [[3, 1, 3], [], [2]]
     saved = [AttentionMaps(s, generator.random((len(s), 2, 5))) for s in sequences]
@@ -74,6 +74,6 @@ def test_attention_comes_back_as_it_was_saved(tmp_path):
         ),
     ],
 )
-def test_attention_that_does_not_fit_is_refused(tmp_path, index, attention, words):
+def test_attention_of_other_shapes_is_refused(tmp_path, index, attention, words):
     with pytest.raises(ValueError, match=words):
         save_gallery_attention(tmp_path, index, attention)

@@ -31,7 +31,7 @@ def batch():
     return {"inputs": torch.randn(3, 3, 16, 16), "data_samples": samples}
 
 
-def test_a_step_and_a_prediction_are_timed_and_leave_the_model_as_it_was():
+def test_timing_does_not_change_the_model():
     model, data = build(RNN).train(), batch()
     align = model.head.loss_module.align
     times = time_training(model, data, CPU)
@@ -42,8 +42,8 @@ def test_a_step_and_a_prediction_are_timed_and_leave_the_model_as_it_was():
     assert time_test(model.eval(), data, CPU)["test"] > 0
 
 
-def test_the_alignment_is_timed_apart_from_the_rest(monkeypatch):
-    """A clock that stands still but while aligning and while the loss is summed up."""
+def test_alignment_is_timed_separately(monkeypatch):
+    """A clock that advances only during alignment and the sum of the losses."""
     now = 0.0
     model = build(RNN).train()
     align, loss = model.head.loss_module.align, model.loss
@@ -63,13 +63,13 @@ def test_the_alignment_is_timed_apart_from_the_rest(monkeypatch):
     assert times == pytest.approx({"forward": 20, "alignment": 50, "backward": 0})
 
 
-def test_a_method_that_does_not_align_has_no_time_for_it():
+def test_a_method_without_alignment_has_no_alignment_time():
     model = build(BCE, neck=dict(type="GlobalAveragePooling")).train()
     assert set(time_training(model, batch(), CPU)) == {"forward", "backward"}
     search = {**RNN, "loss": dict(type="mmpretrain.OrderSearchLoss")}
     assert "alignment" not in time_training(build(search).train(), batch(), CPU)
 
 
-def test_the_median_leaves_out_the_warm_up():
+def test_the_median_excludes_the_warm_up():
     samples = iter([100.0, 100.0, *range(1, 21)])
     assert medians(lambda: {"test": next(samples)}) == {"test": 10.5}

@@ -24,23 +24,26 @@ def f1(precision, recall):
 
 
 def brute_force(scores, truth, name):
-    """The best threshold by counting one label at a time."""
+    """The best threshold, found by counting labels one by one."""
     best = None
     for threshold in candidates(THRESHOLDS, 0.5):
-        hits, predicted_counts, true = np.zeros(5), np.zeros(5), np.zeros(5)
+        true_positives, predicted_counts, true = np.zeros(5), np.zeros(5), np.zeros(5)
         for i in range(40):
             for c in range(5):
                 predicted = scores[i, c] >= np.float32(threshold)
-                hits[c] += predicted and truth[i, c]
+                true_positives[c] += predicted and truth[i, c]
                 predicted_counts[c] += predicted
                 true[c] += truth[i, c]
         if name == "CF1":
             value = f1(
-                np.mean([h / s if s else 0 for h, s in zip(hits, predicted_counts)]),
-                np.mean([h / t if t else 0 for h, t in zip(hits, true)]),
+                np.mean([h / s if s else 0 for h, s in zip(true_positives, predicted_counts)]),
+                np.mean([h / t if t else 0 for h, t in zip(true_positives, true)]),
             )
         else:
-            value = f1(hits.sum() / max(predicted_counts.sum(), 1), hits.sum() / max(true.sum(), 1))
+            value = f1(
+                true_positives.sum() / max(predicted_counts.sum(), 1),
+                true_positives.sum() / max(true.sum(), 1),
+            )
         if best is None or value > best[0] + 1e-12:
             best = (value, threshold)
     return best
@@ -59,7 +62,7 @@ def test_ties_go_to_the_value_nearest_the_default():
     curve = [{"value": v, "CF1": s} for v, s in ((-1, 5), (0, 4), (0.5, 5), (1, 5), (2, 5))]
     assert best_value(curve, "CF1", 0.0) == 0.5
     assert best_value(curve, "CF1", 1.9) == 2
-    assert best_value(curve, "CF1", 0.75) == 0.5  # as near as 1: the lower one
+    assert best_value(curve, "CF1", 0.75) == 0.5  # 0.5 and 1 are equally near: the lower one
     assert best_value(curve[:2], "CF1", 0.0) == -1
 
 

@@ -27,7 +27,7 @@ def cfg(tmp_path):
     )
 
 
-def test_the_same_set_for_every_image_by_hand(cfg):
+def test_the_label_prior_by_hand(cfg):
     result = evaluate_prior(cfg)
     # {a} for each of the four: two right, two of the four labels.
     assert result["default"]["OP"] == 50
@@ -37,5 +37,5 @@ def test_the_same_set_for_every_image_by_hand(cfg):
     tuned = result["tuned"]["OF1"]
     assert tuned["value"] == 0.24
     assert (tuned["metrics"]["OP"], tuned["metrics"]["OR"]) == (pytest.approx(100 / 3), 100)
-    # All images tie: of each class the share that has it; c has none and is left out.
+    # All images have equal scores, so AP is the class frequency; class c has no image.
     assert result["default"]["mAP"] == pytest.approx((50 + 50) / 2)

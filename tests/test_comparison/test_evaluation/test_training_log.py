@@ -13,7 +13,7 @@ def train(step, loss, time=0.5):
     return {"lr": 0.1, "loss": loss, "time": time, "epoch": 1, "iter": step, "step": step}
 
 
-def test_what_was_done_again_takes_the_place_of_what_was_lost(tmp_path):
+def test_repeated_iterations_replace_earlier_ones(tmp_path):
     scores = {"set/CF1": 10.0, "set/OF1": 20.0, "time": 9.0}
     write(tmp_path, "20260101_000000", train(2, 4.0), {**scores, "step": 1}, train(6, 3.0))
     write(tmp_path, "20260101_000100", train(6, 2.0, 1.0), {**scores, "set/mAP": 5.0, "step": 2})
@@ -25,7 +25,7 @@ def test_what_was_done_again_takes_the_place_of_what_was_lost(tmp_path):
     }
 
 
-def test_what_json_does_not_have_is_left_out(tmp_path):
+def test_infinite_and_nan_values_are_left_out(tmp_path):
     nan, infinity = float("nan"), float("inf")
     scores = {"set/CF1": nan, "set/OF1": 20.0, "set/mAP": -infinity, "step": 2}
     write(tmp_path, "a", train(2, nan), train(4, infinity), train(6, 3.0), scores)
@@ -36,7 +36,7 @@ def test_what_json_does_not_have_is_left_out(tmp_path):
     json.dumps(curves, allow_nan=False)
 
 
-def test_a_line_that_broke_off_is_passed_over(tmp_path):
+def test_an_incomplete_line_is_skipped(tmp_path):
     write(tmp_path, "a", train(2, 4.0), train(4, 3.0))
     file = tmp_path / "a/vis_data/scalars.json"
     for end in (b'{"lr": 0.1, "lo', b"\0\0\0", b"\xff"):

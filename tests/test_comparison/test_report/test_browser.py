@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
     not (CHROMIUM and CHROMEDRIVER),
     reason="no browser found: Debian's packages chromium and chromium-driver are not installed",
 )
-# Nothing but the page: no sandbox (tests may run as root), no services of the browser's maker.
+# No sandbox, because tests may run as root, and no background services of the browser.
 OPTIONS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -40,7 +40,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def visit(chromium, report: Path) -> Callable[..., Any]:
-    """Open the page afresh, at a width in pixels and an address."""
+    """Reload the page with a width in pixels and an address."""
 
     def open_page(width: int = 1440, address: str = "") -> Any:
         size = dict(width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
@@ -77,7 +77,7 @@ def column(driver: Any, index: int) -> list[float]:
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_the_page_loads_without_errors_requests_and_sideways_scrolling(visit, width, report):
+def test_the_page_loads_without_errors_requests_or_horizontal_scrolling(visit, width, report):
     driver = visit(width)
     assert [entry["message"] for entry in driver.get_log("browser")] == []
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
@@ -95,7 +95,7 @@ def test_the_page_loads_without_errors_requests_and_sideways_scrolling(visit, wi
 
     driver.execute_script("for (const part of document.querySelectorAll('details')) part.open = 1")
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-    # A phone makes its window as wide as its content.
+    # A phone widens its window to its content.
     assert driver.execute_script("return innerWidth") == width
 
 

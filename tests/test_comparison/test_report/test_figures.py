@@ -69,7 +69,7 @@ def test_a_run_without_operating_points_has_no_curve():
     assert operating_curve(result_of("bce", sequence=False)).default == 0.5
 
 
-def test_all_figures_draws_what_the_results_hold():
+def test_all_figures_draws_the_results():
     results = {
         "pla": [result_of("pla", seed) for seed in range(2)],
         "bce": [result_of("bce", sequence=False)],

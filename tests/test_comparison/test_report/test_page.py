@@ -37,7 +37,7 @@ class Page(HTMLParser):
         self._inside = ""
 
     def values(self, table: str) -> dict[str, list[float]]:
-        """Means of a table as written for sorting, by method."""
+        """Means of a table by method, as used for sorting."""
         found: dict[str, list[float]] = {}
         inside, method = False, ""
         for tag, attributes in self.tags:
@@ -136,7 +136,7 @@ def test_the_best_of_each_column_is_marked(text):
     best = np.array([bool(mark) for mark, _ in cells]).reshape(values.shape)
     assert rows[-1] == "label"
     assert (values[-1] > values[:-1]).any()
-    assert not best[-1].any()  # the label prior is no method
+    assert not best[-1].any()  # the label prior is not a method
     values, best = values[:-1], best[:-1]
     assert (best == (values == values.max(axis=0))).all()
 

@@ -82,7 +82,7 @@ def test_columns_that_cannot_be_compared_are_left_out():
     assert where_reference_loses(table, results) == "No method is better than PLA in C-F1."
 
 
-def test_a_method_that_does_not_align_has_no_time_of_alignment():
+def test_missing_times_are_dashes():
     times = {"forward": 2.0, "alignment": None, "backward": 3.0, "test": 1.0}
     results = {
         "bce": {0: {"times_ms_per_image": times}},
@@ -130,7 +130,7 @@ def test_without_pla_there_are_no_differences():
 def test_a_value_that_is_the_same_for_every_seed_has_no_deviation():
     column = replace(SCORE, by_seed=False)
     results = results_of(bce=[1.0, 1.0], pla=[2.0, 2.0])
-    results["bce"][5] = results["bce"].pop(0)  # of whichever seeds
+    results["bce"][5] = results["bce"].pop(0)  # the seeds do not matter
     assert "| BCE | 1.00 | −1.00 |" in markdown(Table("", [column]), results)
     assert losses_of_reference(replace(column, better=-1), results) == ["BCE (−1.00)"]
 
