@@ -23,11 +23,11 @@ echo "== log: $LOG"
 echo "== 1/4 BCE: train an encoder with a linear head, 8 epochs (first, scenes are drawn)"
 logged "$LOG" "$PYTHON" tools/train.py configs/digits/bce_digits.py --work-dir "$OUT/bce" \
     --cfg-options train_cfg.max_epochs=8
-BCE=$(cat "$OUT/bce/last_checkpoint")
+BCE=$OUT/bce/$(basename "$(cat "$OUT/bce/last_checkpoint")")
 echo "== 2/4 PLA: train the attention LSTM on this encoder, 16 epochs"
 logged "$LOG" "$PYTHON" tools/train.py configs/digits/pla_digits.py --work-dir "$OUT/pla" \
     --cfg-options load_from="$BCE"
-PLA=$(cat "$OUT/pla/last_checkpoint")
+PLA=$OUT/pla/$(basename "$(cat "$OUT/pla/last_checkpoint")")
 echo "== 3/4 test both"
 logged "$LOG" "$PYTHON" tools/test.py configs/digits/bce_digits.py "$BCE" --work-dir "$OUT/bce" \
     --out "$OUT/bce.json"

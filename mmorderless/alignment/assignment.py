@@ -25,11 +25,9 @@ def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes do not match, or a cost inside a block is not finite.
 
-    Example::
-
-        >>> cost = torch.tensor([[[0.1, 0.2], [0.3, 0.9]]])
-        >>> align_min_loss(cost, torch.tensor([2]))  # 0.2 + 0.3 < 0.1 + 0.9
-        tensor([[1, 0]])
+    >>> cost = torch.tensor([[[0.1, 0.2], [0.3, 0.9]]])
+    >>> align_min_loss(cost, torch.tensor([2]))  # 0.2 + 0.3 < 0.1 + 0.9
+    tensor([[1, 0]])
     """
     costs, sizes = _checked_costs(cost, num_labels)
     return torch.from_numpy(_assign(costs, sizes)).to(cost.device)
@@ -54,11 +52,9 @@ def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor
     Raises:
         ValueError: the shapes do not match, or a cost inside a block is not finite.
 
-    Example::
-
-        >>> cost = torch.tensor([[[0.1, 0.2], [0.3, 0.9]]])
-        >>> align_predicted(cost, torch.tensor([2]), torch.tensor([[0, -1]]))
-        tensor([[0, 1]])
+    >>> cost = torch.tensor([[[0.1, 0.2], [0.3, 0.9]]])
+    >>> align_predicted(cost, torch.tensor([2]), torch.tensor([[0, -1]]))
+    tensor([[0, 1]])
     """
     costs, sizes = _checked_costs(cost, num_labels)
     if predicted_position.shape != cost.shape[:2]:

@@ -112,13 +112,11 @@ def ordered_targets(labels: CheckedLabels, ranks: np.ndarray, num_steps: int) ->
     Raises:
         ValueError: the labels and END do not fit into T steps, or `ranks` is not of C classes.
 
-    Example::
-
-        >>> from mmorderless.labels.checks import check_labels
-        >>> labels = check_labels([torch.tensor([0, 2]), torch.tensor([1])], num_classes=3)
-        >>> ordered_targets(labels, np.array([2, 1, 0]), num_steps=3)
-        tensor([[   2,    0,    3],
-                [   1,    3, -100]])
+    >>> from mmorderless.labels.checks import check_labels
+    >>> labels = check_labels([torch.tensor([0, 2]), torch.tensor([1])], num_classes=3)
+    >>> ordered_targets(labels, np.array([2, 1, 0]), num_steps=3)
+    tensor([[   2,    0,    3],
+            [   1,    3, -100]])
     """
     num_images, num_classes = len(labels.labels), labels.num_classes
     if ranks.shape not in ((num_classes,), (num_images, num_classes)):

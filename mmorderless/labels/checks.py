@@ -56,15 +56,13 @@ def check_labels(label_sets: LabelSets, num_classes: int) -> CheckedLabels:
         ValueError: the batch is empty, a set is not a 1-D tensor of integers, a label is out of
             range or repeated, or a multi-hot entry is neither 0 nor 1.
 
-    Example::
-
-        >>> checked = check_labels([torch.tensor([3, 1]), torch.tensor([2])], num_classes=4)
-        >>> checked.labels
-        array([[1, 3],
-               [2, 4]])
-        >>> checked.mask().int()
-        tensor([[0, 1, 0, 1],
-                [0, 0, 1, 0]], dtype=torch.int32)
+    >>> checked = check_labels([torch.tensor([3, 1]), torch.tensor([2])], num_classes=4)
+    >>> checked.labels
+    array([[1, 3],
+           [2, 4]])
+    >>> checked.mask().int()
+    tensor([[0, 1, 0, 1],
+            [0, 0, 1, 0]], dtype=torch.int32)
     """
     values, num_labels = pack_labels(label_sets, num_classes)
     if values.is_floating_point():

@@ -28,10 +28,8 @@ def count_labels(label_sets: LabelLists, num_classes: int) -> np.ndarray:
     Raises:
         ValueError: a class index is not in 0 … C − 1.
 
-    Example::
-
-        >>> count_labels([[0, 2], [2], []], num_classes=4)
-        array([1, 0, 2, 0])
+    >>> count_labels([[0, 2], [2], []], num_classes=4)
+    array([1, 0, 2, 0])
     """
     label, _ = flatten_labels(label_sets, num_classes)
     return np.bincount(label, minlength=num_classes)
@@ -52,10 +50,8 @@ def class_ranks(order: str, classes: Sequence[str], counts: np.ndarray | None = 
     Raises:
         ValueError: the order is unknown or has no ranks, or counts and names do not match.
 
-    Example::
-
-        >>> class_ranks("rare_first", ["cow", "dog", "ant"], np.array([5, 2, 5]))
-        array([2, 0, 1])
+    >>> class_ranks("rare_first", ["cow", "dog", "ant"], np.array([5, 2, 5]))
+    array([2, 0, 1])
     """
     check_order(order)
     if order == "random":

@@ -113,6 +113,10 @@ def label_matrix(label_lists: LabelLists, num_classes: int, what: str = "labels"
 
     Raises:
         ValueError: a class index is not in 0 … C − 1.
+
+    >>> label_matrix([[0, 2], []], num_classes=3)
+    array([[ True, False,  True],
+           [False, False, False]])
     """
     label, image = flatten_labels(label_lists, num_classes, what)
     matrix = np.zeros((len(label_lists), num_classes), dtype=bool)

@@ -28,10 +28,8 @@ from mmorderless.models.losses.sampling import RandomDraws
 class MLALoss(SequenceLoss):
     """Minimal loss alignment: the order of least loss (Yazici et al. 2020, Eq. 4).
 
-    Example::
-
-        >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
-        >>> MLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
+    >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
+    >>> MLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
     """
 
     def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
@@ -44,10 +42,8 @@ class PLALoss(SequenceLoss):
     """Predicted label alignment: correct predictions keep their step, the rest is assigned at
     least loss (Yazici et al. 2020, Eq. 5).
 
-    Example::
-
-        >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
-        >>> PLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
+    >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
+    >>> PLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
     """
 
     def align(self, logits: Tensor, targets: LabelSets) -> Tensor:

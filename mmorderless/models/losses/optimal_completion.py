@@ -34,6 +34,12 @@ def completion_targets(tokens: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Probabilities, shape (B, T, C + 1): step t's follow from the tokens before it. Steps after
         the first END have zeros.
+
+    >>> tokens = torch.tensor([[2, 0, 1]])  # of 3 classes; END is 3
+    >>> completion_targets(tokens, torch.tensor([[True, True, False]]))
+    tensor([[[0.5000, 0.5000, 0.0000, 0.0000],
+             [0.5000, 0.5000, 0.0000, 0.0000],
+             [0.0000, 1.0000, 0.0000, 0.0000]]])
     """
     remaining = remaining_labels(tokens, labels)  # (B, T, C)
     count = remaining.sum(2, keepdim=True)
