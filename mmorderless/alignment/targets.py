@@ -26,7 +26,6 @@ from mmorderless.labels.checks import (
 from mmorderless.labels.vocabulary import IGNORE
 
 
-@torch.compiler.disable  # Nothing to trace: it reads values on the CPU.
 def check_finite(logits: Tensor, num_labels: int) -> None:
     """Check that all logits that a loss may count are finite; this waits for the device.
 

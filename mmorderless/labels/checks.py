@@ -43,7 +43,6 @@ def check_fits(num_labels: int, max_steps: int) -> None:
         )
 
 
-@torch.compiler.disable  # Nothing to trace: it reads values on the CPU.
 def check_labels(label_sets: LabelSets, num_classes: int) -> CheckedLabels:
     """Check the label sets of a batch and copy them to the CPU, which waits for the device.
 

@@ -102,8 +102,6 @@ class LabelDecoder(nn.Module):
         """
         return {}
 
-    # torch.compile would unroll the loop, once for every number of steps.
-    @torch.compiler.disable
     def rollout(
         self,
         grid: Tensor,
@@ -166,7 +164,6 @@ class LabelDecoder(nn.Module):
         attention = torch.stack(all_weights, 1) if all_weights else None
         return Rollout(torch.stack(all_logits, 1), torch.stack(all_tokens, 1), attention)
 
-    @torch.compiler.disable
     def training_rollout(
         self,
         grid: Tensor,

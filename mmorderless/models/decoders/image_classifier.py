@@ -36,8 +36,6 @@ class ImageClassifierBranch(nn.Module):
         """
         return self.linear(grid.mean(1))
 
-    # Not compiled: the label sets have other lengths in every batch.
-    @torch.compiler.disable
     def loss(self, grid: Tensor, labels: Sequence[Tensor]) -> Tensor:
         """Return the binary cross-entropy, a scalar in nats per image and class.
 

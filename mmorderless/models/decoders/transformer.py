@@ -231,7 +231,6 @@ class TransformerLabelDecoder(LabelDecoder):
         """See `LabelDecoder.reorder`; the cells depend on the image alone."""
         return state._replace(past=select(state.past, rows))
 
-    @torch.compiler.disable
     def training_rollout(
         self,
         grid: Tensor,

@@ -1,6 +1,5 @@
 """Read labels from data samples and write predictions into them."""
 
-import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
@@ -22,7 +21,6 @@ def true_labels(data_samples: list[DataSample]) -> list[Tensor]:
     return [sample.gt_label for sample in data_samples]
 
 
-@torch.compiler.disable  # numbers of labels differ in every batch
 def training_labels(data_samples: list[DataSample], max_steps: int) -> list[Tensor]:
     """Return the class indices of each sample of a training batch, having checked that they fit.
 

@@ -99,8 +99,8 @@ class OrderlessRNNHead(BaseModule):
         grid = self.pre_logits(feats)
         return decode(self.decoder, grid, self.max_steps, self.decoding)[0].logits
 
-    # torch.compile would trace this again for every number of labels that an image can have.
-    @torch.compiler.disable(recursive=False)
+    # torch.compile would unroll the decoder again for every number of labels.
+    @torch.compiler.disable
     def loss(self, feats: Features, data_samples: list[DataSample]) -> dict:
         """Return the losses of a batch by their names.
 

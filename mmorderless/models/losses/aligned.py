@@ -107,14 +107,12 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
             array = None if counts is None else np.asarray(counts)
             self.ranks = class_ranks(self.order, classes, array)
 
-    @torch.compiler.disable
     def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
         """Target tokens in the fixed order, shape (B, T)."""
         labels = check_labels(targets, logits.shape[2] - 1)
         check_finite(logits, labels.labels.shape[1])
         return self.tokens_in_order(labels, logits.shape[1]).to(logits.device)
 
-    @torch.compiler.disable
     def tokens_in_order(self, labels: CheckedLabels, num_steps: int) -> Tensor:
         """Target tokens in the fixed order, shape (B, num_steps), on the CPU."""
         if self.order == "random":
@@ -130,7 +128,6 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
             )
         return ordered_targets(labels, self.ranks, num_steps)
 
-    @torch.compiler.disable(recursive=False)
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:

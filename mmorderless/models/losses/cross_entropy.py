@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -64,8 +63,6 @@ class SequenceLoss(nn.Module):
         """Return the target token of every step, shape (B, T)."""
         raise NotImplementedError
 
-    # Not compiled: alignment works on the host, on tensors whose shapes differ in every batch.
-    @torch.compiler.disable
     def forward(self, logits: Tensor, targets: LabelSets) -> Tensor:
         """Return the loss of a batch.
 
@@ -90,13 +87,10 @@ class SequenceLoss(nn.Module):
             logits, tokens = logits[:, :steps], tokens[:, :steps]
         return self.loss_of_tokens(logits, tokens)
 
-    @torch.compiler.disable
     def loss_of_tokens(self, logits: Tensor, tokens: Tensor) -> Tensor:
         """Return the loss of a batch whose target tokens (B, T) are known."""
         return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
 
-    # Not compiled: the number of steps differs in every batch. The functions it calls may be.
-    @torch.compiler.disable(recursive=False)
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:

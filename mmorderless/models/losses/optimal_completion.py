@@ -81,7 +81,6 @@ class OCDLoss(RandomDraws, SequenceLoss):
         loss_weight: factor on the loss.
     """
 
-    @torch.compiler.disable
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:

@@ -56,7 +56,6 @@ class OrderFreeLoss(SequenceLoss):
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight=loss_weight)
 
-    @torch.compiler.disable
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:

@@ -55,7 +55,6 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
         self.uniform_steps = uniform_steps
         self.register_buffer("batches_seen", torch.zeros((), dtype=torch.long))
 
-    @torch.compiler.disable
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
