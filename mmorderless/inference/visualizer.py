@@ -26,7 +26,7 @@ from mmorderless.inference.decoded_image import (
 from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
-from mmorderless.models.losses.cross_entropy import SequenceLoss
+from mmorderless.models.losses.base import SequenceLoss
 from mmorderless.runs.trained_model import load_trained_model, trained_classes
 
 

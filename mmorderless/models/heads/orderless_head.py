@@ -13,7 +13,7 @@ from mmorderless.models.decoding.search import decode
 from mmorderless.models.heads.data_samples import training_labels, write_samples
 from mmorderless.models.heads.features import Features, as_grid
 from mmorderless.models.losses.aligned import loss_of
-from mmorderless.models.losses.cross_entropy import SequenceLoss
+from mmorderless.models.losses.base import SequenceLoss
 
 SCORES = ("max", "first", "beam")
 

@@ -1,7 +1,8 @@
 """Losses of label sequences and label sets."""
 
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
-from mmorderless.models.losses.cross_entropy import SequenceLoss, sequence_cross_entropy
+from mmorderless.models.losses.base import SequenceLoss
+from mmorderless.models.losses.cross_entropy import sequence_cross_entropy
 from mmorderless.models.losses.mean_bce import MeanBCELoss
 from mmorderless.models.losses.optimal_completion import OCDLoss, completion_targets
 from mmorderless.models.losses.order_free import OrderFreeLoss

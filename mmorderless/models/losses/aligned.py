@@ -20,7 +20,7 @@ from mmorderless.alignment.targets import (
 from mmorderless.labels.checks import CheckedLabels, LabelSets, check_labels
 from mmorderless.labels.fixed_orders import check_order, class_ranks
 from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.losses.cross_entropy import SequenceLoss
+from mmorderless.models.losses.base import SequenceLoss
 from mmorderless.models.losses.sampling import RandomDraws
 
 

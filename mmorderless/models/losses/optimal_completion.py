@@ -14,7 +14,8 @@ from torch import Tensor
 from mmorderless.alignment.targets import check_finite
 from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.losses.cross_entropy import SequenceLoss, loss_normalizer
+from mmorderless.models.losses.base import SequenceLoss
+from mmorderless.models.losses.cross_entropy import loss_normalizer
 from mmorderless.models.losses.remaining_labels import remaining_labels
 from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
 

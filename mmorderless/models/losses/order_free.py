@@ -15,7 +15,7 @@ from torch import Tensor
 from mmorderless.alignment.targets import check_finite
 from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.losses.cross_entropy import SequenceLoss
+from mmorderless.models.losses.base import SequenceLoss
 from mmorderless.models.losses.remaining_labels import remaining_labels
 
 

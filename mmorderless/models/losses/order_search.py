@@ -15,7 +15,7 @@ from mmorderless.alignment.targets import check_finite
 from mmorderless.labels.checks import check_labels
 from mmorderless.labels.vocabulary import IGNORE
 from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.losses.cross_entropy import SequenceLoss
+from mmorderless.models.losses.base import SequenceLoss
 from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
 
 
