@@ -118,11 +118,15 @@ def _checked_costs(cost: Tensor, num_labels: Tensor) -> tuple[np.ndarray, np.nda
             f"cost must have shape (B, N, N) and num_labels (B,), got {tuple(cost.shape)} and "
             f"{tuple(num_labels.shape)}"
         )
+    if num_labels.is_floating_point():
+        raise ValueError(f"num_labels must be integers, got {num_labels.dtype}")
     costs, sizes = cost.detach().cpu(), num_labels.cpu().numpy()
     if costs.dtype not in (torch.float32, torch.float64):
         costs = costs.float()  # NumPy has no bfloat16
-    if sizes.max() > cost.shape[1]:
-        raise ValueError(f"num_labels must be at most {cost.shape[1]}, got {sizes.max()}")
+    if sizes.min() < 0 or sizes.max() > cost.shape[1]:
+        raise ValueError(
+            f"num_labels must be 0 … {cost.shape[1]}, got {sizes.min()} … {sizes.max()}"
+        )
     is_finite = np.isfinite(costs.numpy())
     if not is_finite.all():
         is_inside = np.arange(cost.shape[1]) < sizes[:, None]

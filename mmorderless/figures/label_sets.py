@@ -33,7 +33,7 @@ def annotated_image(
     probabilities: Sequence[float],
     true_names: Sequence[str] | None = None,
 ) -> Figure:
-    """Draw an image beside the list of its predicted labels.
+    """Draw an image next to the list of its predicted labels.
 
     Each label has a line with a bar for its probability, in the order given (the order of
     emission). If the truth is known, lines are marked as right or wrong, and missed labels follow.

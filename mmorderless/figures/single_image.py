@@ -210,7 +210,7 @@ def ordering_figure(
     end_cost: float,
     predicted: Sequence[str],
 ) -> Figure:
-    """Draw the target sequence of each strategy beside the emitted sequence (paper, Figure 3).
+    """Draw the target sequence of each strategy next to the emitted sequence (paper, Figure 3).
 
     A label is bold on green if it is at the step at which the model emits it: there the strategy
     does not penalize a correct prediction for its position.

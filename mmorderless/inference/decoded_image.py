@@ -133,8 +133,8 @@ def find_images(dataset: Any, paths: Sequence[str]) -> list[int]:
     absolute = [os.path.abspath(path) for path in known]
     found = []
     for path in paths:
-        wanted = os.path.abspath(path)
-        indices = [i for i, file in enumerate(absolute) if file == wanted]
+        target = os.path.abspath(path)
+        indices = [i for i, file in enumerate(absolute) if file == target]
         if not indices:
             end = os.sep + os.path.normpath(path)
             indices = [i for i, file in enumerate(absolute) if file.endswith(end)]

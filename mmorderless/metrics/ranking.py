@@ -177,7 +177,7 @@ def scores_at(scores: Matrix, image: np.ndarray, label: np.ndarray) -> np.ndarra
     num_images, num_classes = scores.shape
     row = np.repeat(np.arange(num_images), np.diff(scores.indptr))
     keys = np.append(row * num_classes + scores.indices, num_images * num_classes)
-    wanted = image * num_classes + label
-    position = np.searchsorted(keys, wanted)
-    found = keys[position] == wanted
+    key = image * num_classes + label
+    position = np.searchsorted(keys, key)
+    found = keys[position] == key
     return np.where(found, np.append(scores.data, 0)[position], -np.inf)

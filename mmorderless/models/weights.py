@@ -47,14 +47,14 @@ def check_some_weights_match(model: nn.Module, weights: Mapping[str, Tensor]) ->
     Raises:
         ValueError: no weight fits.
     """
-    wanted = _shapes(model.state_dict())
+    expected = _shapes(model.state_dict())
     given = _shapes(weights)
-    if not wanted or any(given.get(name) == shape for name, shape in wanted.items()):
+    if not expected or any(given.get(name) == shape for name, shape in expected.items()):
         return
     raise ValueError(
         f"no weight of the checkpoint fits the model by name and shape: it holds {len(given)} "
-        f"tensors ({_examples(given)}), the model has {len(wanted)} ({_examples(wanted)}); use a "
-        "checkpoint of this architecture, or set the prefix of these weights"
+        f"tensors ({_examples(given)}), the model has {len(expected)} ({_examples(expected)}); use "
+        "a checkpoint of this architecture, or set the prefix of these weights"
     )
 
 

@@ -96,7 +96,7 @@ def shared_environment(max_workers: int) -> dict[str, str]:
 
 
 def measurement_conditions(variables: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the conditions, besides model and batch, that times depend on.
+    """Return the conditions, apart from model and batch, that times depend on.
 
     Args:
         variables: environment variables of the process that measures.

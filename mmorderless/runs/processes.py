@@ -41,7 +41,7 @@ class Job:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[IO[str]]:
-    """Hold a lock on a folder so that only one comparison writes to it.
+    """Hold a lock on a folder so that only one process writes to it.
 
     Yields:
         The lock file. Processes that inherit it keep the lock until the last one ends.
@@ -56,8 +56,8 @@ def exclusive(folder: Path) -> Iterator[IO[str]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f"another comparison, or a process that a killed one left behind, is running in "
-                f"{folder}; wait until it ends or choose another --work-dir"
+                f"another process, or one that a killed process left behind, writes to {folder}; "
+                "wait until it ends or choose another folder (--work-dir)"
             ) from error
         yield lock
 

@@ -59,7 +59,7 @@ def raise_if_changed(
     Args:
         changes: the differences.
         what: what was made with the earlier settings.
-        remedy: what to do besides undoing the change.
+        remedy: what to do other than undoing the change.
     """
     if changes:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""

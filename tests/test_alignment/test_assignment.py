@@ -48,9 +48,13 @@ def test_align_predicted_equals_brute_force():
 def test_cost_functions_reject_bad_input():
     with pytest.raises(ValueError, match="image 1 of the batch is not finite"):
         align_min_loss(torch.tensor([[[1.0]], [[float("nan")]]]), torch.tensor([1, 1]))
-    with pytest.raises(ValueError, match="num_labels must be at most 2, got 3"):
+    with pytest.raises(ValueError, match=r"integers, got torch\.float32"):
+        align_min_loss(torch.zeros(1, 2, 2), torch.tensor([1.5]))
+    with pytest.raises(ValueError, match="num_labels must be 0 … 2, got -1"):
+        align_min_loss(torch.zeros(1, 2, 2), torch.tensor([-1]))
+    with pytest.raises(ValueError, match=r"num_labels must be 0 … 2, got .* 3"):
         align_min_loss(torch.zeros(1, 2, 2), torch.tensor([3]))
-    with pytest.raises(ValueError, match="num_labels must be at most 2, got 3"):
+    with pytest.raises(ValueError, match=r"num_labels must be 0 … 2, got .* 3"):
         align_predicted(torch.zeros(1, 2, 2), torch.tensor([3]), torch.tensor([[0, 1]]))
     with pytest.raises(ValueError, match=r"predicted_position must have shape \(1, 2\)"):
         align_predicted(torch.zeros(1, 2, 2), torch.tensor([2]), torch.tensor([0]))

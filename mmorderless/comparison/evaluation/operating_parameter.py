@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mmorderless.models.heads.orderless_head import OrderlessRNNHead
+
 DEFAULT_THRESHOLD = 0.5
 
 
@@ -27,7 +29,7 @@ def operating_parameter_of(head: Any) -> OperatingParameter:
     Args:
         head: a sequence head or one of mmpretrain's multi-label heads.
     """
-    if hasattr(head, "decoding"):
+    if isinstance(head, OrderlessRNNHead):
         return OperatingParameter("end_bias", float(head.decoding.end_bias))
     threshold = getattr(head, "thr", None)
     default = DEFAULT_THRESHOLD if threshold is None else float(threshold)

@@ -77,8 +77,8 @@ def predict(
             if scored is not None and name not in scored:
                 for sample in samples:
                     del sample["pred_score"]
-            joined = [{**true, **sample} for true, sample in zip(truth, samples)]
-            collected[name].process(None, joined)
+            merged = [{**true, **sample} for true, sample in zip(truth, samples)]
+            collected[name].process(None, merged)
     return {name: join_records(metric.results) for name, metric in collected.items()}, paths
 
 
@@ -112,7 +112,7 @@ def save_predictions(
 
     Args:
         file: .npz file with the labels `predicted`, `truth` and, for sequence models, `sequence`,
-            each joined in one array with the number of labels per image in `*_length`; `scores`,
+            each in one array with the number of labels per image in `*_length`; `scores`,
             shape (N, C); `img_path`; `classes`; `groups`, the group's name of each class or "".
         records: the predictions.
         paths: paths of the images.
@@ -123,8 +123,8 @@ def save_predictions(
     lists = {"predicted": records.predicted, "truth": records.truth}
     if records.sequence is not None:
         lists["sequence"] = records.sequence
-    arrays = {name: joined.label.astype(np.int32) for name, joined in lists.items()}
-    lengths = {f"{name}_length": joined.length for name, joined in lists.items()}
+    arrays = {name: ragged.label.astype(np.int32) for name, ragged in lists.items()}
+    lengths = {f"{name}_length": ragged.length for name, ragged in lists.items()}
     np.savez_compressed(
         file,
         **arrays,

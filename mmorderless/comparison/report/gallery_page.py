@@ -133,7 +133,7 @@ def gallery_note(shown: int, total: int, crops: Sequence[str]) -> str:
     return (
         f"{choice} Predictions are those of each method's first seed. The labels of a sequence "
         "model are in order of emission, those of other methods in order of class; the number "
-        f"beside each label is its score. {attention}"
+        f"next to each label is its score. {attention}"
     )
 
 

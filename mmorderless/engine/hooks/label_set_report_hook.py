@@ -45,8 +45,19 @@ class LabelSetReportHook(Hook):
         num_images: how many annotated pictures to write.
     """
 
+    priority = "NORMAL"  # before SWAHook, which may evaluate again and so replace the records
+
     def __init__(self, num_images: int = 8) -> None:
         self.num_images = num_images
+
+    def before_train(self, runner: Runner) -> None:
+        """Reject an evaluator without a LabelSetMetric before training, not after an epoch."""
+        if runner.val_loop is not None:
+            label_set_metric(runner, "val")
+
+    def before_test(self, runner: Runner) -> None:
+        """Reject an evaluator without a LabelSetMetric."""
+        label_set_metric(runner, "test")
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write the report of a validation."""
@@ -61,14 +72,7 @@ class LabelSetReportHook(Hook):
         self._report(runner, "test", "test", 0)
 
     def _report(self, runner: Runner, split: str, name: str, step: int) -> None:
-        metrics = getattr(runner, f"{split}_evaluator").metrics
-        metric = next((m for m in metrics if isinstance(m, LabelSetMetric)), None)
-        if metric is None:
-            raise ValueError(
-                f"LabelSetReportHook needs a LabelSetMetric, but {split}_evaluator has "
-                f"{[type(m).__name__ for m in metrics]}; add dict(type='LabelSetMetric') to it, or "
-                "remove the hook"
-            )
+        metric = label_set_metric(runner, split)
         if not is_main_process():
             return
         # Imported here, since matplotlib is slow to import and only the main process needs it.
@@ -90,3 +94,16 @@ class LabelSetReportHook(Hook):
                 logger="current",
             )
         print_log(f"{type(self).__name__}: report written to {folder}", logger="current")
+
+
+def label_set_metric(runner: Runner, split: str) -> LabelSetMetric:
+    """Return the LabelSetMetric of an evaluator, or raise a ValueError."""
+    metrics = getattr(runner, f"{split}_evaluator").metrics
+    metric = next((m for m in metrics if isinstance(m, LabelSetMetric)), None)
+    if metric is None:
+        raise ValueError(
+            f"LabelSetReportHook needs a LabelSetMetric, but {split}_evaluator has "
+            f"{[type(m).__name__ for m in metrics]}; add dict(type='LabelSetMetric') to it, or "
+            "remove the hook"
+        )
+    return metric
