@@ -1,7 +1,8 @@
 """Assign labels to steps: MLA (Eq. 4) and PLA (Eq. 5), exact, for a batch of cost matrices.
 
 Letters: B images, n_i labels of image i, N rows and columns of a cost matrix. An image's block is
-its first n_i steps and labels; what lies outside is ignored.
+its first n_i steps and labels; what lies outside is ignored. From cost matrices; `targets.py` goes
+from logits to target tokens, and `models/losses/aligned.py` has the losses.
 """
 
 import numpy as np
@@ -36,8 +37,8 @@ def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
 def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor) -> Tensor:
     """Keep correct predictions at their step; assign the rest at minimum cost (PLA, Eq. 5).
 
-    A label that several steps predict stays at the first of them: Eq. 5 read literally has no
-    solution there.
+    If several steps predict the same label, the first one keeps it; read literally, Eq. 5 is
+    infeasible there.
 
     Args:
         cost: cost of label j at step t, shape (B, N, N).

@@ -31,7 +31,7 @@ def check_finite(logits: Tensor, num_labels: int) -> None:
 
     Args:
         logits: shape (B, T, C + 1).
-        num_labels: N; steps after N + 1 are ignored.
+        num_labels: N; only the first N + 1 steps are read.
 
     Raises:
         ValueError: one is not; the message names its image and step.
@@ -56,7 +56,7 @@ def min_loss_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
     """Target token of every step by minimal loss alignment (MLA, Eq. 4).
 
     Args:
-        logits: shape (B, T, C + 1), any float type; steps after N + 1 are ignored.
+        logits: shape (B, T, C + 1), any float type; only the first N + 1 steps are read.
         label_sets: B one-dimensional tensors of class indices, or a multi-hot matrix (B, C).
 
     Returns:
@@ -75,11 +75,11 @@ def min_loss_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
 def predicted_label_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
     """Target token of every step by predicted label alignment (PLA, Eq. 5).
 
-    Among the first n_i steps, a step whose arg max is one of the image's labels keeps it, at its
-    first occurrence; the other labels are assigned to the other steps at minimum summed loss.
+    A label that is the arg max of one of the first n_i steps belongs to the first such step; the
+    other labels are assigned to the other steps at minimum summed loss.
 
     Args:
-        logits: shape (B, T, C + 1), any float type; steps after N + 1 are ignored.
+        logits: shape (B, T, C + 1), any float type; only the first N + 1 steps are read.
         label_sets: B one-dimensional tensors of class indices, or a multi-hot matrix (B, C).
 
     Returns:
@@ -120,8 +120,8 @@ def ordered_targets(labels: CheckedLabels, ranks: np.ndarray, num_steps: int) ->
     num_images, num_classes = len(labels.labels), labels.num_classes
     if ranks.shape not in ((num_classes,), (num_images, num_classes)):
         raise ValueError(
-            f"the order ranks {ranks.shape[-1]} classes (shape {ranks.shape}), the labels have "
-            f"{num_classes}; the head's num_classes and the dataset's classes disagree"
+            f"got ranks for {ranks.shape[-1]} classes (shape {ranks.shape}), but the labels have "
+            f"{num_classes} classes; make the head's num_classes that of the dataset"
         )
     rank_of_token = np.full((num_images, num_classes + 1), np.inf)  # END, the padding, comes last
     rank_of_token[:, :num_classes] = ranks

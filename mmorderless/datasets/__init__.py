@@ -1,4 +1,9 @@
-"""Datasets: for each image its path and its set of labels."""
+"""Datasets: for each image its path and its set of labels.
+
+A new dataset: subclass mmpretrain's `MultiLabelDataset`, implement `load_data_list`, and register
+it in mmpretrain's DATASETS; `json_labels.py` is the shortest example, and helpers are in
+`annotations.py`. Then write a base config in `configs/_base_/datasets`.
+"""
 
 from mmorderless.datasets.cached_features import CachedFeatures
 from mmorderless.datasets.coco import CocoMultiLabel

@@ -44,7 +44,7 @@ def check_fits(num_labels: int, max_steps: int) -> None:
 
 
 def check_labels(label_sets: LabelSets, num_classes: int) -> CheckedLabels:
-    """Check the label sets of a batch and copy them to the CPU, which waits for the device.
+    """Check the label sets of a batch and copy them to the CPU (synchronizes with the device).
 
     Args:
         label_sets: B one-dimensional tensors of class indices in any order, or a multi-hot
@@ -94,7 +94,7 @@ def pack_labels(label_sets: LabelSets, num_classes: int) -> tuple[Tensor, np.nda
         return label_sets, None
     try:
         labels = torch.cat(tuple(label_sets))
-    except (TypeError, RuntimeError):  # no tensors, or not of one dimension
+    except (TypeError, RuntimeError):  # not all are one-dimensional tensors
         labels = None
     if labels is None or labels.dim() != 1 or labels.dtype != torch.int64:
         _check_index_sets(label_sets)

@@ -53,10 +53,10 @@ class LabelSetMetric(BaseMetric):
     sample. A mean over nothing (no class with a positive, no image with two labels) is NaN.
 
     With more than 1,000 classes both mAPs are computed from the `score_topk` highest scores of each
-    image, and the log says so: in the ranking of a class, the images that do not have it among
-    their highest scores tie behind all others. This mostly lowers mAP, especially that of rare
-    classes. The top-3 cut likewise ranks an emitted label without a kept score last. Everything
-    else is exact, and no array has images × classes or classes × classes entries.
+    image, and the log says so: in the ranking of a class, the images without a kept score for it
+    tie in last place. This mostly lowers mAP, especially that of rare classes. The top-3 cut
+    likewise ranks an emitted label without a kept score last. Everything else is exact, and no
+    array has images × classes or classes × classes entries.
 
     Args:
         num_classes: number of classes C; only needed if the predictions have no `pred_score` and
@@ -68,12 +68,12 @@ class LabelSetMetric(BaseMetric):
         **kwargs: of mmengine's `BaseMetric`.
 
     Attributes:
-        records: what was scored last, in the order of the dataset; only in the main process, and
-            None until the first evaluation and during the next one.
+        records: predictions and ground truth of the last evaluation, in the order of the dataset;
+            None in other processes than the main one, and until an evaluation is complete.
 
     Raises:
         ValueError: there is no prediction, a class index is out of range, a score is not finite,
-            or more results than the dataset has images were processed.
+            or more results were processed than the dataset has images.
     """
 
     default_prefix = "set"
@@ -136,8 +136,8 @@ class LabelSetMetric(BaseMetric):
         numbers = all_gather_object(sum(len(records) for records in self.results))
         world_size, total = len(numbers), sum(numbers)
         check_not_empty(total)
-        # A sampler that rounds up repeats fewer than world_size images, which are dropped below.
-        # More repeats mean that the ranks saw the same images.
+        # To give all ranks equally many images, a sampler repeats fewer than world_size of them;
+        # these are dropped below. More results mean that ranks evaluated the same images.
         if total >= size + world_size:
             self.results.clear()
             raise ValueError(

@@ -104,7 +104,7 @@ def pair_order_counts(sequences: LabelLists, num_classes: int) -> csr_array:
         seconds.append(label[gap:][same_image])
     pairs = np.concatenate(firsts), np.concatenate(seconds)
     ones = np.ones(len(pairs[0]), dtype=np.int64)
-    return csr_array((ones, pairs), shape=(num_classes, num_classes))  # sums equal pairs
+    return csr_array((ones, pairs), shape=(num_classes, num_classes))  # duplicate pairs are summed
 
 
 def pair_table(*counts: Matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +135,7 @@ def order_rigidness(before: Matrix) -> float:
     """Compute the order-rigidness of all pairs of labels (paper, section 4.1), in percent.
 
     Σ_{a<b} max(before[a, b], before[b, a]) / Σ_{a<b} (before[a, b] + before[b, a]). A fixed order
-    gives 100. A pair that occurs once counts as 100, so few images look rigid: compare with
+    gives 100. A pair seen only once contributes 100, so a small data set looks rigid; compare with
     `random_order_rigidness`.
 
     Args:
@@ -156,7 +156,7 @@ def order_rigidness(before: Matrix) -> float:
 def random_order_rigidness(before: Matrix) -> float:
     """Compute the expected order-rigidness of the same label sets in uniformly random order.
 
-    Two labels that are n times together give E max(K, n − K) with K ~ Bin(n, ½). With m = ⌈n/2⌉
+    A pair that co-occurs n times contributes E[max(K, n − K)] with K ~ Bin(n, ½). With m = ⌈n/2⌉
     this is n/2 + m · C(2m, m) / 4^m (de Moivre's mean absolute deviation).
 
     Args:
@@ -166,7 +166,8 @@ def random_order_rigidness(before: Matrix) -> float:
     Returns:
         The percentage; NaN when no image has two labels.
 
-    >>> random_order_rigidness(np.array([[0, 1], [1, 0]]))  # (2 + 1 + 1 + 2) / 4 of 2
+    >>> # Expected maximum (2 + 1 + 1 + 2) / 4 = 1.5, out of 2.
+    >>> random_order_rigidness(np.array([[0, 1], [1, 0]]))
     75.0
     """
     _, both_orders = pair_table(before, before.T)

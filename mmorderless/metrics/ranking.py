@@ -15,9 +15,9 @@ def mean_average_precision(
     """Compute mAP: the mean of `average_precision` over the classes that have a positive.
 
     Args:
-        scores: score of each class, shape (N, C). In a sparse array (as from `top_scores`) the
-            images without an entry tie behind those that have one, whatever its value; with every
-            entry present, the value is that of the dense array.
+        scores: score of each class, shape (N, C). In a sparse array (as from `top_scores`),
+            images without an entry for a class tie in last place, even behind negative scores; if
+            no entry is missing, the result is that of the dense array.
         truth: shape (N, C).
         ignored: entries that count neither as positive nor as negative (an attribute that is
             unspecified), boolean, shape (N, C); None for none.
@@ -75,8 +75,9 @@ def average_precision(
     Args:
         scores: shape (n,).
         is_true: which of these images are positives, boolean, shape (n,).
-        num_unscored: number of further images without a score, which tie behind the others.
-        true_unscored: number of positives among them; there is at least one positive in all.
+        num_unscored: number of further images, which have no score and tie in last place.
+        true_unscored: number of positives among these. At least one image, with a score or
+            without, must be a positive.
 
     >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))
     0.8333333333333333
@@ -130,7 +131,7 @@ def top_scores(scores: np.ndarray, k: int) -> csr_array:
 
 
 def keep_top(predicted: Matrix, scores: Matrix, k: int) -> Matrix:
-    """Cut each predicted set to its k labels of highest score; the lower class wins a tie.
+    """Cut each predicted set to its k labels of highest score; ties go to the lower class index.
 
     Sets of k labels or fewer stay as they are: nothing is added (Top-3 of the literature, k = 3).
 
@@ -165,7 +166,7 @@ def scores_at(scores: Matrix, image: np.ndarray, label: np.ndarray) -> np.ndarra
     """Look up the score of a label of an image; −∞ where a sparse array has no entry.
 
     Args:
-        scores: shape (N, C); the entries of a sparse one in the order of image and class.
+        scores: shape (N, C); in a sparse array, entries are sorted by image, then by class.
         image: shape (M,).
         label: shape (M,).
 

@@ -58,7 +58,7 @@ def as_ragged_labels(label_lists: Sequence[Any]) -> RaggedLabels:
 
 
 def join_records(parts: Sequence[Records]) -> Records:
-    """Join records of different images; a field that one of them lacks is lost, except `ignored`.
+    """Join records of different images; a field that a part lacks is None, except `ignored`.
 
     Raises:
         ValueError: there is no part, or the numbers of scores differ.
@@ -106,8 +106,8 @@ def check_widths(widths: Iterable[int]) -> None:
     distinct = sorted(set(widths))
     if len(distinct) > 1:
         raise ValueError(
-            f"pred_score has {distinct} entries in different images; every prediction must have a "
-            "score for every class"
+            f"pred_score has different lengths in different images: {distinct}; every "
+            "prediction must have a score for every class"
         )
 
 

@@ -23,7 +23,7 @@ from mmorderless.metrics.order_statistics import (
 
 
 def class_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
-    """Average the precision and recall of each class over all C classes.
+    """Compute C-P, C-R and C-F1 (keys CP, CR, CF1): means of precision and recall over all classes.
 
     A class that is never predicted has precision 0, one without a positive has recall 0; both
     count. CF1 is the harmonic mean of CP and CR, not the mean of the classes' F1 (the paper says
@@ -199,8 +199,8 @@ def check_finite(scores: Matrix) -> None:
         images = np.searchsorted(scores.indptr, entries, side="right") - 1
     if images.size:
         raise ValueError(
-            f"the scores of {len(np.unique(images))} of {scores.shape[0]} images are not finite, "
-            f"first that of image {images[0]}; check the model's output for NaN"
+            f"{len(np.unique(images))} of {scores.shape[0]} images have non-finite scores "
+            f"(first: image {images[0]}); check the model's output for NaN"
         )
 
 

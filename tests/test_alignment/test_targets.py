@@ -230,7 +230,7 @@ def test_logits_that_are_not_finite_name_the_image(align, value):
 def test_an_order_of_other_classes_is_an_error():
     labels = check_labels([torch.tensor([0])], num_classes=5)
     for num_ranked in (1, 4, 6):
-        with pytest.raises(ValueError, match=f"ranks {num_ranked} classes .* labels have 5"):
+        with pytest.raises(ValueError, match=f"for {num_ranked} classes .* have 5 .*num_classes"):
             ordered_targets(labels, np.arange(num_ranked), num_steps=3)
 
 

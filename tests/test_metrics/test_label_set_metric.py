@@ -306,7 +306,7 @@ def test_images_must_have_the_same_number_of_scores(batch_size):
     samples = [
         {"pred_label": [0], "gt_label": [0], "pred_score": torch.rand(number)} for number in (3, 4)
     ]
-    with pytest.raises(ValueError, match=r"pred_score has \[3, 4\] entries in different images"):
+    with pytest.raises(ValueError, match=r"pred_score .*: \[3, 4\]; .* score for every class"):
         evaluate(samples, batch_size)
 
 

@@ -5,8 +5,8 @@ Letters: R rows, L cells f with D channels, H hidden size, A attention size.
     e       = v · ReLU(W_k f + W_q h)                 one energy per cell
     context = sigmoid(W_β h) ⊙ Σ softmax(e) f
 
-Bahdanau et al. 2015 and Xu et al. 2015; there the energy has tanh and the gate is a scalar, the
-ReLU and the gate per channel are those of widespread implementations of Xu et al.
+After Bahdanau et al. 2015 and Xu et al. 2015, where the energy has a tanh and the gate is a scalar.
+ReLU and a gate per channel are those of widespread implementations of Xu et al.
 """
 
 import torch
@@ -26,7 +26,7 @@ class AdditiveAttention(nn.Module):
         super().__init__()
         self.key = nn.Linear(in_channels, attention_size)
         self.query = nn.Linear(hidden_size, attention_size, bias=False)  # W_k has the bias
-        # Softmax ignores a constant, so that the energy has no bias.
+        # Softmax ignores a constant, so the energy needs no bias.
         self.energy = nn.Linear(attention_size, 1, bias=False)
         self.gate = nn.Linear(hidden_size, in_channels)
 

@@ -120,7 +120,7 @@ class AttentionRNN(LabelDecoder):
 
 @MODELS.register_module()
 class AttentionLSTM(AttentionRNN):
-    """The paper's decoder.
+    """The paper's decoder; `AttentionRNN` implements its `step`.
 
     Args:
         num_classes: C.

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from mmorderless.labels.vocabulary import IGNORE, Vocabulary
 
 Choose = Callable[[int, Tensor, Tensor], Tensor]
-"""From a step's number t, its logits (R, C + 1) and the rows' images (R,) to the tokens (R,) that
-are emitted and fed back."""
+"""Takes step t, logits (R, C + 1) and each row's image index (R,); returns the tokens (R,) to emit
+and feed back."""
 
 
 class Rollout(NamedTuple):
@@ -34,8 +34,8 @@ class Rollout(NamedTuple):
 class LabelDecoder(nn.Module):
     """Base class of decoders: from cells (B, L, D) to tokens, one at a time.
 
-    A subclass implements `init_state` and `step`. A state is a (nested) tuple of tensors, whose
-    first axis is the batch, and None.
+    A subclass implements `init_state` and `step`. A state is a (possibly nested) tuple whose leaves
+    are batch-first tensors or None.
 
     Args:
         num_classes: C.
@@ -63,11 +63,11 @@ class LabelDecoder(nn.Module):
         """Decode one step.
 
         Args:
-            token: token emitted at the previous step (START at first), shape (B,).
+            token: token emitted at the previous step (START at first), shape (R,).
             state: state after the previous step.
 
         Returns:
-            Logits (B, C + 1), the new state, and the attention weights (B, L) or None.
+            Logits (R, C + 1), the new state, and the attention weights (R, L) or None.
         """
         raise NotImplementedError
 
@@ -116,10 +116,10 @@ class LabelDecoder(nn.Module):
 
         Args:
             grid: cells, shape (B, L, D).
-            num_steps: T, the most steps to decode; END counts as one.
-            until_end: stop when every image has emitted END (on an accelerator up to three steps
-                later), and no longer decode the images that have when they are the majority: their
-                tokens are END from there on, their logits 0.
+            num_steps: T, the maximum number of steps, including END.
+            until_end: stop once every image has emitted END (up to three steps later on an
+                accelerator). When at least half of the rows have ended, they are dropped; from then
+                on their tokens are END and their logits 0.
             return_attention: return the attention weights of every step.
             choose: chooses the tokens to emit; None takes the arg max.
 

@@ -46,7 +46,7 @@ class ImageClassifierBranch(nn.Module):
         logits = self(grid).float()
         counts = torch.tensor([len(label_set) for label_set in labels])
         image = torch.arange(len(labels)).repeat_interleave(counts).to(logits.device)
-        # An index out of range would kill a CUDA context; the sequence's loss reports it.
+        # Clamp: an out-of-range index would crash the CUDA context; the sequence loss reports it.
         label = torch.cat([label_set.long() for label_set in labels]).to(logits.device)
         label = label.clamp(0, logits.shape[1] - 1)
         truth = torch.zeros_like(logits)

@@ -43,8 +43,8 @@ class JointEmbeddingRNN(LabelDecoder):
     layer starts from zeros and never sees the image; no attention. Not as in the paper, or not
     stated there: I is the mean of the backbone's last map, where the paper takes VGG's fully
     connected layer; the recurrent layer is the standard LSTM (`nn.LSTMCell`), where the paper's
-    has ReLU instead of tanh and sigmoid and gates that read r; h is ReLU; dropout on x_t draws a
-    mask at each step.
+    uses ReLU in place of tanh and sigmoid, and its gates read r; h is ReLU; dropout is applied to
+    x_t, with a new mask at each step.
 
     Args:
         num_classes: C.

@@ -19,9 +19,9 @@ from mmorderless.models.decoders.image_classifier import ImageClassifierBranch
 class OrderFreeRNN(AttentionLSTM):
     """Attention LSTM that is informed by an image-level classifier.
 
-    As in the paper, a linear layer on the mean of the cells predicts all classes and has a loss of
-    its own. Not as stated there: its probabilities are appended to the channels of every cell, so
-    that they enter the initial state and the attention.
+    As in the paper, a linear layer on the mean of the cells predicts all classes, has a loss of its
+    own, and informs the LSTM. Here its probabilities are appended to the channels of every cell, so
+    that they enter the initial state and the attention; this is not verified against the paper.
 
     Args:
         num_classes: C.

@@ -56,7 +56,7 @@ class DecoderLayer(nn.Module):
         attention_size: A.
         num_heads: N.
         feedforward_size: of the feed-forward net's hidden layer.
-        dropout: probability of dropping an entry of what a residual connection adds.
+        dropout: probability of dropping an entry of what is added to the residual stream.
     """
 
     def __init__(
@@ -140,10 +140,10 @@ def _join(heads: Tensor) -> Tensor:
 class TransformerLabelDecoder(LabelDecoder):
     """Transformer decoder over the cells of a feature map.
 
-    The paper has the LSTM. Its authors' Transformer of 2022 (Yazici, van de Weijer, Yu: "Visual
-    Transformers with Primal Object Queries for Multi-Label Image Classification", ICPR) has object
-    queries and emits no sequence; this one does, and is not theirs. Choices made here: the layers
-    above in their pre-norm form; token embeddings of a size of their own; a layer norm on the
+    The paper uses an LSTM. This is not its authors' Transformer of 2022 (Yazici, van de Weijer, Yu:
+    "Visual Transformers with Primal Object Queries for Multi-Label Image Classification", ICPR),
+    which has object queries and emits no sequence. Choices made here: the layers above in their
+    pre-norm form; token embeddings of a size of their own; a layer norm on the
     projected cells; and `AttentionLSTM`'s dropout on the cells, one mask per image and rollout,
     in addition to a Transformer's own.
 
@@ -157,8 +157,8 @@ class TransformerLabelDecoder(LabelDecoder):
         num_layers: number of layers.
         num_heads: N.
         feedforward_size: size of the feed-forward nets' hidden layer.
-        layer_dropout: probability of dropping an entry of the embedded tokens, and of what a
-            residual connection adds.
+        layer_dropout: probability of dropping an entry of the embedded tokens, and of what is added
+            to the residual stream.
 
     Raises:
         ValueError: a size is not positive, or the heads do not share the attention evenly.

@@ -56,7 +56,7 @@ def decode(
     Args:
         decoder: any decoder.
         grid: cells, shape (B, L, D).
-        max_steps: T at most; END counts as one.
+        max_steps: maximum number of steps, including END.
         decoding: the options.
         return_attention: keep the attention weights of every step.
 
@@ -100,7 +100,7 @@ def beam_search(
     Args:
         decoder: any decoder.
         grid: cells, shape (B, L, D).
-        max_steps: T at most; END counts as one.
+        max_steps: maximum number of steps, including END.
         decoding: the options; with `beam_width=1` the result is that of greedy decoding.
         return_attention: keep the attention weights of the best hypothesis.
 

@@ -30,7 +30,7 @@ class OrderlessRNNHead(BaseModule):
     Args:
         num_classes: C.
         in_channels: channels D of the backbone's last map or tokens.
-        max_steps: most steps of a rollout; END counts as one.
+        max_steps: maximum number of steps, including END.
         decoder: config of the decoder without C and D; its type is `AttentionLSTM` unless given.
         loss: config of a `SequenceLoss`; `PLALoss` when neither this nor `strategy` is given.
         strategy: short for the loss of one of the paper's strategies: `pla`, `mla`,
@@ -45,7 +45,8 @@ class OrderlessRNNHead(BaseModule):
 
     Raises:
         ValueError: the strategy or the score is unknown, both `strategy` and `loss` are given, the
-            loss is no `SequenceLoss`, beams are to score without any, or a size is out of range.
+            loss is not a `SequenceLoss`, `score='beam'` is set without beam search, or a size is
+            out of range.
     """
 
     def __init__(
@@ -143,6 +144,6 @@ class OrderlessRNNHead(BaseModule):
     def _check_beams(self) -> None:
         if self.score == "beam" and self.decoding.beam_width == 1:
             raise ValueError(
-                "score='beam' needs hypotheses, and greedy decoding has one; set "
-                "decoding=dict(beam_width=4), or more"
+                "score='beam' needs several hypotheses, but greedy decoding gives one; set "
+                "decoding=dict(beam_width=4) or higher"
             )

@@ -1,4 +1,8 @@
-"""Losses of label sequences and label sets."""
+"""Losses of label sequences and label sets.
+
+A new loss: subclass `SequenceLoss`, implement `align` (or `forward_train`), and register it in
+mmpretrain's MODELS; `MLALoss` in `aligned.py` is the shortest example.
+"""
 
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
 from mmorderless.models.losses.base import SequenceLoss

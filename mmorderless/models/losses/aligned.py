@@ -65,8 +65,8 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         counts: images of the training set per class, C numbers.
         average: see `SequenceLoss`.
         loss_weight: factor on the loss.
-        teacher_forcing: feed back the true label of the previous step in training, instead of the
-            model's arg max, which the paper does for every strategy.
+        teacher_forcing: in training, feed back the true previous label. The paper never does: it
+            feeds back the model's arg max for every strategy.
 
     Raises:
         ValueError: the order is unknown, or counts and names do not match.

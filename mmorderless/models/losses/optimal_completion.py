@@ -23,8 +23,8 @@ from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
 def completion_targets(tokens: Tensor, labels: Tensor) -> Tensor:
     """Return the optimal policy after each prefix, correct or not.
 
-    A sequence costs one per token that is no label of the image or repeats one, and one per label
-    that is missing at END. A token is optimal when a completion of least cost begins with it: after
+    Cost of a sequence: 1 per token that is wrong or repeated, plus 1 per label still missing at
+    END. A token is optimal when a completion of least cost begins with it: after
     any prefix these are the remaining labels, or END when none remains. The policy is uniform over
     them.
 

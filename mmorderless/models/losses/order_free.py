@@ -46,8 +46,8 @@ class OrderFreeLoss(SequenceLoss):
 
     The most probable label that was not emitted yet is emitted, right or wrong, so that no label is
     repeated. The decoder's logit of END is not used: decode with
-    `decoding=dict(stop_threshold=0.5, no_repeat=True)`. That an image without labels counts one
-    step is not in the paper. The loss is averaged over the local batch.
+    `decoding=dict(stop_threshold=0.5, no_repeat=True)`. The paper does not cover images without
+    labels; here each counts as one step. The loss is averaged over the local batch.
 
     Args:
         loss_weight: factor on the loss.

@@ -33,9 +33,9 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
     its sampling renormalizes over the remaining labels is not stated. Its decoders (pointer
     networks, language models) are not image classifiers'; this loss trains any `LabelDecoder`.
 
-    The training batches are counted in a buffer, so that a run that resumes, or starts from
-    another's weights, continues the count. Every process counts its own batches, all to the same
-    number; with gradient accumulation several batches make an update.
+    Training batches are counted in a buffer, which checkpoints contain: a run that resumes, or that
+    loads another run's weights, continues the count. All processes count alike. With gradient
+    accumulation, batches are counted, not updates.
 
     Args:
         uniform_steps: training batches during which the order is uniform.
