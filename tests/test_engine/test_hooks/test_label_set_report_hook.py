@@ -242,6 +242,20 @@ def test_an_evaluation_without_label_sets(tmp_path, pictures):
         runner.test()
 
 
+def test_an_evaluator_without_label_sets_is_rejected_before_training(tmp_path, pictures):
+    runner = make_runner(
+        tmp_path,
+        Stub(pictures),
+        ["train", "val"],
+        train_cfg={"by_epoch": True, "max_epochs": 1},
+        val_evaluator={"type": "MultiLabelMetric", "thr": 0.5},
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
+    )
+    with pytest.raises(ValueError, match=r"val_evaluator has \['MultiLabelMetric'\]; add"):
+        runner.train()
+    assert runner.model.weight == 0  # no step was made
+
+
 def test_pictures_need_scores(pictures):
     sample = make_sample(1, pictures).to_dict()
     del sample["pred_score"]
