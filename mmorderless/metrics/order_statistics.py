@@ -166,8 +166,7 @@ def random_order_rigidness(before: Matrix) -> float:
     Returns:
         The percentage; NaN when no image has two labels.
 
-    >>> # Expected maximum (2 + 1 + 1 + 2) / 4 = 1.5, out of 2.
-    >>> random_order_rigidness(np.array([[0, 1], [1, 0]]))
+    >>> random_order_rigidness(np.array([[0, 1], [1, 0]]))  # expected maximum 1.5, out of 2
     75.0
     """
     _, both_orders = pair_table(before, before.T)

@@ -45,8 +45,7 @@ class OrderlessRNNHead(BaseModule):
 
     Raises:
         ValueError: the strategy or the score is unknown, both `strategy` and `loss` are given, the
-            loss is not a `SequenceLoss`, `score='beam'` is set without beam search, or a size is
-            out of range.
+            loss is no `SequenceLoss`, `score='beam'` is set without beam search, or a size is wrong.
     """
 
     def __init__(

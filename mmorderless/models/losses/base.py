@@ -9,8 +9,6 @@ from mmorderless.labels.vocabulary import IGNORE
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.cross_entropy import sequence_cross_entropy
 
-AVERAGES = ("local", "world")
-
 
 class SequenceLoss(nn.Module):
     """Base class of losses over label sequences: align, then cross-entropy.
@@ -27,8 +25,8 @@ class SequenceLoss(nn.Module):
 
     def __init__(self, average: str = "local", loss_weight: float = 1.0) -> None:
         super().__init__()
-        if average not in AVERAGES:
-            raise ValueError(f"unknown average {average!r}; choose one of {', '.join(AVERAGES)}")
+        if average not in ("local", "world"):
+            raise ValueError(f"unknown average {average!r}; choose one of local, world")
         self.average = average
         self.loss_weight = loss_weight
 

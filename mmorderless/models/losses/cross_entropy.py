@@ -13,9 +13,8 @@ def sequence_cross_entropy(logits: Tensor, tokens: Tensor, average: str = "local
     Args:
         logits: shape (B, T, C + 1).
         tokens: target of each step, IGNORE where it does not count, shape (B, T).
-        average: `local` divides by the number of counted steps of this batch, as mmpretrain's heads
-            do; `world` by its mean over all processes, so that N processes give the same result as
-            one.
+        average: `local` divides by the batch's number of counted steps, as mmpretrain's heads do;
+            `world` by its mean over all processes, so that N processes give the same result as one.
 
     Returns:
         A scalar, float32.

@@ -33,9 +33,8 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
     its sampling renormalizes over the remaining labels is not stated. Its decoders (pointer
     networks, language models) are not image classifiers'; this loss trains any `LabelDecoder`.
 
-    Training batches are counted in a buffer, which checkpoints contain: a run that resumes, or that
-    loads another run's weights, continues the count. All processes count alike. With gradient
-    accumulation, batches are counted, not updates.
+    Training batches (not updates) are counted in a buffer that checkpoints contain: a run that
+    resumes, or loads another run's weights, continues the count. All processes count alike.
 
     Args:
         uniform_steps: training batches during which the order is uniform.
