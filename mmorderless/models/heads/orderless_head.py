@@ -44,8 +44,8 @@ class OrderlessRNNHead(BaseModule):
         init_cfg: initialization, as everywhere in mmengine.
 
     Raises:
-        ValueError: the strategy or the score is unknown, both `strategy` and `loss` are given, the
-            loss is no `SequenceLoss`, `score='beam'` is set without beam search, or a size is wrong.
+        ValueError: the strategy or score is unknown, both `strategy` and `loss` are given, the loss
+            is no `SequenceLoss`, `score='beam'` is set without beam search, or a size is invalid.
     """
 
     def __init__(
