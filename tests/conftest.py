@@ -1,5 +1,6 @@
 """Fixtures that several tests share."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -21,6 +22,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             ids = item.name.partition("[")[2].removesuffix("]")
             if ids not in mark.args:
                 item.add_marker("slow")
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the loaded modules from garbage collections, which mmengine's datasets start."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -51,6 +51,7 @@ def test_missing_openmmlab_error_names_both_ways_to_install_it(monkeypatch):
         require_openmmlab()
 
 
+@pytest.mark.slow
 def test_import_beside_transformers_5(repository, tmp_path):
     """The multimodal models of mmpretrain import names that transformers 5 no longer has."""
     for package, number in (("transformers", "5.0.0"), ("pycocotools", "2.0.8")):

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import cv2
+import pytest
 import torch
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
@@ -16,6 +17,7 @@ val_dataloader = test_dataloader = dict(dataset=dict(num_scenes=4))
 """
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn(repository, tmp_path):
     config, checkpoint, picture = (tmp_path / name for name in ("c.py", "c.pth", "new/c.png"))
     config.write_text(CONFIG.format(repository=repository))

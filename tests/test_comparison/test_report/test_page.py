@@ -249,6 +249,7 @@ def test_captions_name_the_seed(text):
     assert "share of each label at each step, first seed." in text
 
 
+@pytest.mark.slow
 def test_the_number_of_seeds_is_shown_if_it_differs(comparison_folder, tmp_path, text):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     shutil.rmtree(folder / "bce" / "seed_1")

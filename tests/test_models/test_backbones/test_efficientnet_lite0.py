@@ -55,6 +55,7 @@ def package(tmp_path, monkeypatch):
     weights = package_weights()
     torch.save(weights, folder / "models" / "efficientnet-lite0-57934424.pth")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, folder.name, raising=False)  # the installed one
     return weights
 
 
