@@ -63,33 +63,27 @@ def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor
             f"predicted_position must have shape {tuple(cost.shape[:2])}, got "
             f"{tuple(predicted_position.shape)}"
         )
-    label_of_step = _pin_correct_predictions(predicted_position.cpu().numpy(), sizes)
-    num_images, width = label_of_step.shape
-    image = np.arange(num_images)[:, None]
-    is_pinned = np.zeros((num_images, width + 1), dtype=bool)
-    is_pinned[image, label_of_step] = True  # −1 is the additional column
-    # With the free steps and labels moved to the front, what remains is a smaller block. Pinned
-    # rows and columns are not in it: pinning by a large constant would cost precision.
-    outside = np.arange(width) >= sizes[:, None]
-    steps = np.argsort((label_of_step >= 0) | outside, axis=1, kind="stable")
-    labels = np.argsort(is_pinned[:, :-1] | outside, axis=1, kind="stable")
-    row_start = (image * width + steps) * width
-    free_costs = costs.take(row_start[:, :, None] + labels[:, None, :])
-    assigned = _assign(free_costs, sizes - (label_of_step >= 0).sum(1))
-    image, row = (assigned >= 0).nonzero()
-    label_of_step[image, steps[image, row]] = labels[image, assigned[image, row]]
-    return torch.from_numpy(label_of_step).to(cost.device)
+    image, step, label = _correct_predictions(predicted_position.cpu().numpy(), sizes)
+    # An infinite cost rules a pair out; a large constant instead would cost precision.
+    costs = costs.copy()
+    costs[image, step] = np.inf
+    costs[image, :, label] = np.inf
+    costs[image, step, label] = 0
+    return torch.from_numpy(_assign(costs, sizes)).to(cost.device)
 
 
-def _pin_correct_predictions(predicted_position: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Keep each label at the first step that predicts it: label_of_step (B, N), −1 where free."""
-    num_images, width = predicted_position.shape
-    image, step, size = np.arange(num_images)[:, None], np.arange(width), sizes[:, None]
-    is_correct = (step < size) & (predicted_position >= 0) & (predicted_position < size)
-    position = np.where(is_correct, predicted_position, -1)
-    first_step = np.full((num_images, width + 1), width)  # of each label; −1 has the last column
-    np.minimum.at(first_step, (image, position), step)
-    return np.where(first_step[image, position] == step, position, -1)
+def _correct_predictions(
+    predicted_position: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return image, step and label of the first step that predicts each label correctly."""
+    step, size = np.arange(predicted_position.shape[1]), sizes[:, None]
+    is_correct = (predicted_position >= 0) & (predicted_position < size) & (step < size)
+    image, step = is_correct.nonzero()
+    label = predicted_position[image, step]
+    first_step = np.full(predicted_position.shape, predicted_position.shape[1])  # of each label
+    np.minimum.at(first_step, (image, label), step)
+    is_first = first_step[image, label] == step
+    return image[is_first], step[is_first], label[is_first]
 
 
 def _assign(costs: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -145,8 +145,9 @@ def read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[np.ndarray, Check
     num_steps, num_classes = logits.shape[1], logits.shape[2] - 1
     packed, num_labels = pack_labels(label_sets, num_classes)
     if num_labels is not None:  # else only the device knows N, and all steps are copied
-        check_fits(num_labels.max(), num_steps)
-        logits = logits[:, : num_labels.max() + 1]
+        most = num_labels.max()
+        check_fits(most, num_steps)
+        logits = logits[:, : most + 1]
     scores, values = copy_to_cpu(logits.detach(), packed)
     checked = unpack_labels(values, num_labels, num_classes)
     most = checked.labels.shape[1]
@@ -156,10 +157,12 @@ def read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[np.ndarray, Check
 
 
 def copy_to_cpu(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Copy logits and labels to the CPU as float32 arrays, in a single transfer.
+    """Read logits and labels on the CPU as float32 arrays, with at most a single transfer.
 
     float32 represents class indices below 2²⁴ exactly.
     """
+    if logits.device.type == "cpu":
+        return logits.float().numpy(), labels.cpu().float().numpy()
     parts = [logits.flatten().float(), labels.flatten().to(logits.device).float()]
     both, end = torch.cat(parts).cpu().numpy(), logits.numel()
     return both[:end].reshape(logits.shape), both[end:].reshape(labels.shape)
@@ -199,7 +202,7 @@ def _tokens(label_of_step: np.ndarray, labels: CheckedLabels, num_steps: int) ->
     num_images, most = label_of_step.shape
     check_fits(most, num_steps)
     tokens = np.full((num_images, num_steps), IGNORE)
-    tokens[:, :most] = np.take_along_axis(labels.labels, label_of_step, axis=1)
+    tokens[:, :most] = labels.labels[np.arange(num_images)[:, None], label_of_step]
     step, end = np.arange(num_steps), labels.num_labels[:, None]
     tokens[step > end] = IGNORE
     tokens[step == end] = labels.num_classes

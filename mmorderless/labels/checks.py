@@ -127,7 +127,7 @@ def unpack_labels(
     """
     if num_labels is None:
         _raise_for_image(
-            np.any((values != 0) & (values != 1), axis=1),
+            (values != 0) & (values != 1),
             "is multi-hot with values other than 0 and 1; soft labels (Mixup, CutMix) cannot be "
             "put into a sequence: set model.train_cfg=None",
         )
@@ -137,19 +137,19 @@ def unpack_labels(
     labels = np.full(is_label.shape, num_classes)
     labels[is_label] = values
     _raise_for_image(
-        np.any(((labels < 0) | (labels >= num_classes)) & is_label, axis=1),
+        ((labels < 0) | (labels >= num_classes)) & is_label,
         f"holds an index outside 0 … {num_classes - 1}; compare num_classes with the annotation "
         "file",
     )
     labels.sort(axis=1)  # so that exact ties between costs do not depend on the order given
     _raise_for_image(
-        np.any((labels[:, 1:] == labels[:, :-1]) & is_label[:, 1:], axis=1),
+        (labels[:, 1:] == labels[:, :-1]) & is_label[:, 1:],
         "names a class twice; remove duplicates from the annotation file",
     )
     return CheckedLabels(labels, num_labels, num_classes)
 
 
 def _raise_for_image(is_faulty: np.ndarray, fault: str) -> None:
-    """Raise a ValueError that names the first faulty image of a batch, flags of shape (B,)."""
+    """Raise a ValueError that names the first faulty image of a batch, flags of shape (B, …)."""
     if is_faulty.any():
-        raise ValueError(f"the label set of image {is_faulty.argmax()} of the batch {fault}")
+        raise ValueError(f"the label set of image {is_faulty.nonzero()[0][0]} of the batch {fault}")

@@ -15,12 +15,11 @@ teacher forcing.
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from mmorderless.models.decoders.attention import AdditiveAttention
-from mmorderless.models.decoders.base import LabelDecoder, check_sizes
+from mmorderless.models.decoders.base import LabelDecoder, check_sizes, drop_entries
 
 
 class RNNState(NamedTuple):
@@ -100,7 +99,7 @@ class AttentionRNN(LabelDecoder):
         hidden, cell = self.init_hidden(pooled), self.init_cell_state(pooled)
         if self.attention is None:
             return RNNState(hidden, cell, None, None)
-        grid = F.dropout(grid, self.dropout, self.training)
+        grid = drop_entries(grid, self.dropout, self.training)
         return RNNState(hidden, cell, grid, self.attention.key(grid))
 
     def step(self, token: Tensor, state: RNNState) -> tuple[Tensor, RNNState, Tensor | None]:

@@ -192,7 +192,7 @@ class LabelDecoder(nn.Module):
         images, place = _to_device(order, grid.device), _to_device(steps, grid.device)
         if feed is not None:
             feed = torch.where(feed == IGNORE, end, feed)[images]
-        state = self.init_state(grid[images])
+        state = self.init_state(grid.index_select(0, images))
         token = torch.full((batch,), self.vocabulary.start, device=grid.device)
         all_logits, all_tokens = [], []
         for t, rows in enumerate(active):
@@ -225,6 +225,20 @@ def select(state: Any, rows: Tensor | slice) -> Any:
         return state[rows]
     parts = [select(part, rows) for part in state]
     return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+
+
+def drop_entries(grid: Tensor, probability: float, training: bool) -> Tensor:
+    """Apply dropout to cells (B, L, D), like `F.dropout`, which is 4 times slower on AMD CPUs.
+
+    Raises:
+        ValueError: the probability is not in [0, 1).
+    """
+    if not 0 <= probability < 1:
+        raise ValueError(f"dropout must be at least 0 and below 1, got {probability}")
+    if not training or probability == 0:
+        return grid
+    mask = torch.rand(grid.shape, device=grid.device).ge_(probability).div_(1 - probability)
+    return grid * mask.to(grid.dtype)
 
 
 def check_sizes(**sizes: int) -> None:

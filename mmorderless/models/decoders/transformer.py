@@ -28,6 +28,7 @@ from mmorderless.models.decoders.base import (
     LabelDecoder,
     Rollout,
     check_sizes,
+    drop_entries,
     select,
 )
 
@@ -211,7 +212,7 @@ class TransformerLabelDecoder(LabelDecoder):
         Args:
             grid: cells, shape (B, L, D).
         """
-        grid = F.dropout(grid, self.dropout, self.training)
+        grid = drop_entries(grid, self.dropout, self.training)
         cells = self.cells(grid)  # (B, L, H)
         of_cells = tuple(layer.project_cells(cells) for layer in self.layers)
         past = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in of_cells)

@@ -1,8 +1,8 @@
 import pytest
 import torch
-import torch.nn.functional as F
 
 from mmorderless.models.decoders.attention_rnn import AttentionGRU
+from mmorderless.models.decoders.base import drop_entries
 
 B, L, D, C = 3, 6, 10, 5
 
@@ -50,7 +50,7 @@ def test_dropout_draws_one_mask_of_the_attended_cells_per_rollout():
     decoder = make(dropout=0.5)
     grid = torch.randn(B, L, D)
     torch.manual_seed(0)
-    dropped = F.dropout(grid, 0.5)
+    dropped = drop_entries(grid, 0.5, training=True)
     torch.manual_seed(0)
     state = decoder.init_state(grid)
     torch.testing.assert_close(state.grid, dropped)

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmorderless.models.decoders.attention_rnn import AttentionLSTM
+from mmorderless.models.decoders.base import drop_entries
 
 B, L, D, C = 3, 6, 10, 5
 SIZES = dict(hidden_size=8, embed_size=4, attention_size=7)
@@ -163,7 +164,7 @@ def test_dropout_draws_one_mask_per_rollout_and_none_in_evaluation():
     decoder = make(dropout=0.5)
     grid = torch.randn(B, L, D)
     torch.manual_seed(0)
-    dropped = F.dropout(grid, 0.5)
+    dropped = drop_entries(grid, 0.5, training=True)
     torch.manual_seed(0)
     rollout = decoder.rollout(grid, 4)
     state, token = decoder.init_state(grid), torch.full((B,), C + 1)
