@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmorderless.models.decoders.step_linear import StepLinear
 
+
 class AdditiveAttention(nn.Module):
     """Gated additive attention.
 
