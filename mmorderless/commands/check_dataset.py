@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from mmengine.registry import init_default_scope
+from rich.progress import Progress
 
 from mmorderless.datasets.inspection import (
     Split,
@@ -20,7 +21,6 @@ from mmorderless.datasets.inspection import (
 from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.runs.config import read_config
 from mmorderless.runs.options import add_config_options
-from mmorderless.runs.progress import progress_bar
 
 WIDTH = 100
 LISTED = 10
@@ -75,16 +75,11 @@ def check_files(splits: Sequence[Split], decode: bool, workers: int) -> None:
     paths = list(dict.fromkeys(path for split in splits for path in split.images))
     if not paths:
         return
-    print("decoding images" if decode else "opening images", flush=True)
-    step = max(1, len(paths) // 100)
-    problems = {}
-    with progress_bar(len(paths)) as progress:
-        found = file_problems(paths, decode, workers)
-        for done, (path, problem) in enumerate(zip(paths, found), start=1):
-            if problem is not None:
-                problems[path] = problem
-            if done % step == 0 or done == len(paths):
-                progress.update(done - progress.completed)
+    found = zip(paths, file_problems(paths, decode, workers))
+    what = "decoding images" if decode else "opening images"
+    with Progress() as progress:
+        shown = progress.track(found, total=len(paths), description=what)
+        problems = {path: problem for path, problem in shown if problem is not None}
     for split in splits:
         split.add("image files", [problems[path] for path in split.images if path in problems])
 

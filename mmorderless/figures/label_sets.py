@@ -1,7 +1,5 @@
 """Figures of label sets: their labels, co-occurrence and order."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Curves of several methods: loss by epoch, precision against recall."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -4,8 +4,6 @@ Letters: C classes, N images. Shares and scores are in percent. A method has the
 line style in every figure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Letters: n labels of the image, S emitted labels, h·w cells of the feature map.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

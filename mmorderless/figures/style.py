@@ -1,7 +1,5 @@
 """Colors, line styles and names shared by all figures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

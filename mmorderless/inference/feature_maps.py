@@ -16,6 +16,7 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmpretrain.registry import DATASETS, MODELS
+from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,7 +29,6 @@ from mmorderless.models.weights import (
     weights_of,
 )
 from mmorderless.runs.checkpoint_files import existing_checkpoint
-from mmorderless.runs.progress import progress_bar
 
 SPLITS = ("train", "val", "test")
 
@@ -95,7 +95,7 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
                 collate_fn=pseudo_collate,
             )
             print(f"{split}: {len(dataset)} images", flush=True)
-            batches = _feature_batches(loader, len(dataset), preprocessor, backbone)
+            batches = _feature_batches(loader, preprocessor, backbone)
             weights = f"{source} (sha256 of the backbone {weights_digest[:12]})"
             groups = dataset.metainfo.get("groups")
             write_split(out, split, key, images, classes, batches, weights, groups)
@@ -177,13 +177,12 @@ def _reader(dataset: Any) -> Any:
 
 @torch.no_grad()
 def _feature_batches(
-    loader: DataLoader[Dataset], num_images: int, preprocessor: nn.Module, backbone: nn.Module
+    loader: DataLoader[Dataset], preprocessor: nn.Module, backbone: nn.Module
 ) -> Iterator[np.ndarray]:
     """Yield the backbone's last map of each batch, shape (b, D, h, w)."""
-    with progress_bar(num_images) as progress:
-        for data in loader:
-            inputs = preprocessor(data, False)["inputs"]
-            features = backbone(inputs)
+    with Progress() as progress:
+        for data in progress.track(loader, description="computing features"):
+            features = backbone(preprocessor(data, False)["inputs"])
             if isinstance(features, tuple | list):
                 features = features[-1]
             if features.dim() != 4:
@@ -192,7 +191,6 @@ def _feature_batches(
                     "(B, D, h, w); for a ViT set out_type='featmap'"
                 )
             yield features.float().cpu().numpy()
-            progress.update(len(inputs))
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
+from rich.progress import Progress
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -19,7 +20,6 @@ from mmorderless.inference.images import Images, PreparedImages, inference_pipel
 from mmorderless.inference.predictions import results_of
 from mmorderless.runs.config import read_config
 from mmorderless.runs.methods import apply_method, check_applied
-from mmorderless.runs.progress import progress_bar
 from mmorderless.runs.trained_model import (
     build_model,
     load_weights,
@@ -148,9 +148,9 @@ class OrderlessInferencer:
             collate_fn=list,
         )
         done = 0
-        show = progress_bar(len(listed)) if progress else nullcontext()
-        with _attention_maps(self.model, return_attention), show as bar:
-            for batch in loader:
+        show = Progress(disable=not progress)
+        with _attention_maps(self.model, return_attention), show:
+            for batch in show.track(loader, description="predicting"):
                 if not skip_unreadable:
                     for read in batch:
                         if isinstance(read, Exception):
@@ -165,8 +165,6 @@ class OrderlessInferencer:
                     else:
                         yield {"image": name, **next(results)}
                     done += 1
-                if bar is not None:
-                    bar.update(len(batch))
 
     @torch.no_grad()
     def _forward(self, batch: list[dict]) -> list[DataSample]:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import mmcv
+from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
 
 from mmorderless.datasets.loading import LoadImage
 from mmorderless.errors import error_line
 from mmorderless.figures.label_sets import annotated_image
 from mmorderless.figures.style import figure_to_rgb
-from mmorderless.runs.progress import progress_bar
 
 # Pictures have 400 pixels on their longer side. Downsampling a photo of 12 megapixels takes
 # matplotlib a second, so that images are decoded at about this size.
@@ -39,10 +39,9 @@ def draw_pictures(
         _Pictures(drawn, files), batch_size=BATCH_SIZE, num_workers=num_workers, collate_fn=list
     )
     errors: list[str | None] = []
-    with progress_bar(len(drawn)) as bar:
-        for batch in loader:
+    with Progress() as progress:
+        for batch in progress.track(loader, description="drawing"):
             errors += batch
-            bar.update(len(batch))
     for result, file, error in zip(drawn, files, errors):
         if error is None:
             result["picture"] = f"{folder.name}/{file.name}"

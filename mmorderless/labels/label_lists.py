@@ -3,8 +3,6 @@
 Letters: N images, C classes, M labels of all images together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -31,7 +29,7 @@ class RaggedLabels:
     def __len__(self) -> int:
         return len(self.length)
 
-    def take(self, images: np.ndarray) -> RaggedLabels:
+    def take(self, images: np.ndarray) -> "RaggedLabels":
         """Return the lists of some images, in the order of their indices."""
         start = np.cumsum(self.length) - self.length
         length = self.length[images]
@@ -42,7 +40,7 @@ class RaggedLabels:
 LabelLists = Sequence[Labels] | RaggedLabels
 
 
-def ragged_labels(label_lists: Sequence[Labels]) -> RaggedLabels:
+def ragged_labels(label_lists: Sequence[Labels]) -> "RaggedLabels":
     """Concatenate the label lists of N images; any of them may be empty."""
     length = np.fromiter(map(len, label_lists), np.int64, len(label_lists))
     labels: Iterable[int] = chain.from_iterable(label_lists)

@@ -1,7 +1,5 @@
 """All scores of label sets, rankings and label orders as an mmengine metric."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any

@@ -7,8 +7,6 @@ Counts of pairs are sparse arrays of shape (C, C): at C = 5,000 a dense one take
 pairs ever occur. Functions that read such counts take dense arrays too.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import csr_array
 

@@ -1,7 +1,5 @@
 """Scores of rankings: mean average precision and top-k."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 

@@ -1,7 +1,5 @@
 """Predictions and ground truth of a dataset as flat arrays, joined over batches and processes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +36,7 @@ class Records:
     def __len__(self) -> int:
         return len(self.truth)
 
-    def take(self, images: np.ndarray) -> Records:
+    def take(self, images: np.ndarray) -> "Records":
         """Return the records of some images, in the order of their indices."""
         return Records(
             self.predicted.take(images),

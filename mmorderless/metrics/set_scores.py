@@ -10,8 +10,6 @@ All scores raise a ValueError when the arrays are empty or differ in shape.
 Definitions follow Yazici et al., CVPR 2020, section 4.1.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from mmorderless.labels.label_lists import LabelLists, Matrix, drop_repeats, flatten_labels

@@ -1,7 +1,5 @@
 """Choose the photos of the report, and store the attention maps of their labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -75,27 +73,7 @@ def save_gallery_attention(
         folder: the run's work dir.
         index: indices of the images in the test set, from `choose_gallery`.
         attention: attention maps of each image, all of the same h × w.
-
-    Raises:
-        ValueError: the numbers of images and maps, or of labels and maps, differ, or the maps'
-            sizes do.
     """
-    if len(index) != len(attention) or not attention:
-        raise ValueError(
-            f"got {len(index)} images but attention maps of {len(attention)}; give the maps of "
-            "each image, and at least one image"
-        )
-    for image, (sequence, maps) in zip(index, attention, strict=True):
-        if maps.ndim != 3 or len(maps) != len(sequence):
-            raise ValueError(
-                f"image {image} has {len(sequence)} labels but attention of shape {maps.shape}; "
-                "give one h × w map per label"
-            )
-    sizes = {maps.shape[1:] for _, maps in attention}
-    if len(sizes) > 1:
-        raise ValueError(
-            f"attention maps must have the same size, got {sorted(sizes)}; resize them"
-        )
     np.savez_compressed(
         folder / ATTENTION_FILE,
         index=np.asarray(index, dtype=np.int64),

@@ -1,7 +1,5 @@
 """Draw the figures of a comparison's results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The tables of `tables.py` with the values of a comparison, for all output formats."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

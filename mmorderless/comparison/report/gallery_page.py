@@ -1,7 +1,5 @@
 """The gallery of the report: photos with each method's labels and attention maps."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Write a comparison as one self-contained HTML file: tables, figures and a gallery of photos."""
 
-from __future__ import annotations
-
 import io
 import re
 import shlex

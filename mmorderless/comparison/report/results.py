@@ -1,7 +1,5 @@
 """Read the results of a comparison, and aggregate values over seeds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Write files and figures about the predicted label sets after each validation or test."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -189,7 +189,7 @@ class LabelDecoder(nn.Module):
         order = sorted(range(batch), key=lambda image: -lengths[image])
         active = [sum(length > t for length in lengths) for t in range(num_steps)]  # R_t
         steps = [image * num_steps + t for t, rows in enumerate(active) for image in order[:rows]]
-        images, place = _to_device(order, grid.device), _to_device(steps, grid.device)
+        images, index = _to_device(order, grid.device), _to_device(steps, grid.device)
         if feed is not None:
             feed = torch.where(feed == IGNORE, end, feed)[images]
         state = self.init_state(grid.index_select(0, images))
@@ -205,9 +205,9 @@ class LabelDecoder(nn.Module):
             all_logits.append(logits)
             all_tokens.append(emitted)
         packed = torch.cat(all_logits)  # (sum of the lengths, C + 1)
-        logits = packed.new_zeros(batch * num_steps, packed.shape[1]).index_copy(0, place, packed)
+        logits = packed.new_zeros(batch * num_steps, packed.shape[1]).index_copy(0, index, packed)
         tokens = token.new_full((batch * num_steps,), end)
-        tokens = tokens.index_copy(0, place, torch.cat(all_tokens))
+        tokens = tokens.index_copy(0, index, torch.cat(all_tokens))
         shape = (batch, num_steps)
         return Rollout(logits.unflatten(0, shape), tokens.unflatten(0, shape), None)
 

@@ -91,19 +91,18 @@ class DecoderLayer(nn.Module):
         return self._heads(key), self._heads(value)
 
     def forward(
-        self, x: Tensor, past: KeysValues, cells: KeysValues, need_weights: bool
-    ) -> tuple[Tensor, KeysValues, Tensor | None]:
+        self, x: Tensor, past: KeysValues, cells: KeysValues
+    ) -> tuple[Tensor, KeysValues, Tensor]:
         """Take S new tokens through the layer: one, or all of them when there is no past.
 
         Args:
             x: the tokens, shape (B, S, H).
             past: keys and values of the P tokens before.
             cells: keys and values of the cells.
-            need_weights: return the weights of the cross-attention.
 
         Returns:
-            The tokens (B, S, H), keys and values of all P + S tokens, and the weights (B, S, L),
-            their mean over the heads, or None.
+            The tokens (B, S, H), keys and values of all P + S tokens, and the weights of the
+            cross-attention (B, S, L), their mean over the heads.
         """
         num_new, num_past = x.shape[1], past[0].shape[2]
         assert num_new == 1 or num_past == 0, "the causal mask is for tokens without a past"
@@ -114,18 +113,13 @@ class DecoderLayer(nn.Module):
         x = x + self.dropout(self.self_output(_join(seen)))
 
         query = self._heads(self.cross_query(self.cross_norm(x)))
-        weights = None
-        if need_weights:
-            energy = query @ cells[0].transpose(2, 3) / query.shape[3] ** 0.5  # (B, N, S, L)
-            weights = energy.softmax(3)
-            seen = weights.to(cells[1].dtype) @ cells[1]
-            weights = weights.mean(1)
-        else:
-            seen = F.scaled_dot_product_attention(query, *cells)
+        energy = query @ cells[0].transpose(2, 3) / query.shape[3] ** 0.5  # (B, N, S, L)
+        weights = energy.softmax(3)
+        seen = weights.to(cells[1].dtype) @ cells[1]
         x = x + self.dropout(self.cross_output(_join(seen)))
 
         x = x + self.dropout(self.feedforward(self.feedforward_norm(x)))
-        return x, (key, value), weights
+        return x, (key, value), weights.mean(1)
 
     def _heads(self, x: Tensor) -> Tensor:
         """From (B, length, A) to (B, N, length, A / N)."""
@@ -225,7 +219,7 @@ class TransformerLabelDecoder(LabelDecoder):
 
         The attention weights are those of the last layer's cross-attention, averaged over heads.
         """
-        logits, state, weights = self._decode(token[:, None], state, need_weights=True)
+        logits, state, weights = self._decode(token[:, None], state)
         return logits[:, 0], state, weights[:, 0]
 
     def reorder(self, state: TransformerState, rows: Tensor) -> TransformerState:
@@ -248,25 +242,23 @@ class TransformerLabelDecoder(LabelDecoder):
         start = feed.new_full((len(feed), 1), self.vocabulary.start)
         feed = torch.where(feed == IGNORE, self.vocabulary.end, feed)
         inputs = torch.cat([start, feed[:, : max(lengths) - 1]], 1)  # (B, T)
-        logits, _, _ = self._decode(inputs, self.init_state(grid), need_weights=False)
+        logits, _, _ = self._decode(inputs, self.init_state(grid))
         return Rollout(logits, logits.detach().argmax(2), None)
 
     def _decode(
-        self, tokens: Tensor, state: TransformerState, need_weights: bool
-    ) -> tuple[Tensor, TransformerState, Tensor | None]:
+        self, tokens: Tensor, state: TransformerState
+    ) -> tuple[Tensor, TransformerState, Tensor]:
         """Decode S new tokens (B, S).
 
         Returns:
-            Logits (B, S, C + 1), the new state, and the last layer's weights (B, S, L) or None.
+            Logits (B, S, C + 1), the new state, and the last layer's weights (B, S, L).
         """
         x = self.expand(self.embedding(tokens))  # (B, S, H)
         x = x + sinusoids(state.past[0][0].shape[2], tokens.shape[1], x)
         x = self.token_dropout(x)
-        past, weights = [], None
+        past = []
         for layer, of_tokens, of_cells in zip(self.layers, state.past, state.cells):
-            x, of_tokens, weights = layer(
-                x, of_tokens, of_cells, need_weights and layer is self.layers[-1]
-            )
+            x, of_tokens, weights = layer(x, of_tokens, of_cells)
             past.append(of_tokens)
         return self.classifier(self.norm(x)), state._replace(past=tuple(past)), weights
 

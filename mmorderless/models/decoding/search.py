@@ -169,11 +169,11 @@ def _trace(
     """
     width = order.shape[1]
     first = torch.arange(len(order), device=order.device) * width
-    place, tokens, logits, maps = order, [], [], []
+    hypothesis, tokens, logits, maps = order, [], [], []
     for parent, emission, of_rows, attention in reversed(history):
-        tokens.append(emission.gather(1, place))
-        place = parent.gather(1, place)
-        best = first + place[:, 0]  # the row from which the best hypothesis went on
+        tokens.append(emission.gather(1, hypothesis))
+        hypothesis = parent.gather(1, hypothesis)
+        best = first + hypothesis[:, 0]  # the row from which the best hypothesis went on
         logits.append(of_rows[best])
         if attention is not None:
             maps.append(attention[best])

@@ -55,25 +55,3 @@ def test_saved_attention_is_read_unchanged(tmp_path):
         assert after.sequence == before.sequence
         np.testing.assert_allclose(after.maps, before.maps, atol=1e-3)
     assert read_gallery_attention(tmp_path / "no run") == {}
-
-
-@pytest.mark.parametrize(
-    "index, attention, words",
-    [
-        ([0, 1], [AttentionMaps([1], np.ones((1, 2, 2)))], "2 images but attention maps of 1"),
-        (
-            [4],
-            [AttentionMaps([1, 2], np.ones((1, 2, 2)))],
-            r"image 4 has 2 labels but .*\(1, 2, 2\)",
-        ),
-        ([4], [AttentionMaps([1], np.ones((1, 4)))], r"one h × w map per label"),
-        (
-            [0, 1],
-            [AttentionMaps([1], np.ones((1, 2, 2))), AttentionMaps([1], np.ones((1, 3, 2)))],
-            r"same size, got \[\(2, 2\), \(3, 2\)\]",
-        ),
-    ],
-)
-def test_attention_of_other_shapes_is_refused(tmp_path, index, attention, words):
-    with pytest.raises(ValueError, match=words):
-        save_gallery_attention(tmp_path, index, attention)
