@@ -96,7 +96,8 @@ def pack_labels(label_sets: LabelSets, num_classes: int) -> tuple[Tensor, np.nda
         labels = torch.cat(tuple(label_sets))
     except (TypeError, RuntimeError):  # not all are one-dimensional tensors
         labels = None
-    if labels is None or labels.dim() != 1 or labels.dtype != torch.int64:
+    types = {labels.dtype for labels in label_sets if isinstance(labels, Tensor)}
+    if labels is None or labels.dim() != 1 or types != {torch.int64}:
         _check_index_sets(label_sets)
         labels = torch.cat([labels.long() for labels in label_sets])
     return labels, np.fromiter(map(Tensor.numel, label_sets), np.int64, len(label_sets))

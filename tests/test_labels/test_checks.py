@@ -31,6 +31,11 @@ def test_a_huge_index_is_out_of_range():
             check_labels([torch.tensor([0]), torch.tensor([1, wrong])], num_classes=4)
 
 
+def test_a_mask_among_index_sets_is_an_error():
+    with pytest.raises(ValueError, match=r"must be integers, got torch.bool"):
+        check_labels([torch.tensor([2]), torch.tensor([True, False])], num_classes=4)
+
+
 def test_labels_and_end_must_fit():
     check_fits(19, max_steps=20)
     with pytest.raises(ValueError, match=r"place 20 labels in 20 .* max_steps to at least 21"):

@@ -222,6 +222,11 @@ def run(settings: Settings) -> list[Row]:
     what = "decoder, training: peak memory"
     rows.append(Row(what, shape, "MB", *memory, at_least=MIN_MEMORY_SAVING))
 
+    for name in OTHER_DECODERS:
+        batch = DecoderBatch(sizes, counts, settings, decoder=name).for_training()
+        times = alternate({"ours": batch.train_ours}, settings.repeats)
+        rows.append(Row(f"{name}, training", shape, "ms", times["ours"]))
+
     many = replace(sizes, classes=MANY_CLASSES)
     training_of_many = DecoderBatch(many, counts, settings).for_training()
     prediction_of_many = DecoderBatch(many, counts, settings).for_prediction()
@@ -235,9 +240,4 @@ def run(settings: Settings) -> list[Row]:
         what = f"decoder, {mode}: a step, against C = {sizes.classes}"
         setting, least = {**shape, "C": many.classes}, MIN_SPEED_UP_MANY_CLASSES
         rows.append(Row(what, setting, "ms/step", *steps, at_least=least))
-
-    for name in OTHER_DECODERS:
-        batch = DecoderBatch(sizes, counts, settings, decoder=name).for_training()
-        times = alternate({"ours": batch.train_ours}, settings.repeats)
-        rows.append(Row(f"{name}, training", shape, "ms", times["ours"]))
     return rows

@@ -18,19 +18,19 @@ LARGE = 1e4
 
 
 @torch.no_grad()
-def plain_targets(logits: Tensor, targets: Sequence[Tensor], pin_predicted: bool) -> Tensor:
+def plain_targets(logits: Tensor, label_sets: Sequence[Tensor], pin_predicted: bool) -> Tensor:
     """Return the target token of every step, by MLA or PLA.
 
     Args:
         logits: shape (B, T, C + 1).
-        targets: B one-dimensional index tensors.
+        label_sets: B one-dimensional index tensors.
         pin_predicted: whether correctly predicted labels keep their step (PLA).
 
     Returns:
         Tokens, shape (B, T), like `alignment.targets.min_loss_targets`.
     """
     tokens = torch.full(logits.shape[:2], IGNORE, device=logits.device)
-    for i, labels in enumerate(targets):
+    for i, labels in enumerate(label_sets):
         costs = np.zeros((len(labels), len(labels)))
         waiting = labels.tolist()
         for t in range(len(labels)):

@@ -44,7 +44,7 @@ def run(settings: Settings) -> list[Row]:
     """Measure training steps."""
     cfg, side = config_of(settings)
     cuda = settings.device.type == "cuda"
-    batch = settings.batch or (32 if cuda else 8)
+    batch = settings.batch or cfg.train_dataloader.batch_size
     steps = TrainingSteps(cfg, side, batch, settings)
     calls = {"ours": steps.ours, "plain": steps.plain}
     for call in calls.values():

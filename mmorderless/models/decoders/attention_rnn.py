@@ -145,6 +145,7 @@ class AttentionLSTM(AttentionRNN):
         gates = linear(x, lstm.weight_ih, lstm.bias_ih)
         gates = gates + linear(state.hidden, lstm.weight_hh, lstm.bias_hh)
         i, f, g, o = gates.chunk(4, dim=1)
+        assert state.cell is not None
         cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
         return o.sigmoid() * cell.tanh(), cell
 

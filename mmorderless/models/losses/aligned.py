@@ -32,9 +32,9 @@ class MLALoss(SequenceLoss):
     >>> MLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
     """
 
-    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+    def align(self, logits: Tensor, label_sets: LabelSets) -> Tensor:
         """Target tokens of least summed loss, shape (B, T)."""
-        return min_loss_targets(logits, targets)
+        return min_loss_targets(logits, label_sets)
 
 
 @MODELS.register_module()
@@ -46,9 +46,9 @@ class PLALoss(SequenceLoss):
     >>> PLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
     """
 
-    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+    def align(self, logits: Tensor, label_sets: LabelSets) -> Tensor:
         """Target tokens around the correct predictions, shape (B, T)."""
-        return predicted_label_targets(logits, targets)
+        return predicted_label_targets(logits, label_sets)
 
 
 @MODELS.register_module()
@@ -107,9 +107,9 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
             array = None if counts is None else np.asarray(counts)
             self.ranks = class_ranks(self.order, classes, array)
 
-    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+    def align(self, logits: Tensor, label_sets: LabelSets) -> Tensor:
         """Target tokens in the fixed order, shape (B, T)."""
-        labels = check_labels(targets, logits.shape[2] - 1)
+        labels = check_labels(label_sets, logits.shape[2] - 1)
         check_finite(logits, labels.labels.shape[1])
         return self.tokens_in_order(labels, logits.shape[1]).to(logits.device)
 

@@ -30,16 +30,16 @@ class SequenceLoss(nn.Module):
         self.average = average
         self.loss_weight = loss_weight
 
-    def align(self, logits: Tensor, targets: LabelSets) -> Tensor:
+    def align(self, logits: Tensor, label_sets: LabelSets) -> Tensor:
         """Return the target token of every step, shape (B, T)."""
         raise NotImplementedError
 
-    def forward(self, logits: Tensor, targets: LabelSets) -> Tensor:
+    def forward(self, logits: Tensor, label_sets: LabelSets) -> Tensor:
         """Return the loss of a batch.
 
         Args:
             logits: shape (B, T, C + 1); only the first max n_i + 1 steps are read.
-            targets: B one-dimensional tensors of class indices, or a multi-hot tensor (B, C).
+            label_sets: B one-dimensional tensors of class indices, or a multi-hot tensor (B, C).
 
         Returns:
             A scalar in nats per counted step.
@@ -48,13 +48,13 @@ class SequenceLoss(nn.Module):
             ValueError: a label is out of range or given twice, the labels and END do not fit into
                 T steps, or a logit is not finite.
         """
-        tokens = self.align(logits, targets)
+        tokens = self.align(logits, label_sets)
         # A non-finite logit at a step that no image counts would still make the gradient NaN: such
         # steps are cut, or masked where only the device knows their number.
-        if isinstance(targets, Tensor):
+        if isinstance(label_sets, Tensor):
             logits = logits.masked_fill((tokens == IGNORE)[:, :, None], 0)
         else:
-            steps = max(len(labels) for labels in targets) + 1
+            steps = max(len(labels) for labels in label_sets) + 1
             logits, tokens = logits[:, :steps], tokens[:, :steps]
         return self.loss_of_tokens(logits, tokens)
 

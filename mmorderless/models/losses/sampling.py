@@ -27,7 +27,8 @@ class RandomDraws:
     def generator_on(self, device: torch.device) -> torch.Generator:
         """Return the generator on a device; a change of device restarts it."""
         if self._seed is None:
-            self.reseed(torch.initial_seed(), dist.get_rank() if dist.is_initialized() else 0, 0)
+            is_distributed = dist.is_available() and dist.is_initialized()
+            self.reseed(torch.initial_seed(), dist.get_rank() if is_distributed else 0, 0)
             assert self._seed is not None
         if self._generator is None or self._generator.device != device:
             self._generator = torch.Generator(device).manual_seed(self._seed)
