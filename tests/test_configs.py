@@ -265,7 +265,8 @@ def small(cfg, folder_of):
 def run(config, options, work_dir):
     """Train as tools/train.py does; options may be any Python values."""
     args = parse_training_options([str(config), "--work-dir", str(work_dir)])
-    args.cfg_options = options
+    # mmengine names a run after its second, and two runs of a name share the best score.
+    args.cfg_options = options | {"experiment_name": work_dir.name}
     build_runner(training_config(args)).train()
 
 

@@ -1,8 +1,9 @@
-"""Assign labels to steps: MLA (Eq. 4) and PLA (Eq. 5), exact, for a batch of cost matrices.
+"""Assign labels to steps: minimal loss alignment (MLA, Eq. 4) and predicted label alignment (PLA,
+Eq. 5), exact, for a batch of cost matrices.
 
-Letters: B images, n_i labels of image i, N rows and columns of a cost matrix. An image's block is
-its first n_i steps and labels; what lies outside is ignored. From cost matrices; `targets.py` goes
-from logits to target tokens, and `models/losses/aligned.py` has the losses.
+Letters: B images, n_i labels of image i, N rows (steps) and columns (an image's labels) of a cost
+matrix. An image's block is its first n_i steps and labels; what lies outside is ignored.
+`targets.py` makes the costs from logits, and `models/losses/aligned.py` has the losses.
 """
 
 import numpy as np
@@ -15,13 +16,13 @@ def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
     """Assign labels to steps at minimum summed cost (MLA, Eq. 4).
 
     Args:
-        cost: cost of label j at step t, shape (B, N, N): cross-entropy in nats, or −logit, since
-            a constant per step does not change the assignment.
+        cost: cost of label j at step t, shape (B, N, N): cross-entropy in nats, or −logit, which
+            differs from it by a constant per step.
         num_labels: n_i, shape (B,).
 
     Returns:
-        label_of_step, int64, shape (B, N): entry [i, t] is the position of step t's label; −1
-        where t ≥ n_i.
+        label_of_step, int64, shape (B, N): entry [i, t] is the column of step t's label, −1 where
+        t ≥ n_i.
 
     Raises:
         ValueError: the shapes do not match, or a cost inside a block is not finite.
@@ -37,13 +38,13 @@ def align_min_loss(cost: Tensor, num_labels: Tensor) -> Tensor:
 def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor) -> Tensor:
     """Keep correct predictions at their step; assign the rest at minimum cost (PLA, Eq. 5).
 
-    If several steps predict the same label, the first one keeps it; read literally, Eq. 5 is
-    infeasible there.
+    If several steps predict the same label, the first one keeps it; read literally, Eq. 5 would
+    assign the label to each of them.
 
     Args:
         cost: cost of label j at step t, shape (B, N, N).
         num_labels: n_i, shape (B,).
-        predicted_position: position j of the label that step t predicts, shape (B, N); any number
+        predicted_position: column j of the label that step t predicts, shape (B, N); any number
             outside 0 … n_i − 1 where the prediction is none of the image's labels. Steps t ≥ n_i
             are ignored.
 

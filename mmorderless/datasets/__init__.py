@@ -1,8 +1,9 @@
 """Datasets: for each image its path and its set of labels.
 
-A new dataset: subclass mmpretrain's `MultiLabelDataset`, implement `load_data_list`, and register
-it in mmpretrain's DATASETS; `json_labels.py` is the shortest example, and helpers are in
-`annotations.py`. Then write a base config in `configs/_base_/datasets`.
+A new dataset: subclass mmpretrain's `MultiLabelDataset`, implement `load_data_list` (a dict with
+`img_path` and `gt_label` for each image), register it in mmpretrain's DATASETS, and import it here;
+`json_labels.py` is the shortest example, and helpers are in `annotations.py`. Then write a base
+config in `configs/_base_/datasets`.
 """
 
 from mmorderless.datasets.cached_features import CachedFeatures

@@ -55,10 +55,10 @@ def distinct_stems(paths: Sequence[str]) -> list[str]:
     for path in paths:
         name = stem = Path(path).stem
         number = 1
-        while name in used:  # images of the same name in several folders
+        while name.casefold() in used:  # images of the same name in several folders
             number += 1
             name = f"{stem}_{number}"
-        used.add(name)
+        used.add(name.casefold())
         names.append(name)
     return names
 

@@ -21,11 +21,12 @@ from mmorderless.metrics.order_statistics import (
 
 
 def class_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
-    """Compute C-P, C-R and C-F1 (keys CP, CR, CF1): means of precision and recall over all classes.
+    """Compute C-P, C-R and C-F1 (keys CP, CR, CF1).
 
-    A class that is never predicted has precision 0, one without a positive has recall 0; both
-    count. CF1 is the harmonic mean of CP and CR, not the mean of the classes' F1 (the paper says
-    "geometric", but its numbers are harmonic).
+    CP and CR are the means over the classes of precision (correct / predicted) and recall (correct
+    / true); CF1 = 2 CP CR / (CP + CR), not the mean of the classes' F1 (the paper says "geometric",
+    but its numbers are harmonic). A class that is never predicted has precision 0, one without a
+    positive has recall 0; both count.
 
     Returns:
         CP, CR, CF1 in percent.

@@ -7,7 +7,6 @@ import warnings
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import date
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ from mmorderless.comparison.report.results import (
 )
 from mmorderless.comparison.report.tables import PRIOR
 from mmorderless.figures.style import title_of
+from mmorderless.inference.pictures import distinct_stems
 from mmorderless.runs.machine import describe_machine
 from mmorderless.runs.records import read_json
 
@@ -91,14 +91,7 @@ def write_report(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path
 
 def file_stems(names: Iterable[str]) -> list[str]:
     """Return distinct file names for figures; names of groups may hold any character."""
-    stems: list[str] = []
-    taken: set[str] = set()
-    for name in names:
-        safe = re.sub(r"[^\w-]+", "_", name)[:60]  # at most 240 bytes
-        numbered = (safe if i == 1 else f"{safe}_{i}" for i in count(1))
-        stems.append(next(stem for stem in numbered if stem.casefold() not in taken))
-        taken.add(stems[-1].casefold())
-    return stems
+    return distinct_stems([re.sub(r"[^\w-]+", "_", name)[:60] for name in names])  # ≤ 240 bytes
 
 
 def report_page(

@@ -5,8 +5,8 @@ Letters: R rows, L cells f with D channels, H hidden size, A attention size.
     e       = v · ReLU(W_k f + W_q h)                 one energy per cell
     context = sigmoid(W_β h) ⊙ Σ softmax(e) f
 
-After Bahdanau et al. 2015 and Xu et al. 2015, where the energy has a tanh and the gate is a scalar.
-ReLU and a gate per channel are those of widespread implementations of Xu et al.
+The energy is that of Bahdanau et al. 2015, with ReLU for tanh; the gate that of Xu et al. 2015, for
+each channel instead of a scalar. Both changes are widespread in implementations of Xu et al.
 """
 
 import torch
@@ -41,7 +41,7 @@ class AdditiveAttention(nn.Module):
             hidden: h, shape (R, H).
             grid: cells, shape (R, L, D).
             keys: W_k f, which does not depend on h: `self.key(grid)`, shape (R, L, A).
-            linear: applies the layers of h.
+            linear: applies `query` and `gate`.
 
         Returns:
             The gated context (R, D) and the weights of the cells (R, L).

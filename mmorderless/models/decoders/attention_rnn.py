@@ -1,7 +1,6 @@
 """The attention LSTM that emits labels one by one until END (paper, section 3.1), and a GRU.
 
-Letters: B images, C classes, T steps, L cells of the feature map, D its channels, H hidden size,
-A attention size, E embedding size.
+Letters: as in `base`; H hidden size, A attention size, E embedding size.
 
     h_0, c_0 = linear(mean of the cells)
     x_t      = [embedding(token_{t−1}), context(h_{t−1})]     see `attention`
@@ -27,11 +26,11 @@ class RNNState(NamedTuple):
     """State of an attention RNN between two steps.
 
     Args:
-        hidden: h, shape (B, H).
-        cell: c, shape (B, H); None for a GRU.
-        grid: the attended cells, after dropout, shape (B, L, D); None without attention.
-        keys: W_k f, computed once per rollout, shape (B, L, A); None without attention.
-        linear: applies the linear layers of the rollout's steps.
+        hidden: h, shape (R, H).
+        cell: c, shape (R, H); None for a GRU.
+        grid: the cells after dropout, shape (R, L, D); None without attention.
+        keys: W_k f, computed once per rollout, shape (R, L, A); None without attention.
+        linear: applies the steps' linear layers; shared, so that it can sum their gradients.
     """
 
     hidden: Tensor
@@ -46,8 +45,7 @@ class AttentionRNN(LabelDecoder):
 
     In training, dropout is applied to the attended cells. It is not in the paper; the authors' code
     draws a mask at each step, before the keys. Here one mask is drawn per image and rollout, so
-    that the keys W_k f are computed once instead of at every step (about 6 times fewer
-    multiplications at 10 steps, 8 times at 20; evaluation is the same).
+    that the keys W_k f are computed once instead of at every step. Evaluation is the same.
 
     Args:
         num_classes: C.
@@ -106,7 +104,7 @@ class AttentionRNN(LabelDecoder):
         return RNNState(hidden, cell, grid, self.attention.key(grid), StepLinear())
 
     def step(self, token: Tensor, state: RNNState) -> tuple[Tensor, RNNState, Tensor | None]:
-        """Decode one step, see `LabelDecoder.step`."""
+        """Attend, update the recurrent state and classify it; see `LabelDecoder.step`."""
         x, weights = self.embedding(token), None
         if self.attention is not None:
             context, weights = self.attention(state.hidden, state.grid, state.keys, state.linear)

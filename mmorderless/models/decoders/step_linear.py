@@ -2,7 +2,8 @@
 
 With inputs x_t and output gradients g_t, the gradient of a weight is Σ_t g_tᵀ x_t. Autograd forms
 each summand, a matrix of the weight's size, and adds them up. Here x_t and g_t are collected, and
-the sum is one product. In the attention LSTM that saves a sixth of a training rollout on a CPU.
+the sum is one product. In the attention LSTM that saves a fifth of a training rollout's time on a
+CPU. Letters: R rows (images that are still decoded).
 """
 
 from typing import Any
@@ -30,25 +31,25 @@ class StepLinear:
         if not (torch.is_grad_enabled() and weight.requires_grad):
             return F.linear(x, weight, bias)
         if weight not in self._layers:
-            steps: list = []
+            steps: list[tuple[Tensor, Tensor] | None] = []  # input and output gradient
             self._layers[weight] = (*_SumOverSteps.apply(weight, bias, steps), steps)
         return _LinearOfStep.apply(x, *self._layers[weight])
 
 
 class _SumOverSteps(Function):
-    """Pass a weight and a bias on; their gradients come from the collected steps."""
+    """Identity of a weight and a bias. Autograd runs its backward pass after those of all steps."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, steps: list) -> tuple:
         ctx.steps = steps
         ctx.set_materialize_grads(False)
-        if torch.is_autocast_enabled(weight.device.type):  # cast once, not at every step
+        if torch.is_autocast_enabled(weight.device.type):  # cast the weight once
             weight = weight.to(torch.get_autocast_dtype(weight.device.type))
         return weight.view_as(weight), None if bias is None else bias.view_as(bias)
 
     @staticmethod
     def backward(ctx: Any, *_: None) -> tuple:
-        steps = [step for step in ctx.steps if step is not None]
+        steps = [step for step in ctx.steps if step is not None]  # None: no gradient reached it
         x, gradient = (torch.cat(rows) for rows in zip(*steps))
         return gradient.T @ x, gradient.sum(0) if ctx.needs_input_grad[1] else None, None
 

@@ -1,7 +1,8 @@
 """Losses of label sequences and label sets.
 
-A new loss: subclass `SequenceLoss`, implement `align` (or `forward_train`), and register it in
-mmpretrain's MODELS; `MLALoss` in `aligned.py` is the shortest example.
+A new loss: subclass `SequenceLoss`, implement `align` (or `forward_train`), register it in
+mmpretrain's MODELS, and import it here; `MLALoss` in `aligned.py` is the shortest example. A config
+then has `model.head.loss=dict(type=...)`.
 """
 
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss

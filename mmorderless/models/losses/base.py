@@ -13,7 +13,8 @@ from mmorderless.models.losses.cross_entropy import sequence_cross_entropy
 class SequenceLoss(nn.Module):
     """Base class of losses over label sequences: align, then cross-entropy.
 
-    A subclass implements `align`, or `forward_train` if it needs another training rollout.
+    A subclass implements `align`, or `forward_train` if it needs another training rollout, and is
+    registered in mmpretrain's MODELS and imported in `__init__.py`; `MLALoss` is an example.
 
     Args:
         average: `local` or `world`, see `sequence_cross_entropy`.
