@@ -26,7 +26,7 @@ setup(
         "matplotlib>=3.8",
         "pillow>=10",
         "jinja2>=3.1",
-        "rich>=13",
+        "rich>=14.1",
     ],
     extras_require={
         # One of the two families of OpenMMLab; both import as mmengine, mmcv, mmpretrain.

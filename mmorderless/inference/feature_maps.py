@@ -180,7 +180,7 @@ def _feature_batches(
     loader: DataLoader[Dataset], preprocessor: nn.Module, backbone: nn.Module
 ) -> Iterator[np.ndarray]:
     """Yield the backbone's last map of each batch, shape (b, D, h, w)."""
-    with Progress() as progress:
+    with Progress(redirect_stdout=False, redirect_stderr=False) as progress:
         for data in progress.track(loader, description="computing features"):
             features = backbone(preprocessor(data, False)["inputs"])
             if isinstance(features, tuple | list):

@@ -148,7 +148,8 @@ class OrderlessInferencer:
             collate_fn=list,
         )
         done = 0
-        show = Progress(disable=not progress)
+        quiet = dict(redirect_stdout=False, redirect_stderr=False)  # what the caller prints
+        show = Progress(disable=not progress, **quiet)
         with _attention_maps(self.model, return_attention), show:
             for batch in show.track(loader, description="predicting"):
                 if not skip_unreadable:

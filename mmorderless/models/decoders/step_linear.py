@@ -3,7 +3,7 @@
 With inputs x_t and output gradients g_t, the gradient of a weight is Σ_t g_tᵀ x_t. Autograd forms
 each summand, a matrix of the weight's size, and adds them up. Here x_t and g_t are collected, and
 the sum is one product. In the attention LSTM that saves a fifth of a training rollout's time on a
-CPU. Letters: R rows (images that are still decoded).
+CPU. A retained graph must be run backward as a whole. Letters: R rows (images still decoded).
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd.function import Function, once_differentiable
 
 
 class StepLinear:
@@ -28,7 +28,8 @@ class StepLinear:
             weight: W, shape (outputs, inputs).
             bias: b, shape (outputs,).
         """
-        if not (torch.is_grad_enabled() and weight.requires_grad):
+        collects = torch.is_grad_enabled() and weight.requires_grad
+        if not collects or torch.compiler.is_compiling():
             return F.linear(x, weight, bias)
         if weight not in self._layers:
             steps: list[tuple[Tensor, Tensor] | None] = []  # input and output gradient
@@ -43,13 +44,15 @@ class _SumOverSteps(Function):
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, steps: list) -> tuple:
         ctx.steps = steps
         ctx.set_materialize_grads(False)
-        if torch.is_autocast_enabled(weight.device.type):  # cast the weight once
+        if torch.is_autocast_enabled(weight.device.type) and weight.dtype == torch.float32:
             weight = weight.to(torch.get_autocast_dtype(weight.device.type))
         return weight.view_as(weight), None if bias is None else bias.view_as(bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *_: None) -> tuple:
         steps = [step for step in ctx.steps if step is not None]  # None: no gradient reached it
+        ctx.steps[:] = [None] * len(ctx.steps)
         x, gradient = (torch.cat(rows) for rows in zip(*steps))
         return gradient.T @ x, gradient.sum(0) if ctx.needs_input_grad[1] else None, None
 
@@ -65,7 +68,9 @@ class _LinearOfStep(Function):
         return F.linear(x, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple:
         x, weight = ctx.saved_tensors
-        ctx.steps[ctx.index] = x.to(gradient.dtype), gradient
+        # With its history x would refer to itself by way of the earlier steps.
+        ctx.steps[ctx.index] = x.detach().to(gradient.dtype), gradient
         return gradient @ weight, None, None, None

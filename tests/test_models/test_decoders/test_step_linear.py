@@ -1,5 +1,7 @@
 """The layers of a rollout's steps have the gradients that autograd gives to `F.linear`."""
 
+import gc
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -56,6 +58,51 @@ def test_a_second_backward_pass_of_the_same_rollout_counts_once():
     torch.testing.assert_close(first, expected[0])
     loss.backward()
     torch.testing.assert_close(weight.grad, 2 * expected[1])
+
+
+def test_a_backward_pass_from_an_earlier_step_counts_its_steps_only():
+    weights = []
+    for apply in (StepLinear(), F.linear):
+        x, weight, bias = make()
+        early = apply(x, weight, bias).tanh()
+        late = apply(early, weight, bias).square().sum()
+        late.backward(retain_graph=True)
+        weight.grad = None
+        early.sum().backward()
+        weights.append(weight.grad)
+    torch.testing.assert_close(*weights)
+
+
+def test_gradients_of_gradients_are_an_error():
+    x, weight, bias = make()
+    loss = recur(StepLinear(), x, weight, bias)
+    (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize("of_weight", [True, False])
+def test_a_rollout_is_freed_after_its_backward_pass(of_weight):
+    x, weight, bias = make()
+    alive = []
+    for _ in range(3):
+        loss = recur(StepLinear(), x, weight, bias)
+        torch.autograd.grad(loss, weight if of_weight else x)
+        del loss
+        gc.collect()
+        alive.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
+    assert alive[0] == alive[1] == alive[2]
+
+
+def test_a_compiled_step_uses_the_plain_layer():
+    def step(x, weight, bias):
+        return StepLinear()(x, weight, bias).tanh().sum()
+
+    ours = make()
+    torch.compile(step, backend="aot_eager", fullgraph=True)(*ours).backward()
+    expected = make()
+    F.linear(*expected).tanh().sum().backward()
+    torch.testing.assert_close([t.grad for t in ours], [t.grad for t in expected])
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2], ids=["x", "weight", "bias"])
