@@ -66,7 +66,7 @@ def align_predicted(cost: Tensor, num_labels: Tensor, predicted_position: Tensor
         )
     image, step, label = _correct_predictions(predicted_position.cpu().numpy(), sizes)
     # An infinite cost rules a pair out; a large constant instead would cost precision.
-    costs = costs.copy()
+    costs = costs.astype(np.float64)  # a copy, in the solver's type
     costs[image, step] = np.inf
     costs[image, :, label] = np.inf
     costs[image, step, label] = 0

@@ -133,7 +133,7 @@ def read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[np.ndarray, Check
     """Copy a batch to the CPU and check it.
 
     Returns:
-        Logits up to step N − 1, float32, shape (B, N, C + 1), and the checked labels.
+        Logits, float32, shape (B, S, C + 1) with S > N, and the checked labels.
 
     Raises:
         ValueError: as `min_loss_targets`.
@@ -153,7 +153,7 @@ def read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[np.ndarray, Check
     most = checked.labels.shape[1]
     check_fits(most, num_steps)
     _check_finite(np.isfinite(scores[:, : most + 1]))
-    return scores[:, :most], checked
+    return scores, checked
 
 
 def copy_to_cpu(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -178,17 +178,18 @@ def _to_device(tokens: Tensor, device: torch.device) -> Tensor:
 def _cost(scores: np.ndarray, labels: CheckedLabels) -> Tensor:
     """Cost of each label at each step, −logit, shape (B, N, N)."""
     label = torch.from_numpy(labels.labels)[:, None, :]
-    return -torch.from_numpy(scores).gather(2, label.expand(-1, scores.shape[1], -1))
+    most = label.shape[2]
+    return -torch.from_numpy(scores[:, :most]).gather(2, label.expand(-1, most, -1))
 
 
 def _predicted_position(scores: np.ndarray, labels: CheckedLabels) -> Tensor:
     """Position of the label that each step predicts, −1 where it is none, shape (B, N)."""
-    num_images, num_steps, num_outputs = scores.shape
+    num_images, most = labels.labels.shape
     image = np.arange(num_images)[:, None]
-    position_of_token = np.full((num_images, num_outputs), -1)
-    position_of_token[image, labels.labels] = np.arange(num_steps)
+    position_of_token = np.full((num_images, labels.num_classes + 1), -1)
+    position_of_token[image, labels.labels] = np.arange(most)
     position_of_token[:, labels.num_classes] = -1  # END, the padding, is no label
-    return torch.from_numpy(position_of_token[image, scores.argmax(2)])
+    return torch.from_numpy(position_of_token[image, scores.argmax(2)[:, :most]])
 
 
 def _tokens(label_of_step: np.ndarray, labels: CheckedLabels, num_steps: int) -> Tensor:
