@@ -177,9 +177,9 @@ def _to_device(tokens: Tensor, device: torch.device) -> Tensor:
 
 def _cost(scores: np.ndarray, labels: CheckedLabels) -> Tensor:
     """Cost of each label at each step, −logit, shape (B, N, N)."""
-    label = torch.from_numpy(labels.labels)[:, None, :]
-    most = label.shape[2]
-    return -torch.from_numpy(scores[:, :most]).gather(2, label.expand(-1, most, -1))
+    most = labels.labels.shape[1]
+    label = torch.from_numpy(labels.labels)[:, None, :].expand(-1, most, -1)
+    return -torch.from_numpy(scores[:, :most]).gather(2, label)
 
 
 def _predicted_position(scores: np.ndarray, labels: CheckedLabels) -> Tensor:

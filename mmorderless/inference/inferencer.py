@@ -148,8 +148,7 @@ class OrderlessInferencer:
             collate_fn=list,
         )
         done = 0
-        quiet = dict(redirect_stdout=False, redirect_stderr=False)  # what the caller prints
-        show = Progress(disable=not progress, **quiet)
+        show = Progress(disable=not progress, redirect_stdout=False, redirect_stderr=False)
         with _attention_maps(self.model, return_attention), show:
             for batch in show.track(loader, description="predicting"):
                 if not skip_unreadable:
