@@ -22,8 +22,11 @@ from .inference import OrderlessInferencer  # noqa: E402
 from .metrics import LabelSetMetric  # noqa: E402
 from .models.heads import OrderlessRNNHead  # noqa: E402
 from .models.losses import FixedOrderLoss, MLALoss, PLALoss  # noqa: E402
+from .runs.checkpoint_files import protect_checkpoint_loader  # noqa: E402
 from .runs.config import read_config  # noqa: E402
 from .version import __version__  # noqa: E402
+
+protect_checkpoint_loader()
 
 __all__ = [
     "FixedOrderLoss",

@@ -5,7 +5,6 @@ that was trained on boxes cut out of photos (WIDER Attribute) needs the crops as
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from mmorderless.inference.inferencer import OrderlessInferencer
 from mmorderless.inference.pictures import draw_pictures
 from mmorderless.inference.predictions import predictions_json
 from mmorderless.runs.config import read_config
+from mmorderless.runs.machine import usable_cores
 from mmorderless.runs.options import add_config_options
 
 
@@ -52,13 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if errors else 0
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of tools/predict.py."""
     parser = argparse.ArgumentParser(description="Predict the labels of images.")
@@ -73,10 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="processes that load images and draw pictures if there are several batches; without "
         "this option up to 4, which only draw if the model is on the CPU",
     )
-    parser.add_argument(
-        "--device",
-        help="such as cpu or cuda:1; by default an accelerator if there is one",
-    )
+    parser.add_argument("--device", help="such as cpu or cuda:1; an accelerator by default")
     parser.add_argument("--no-pictures", action="store_true", help="write the JSON only")
     parser.add_argument("--attention", action="store_true", help="add the attention maps")
     add_config_options(parser)

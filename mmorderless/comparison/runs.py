@@ -108,14 +108,9 @@ def timing_job(run: Run) -> Job:
     """Return the job that times a run's model, on behalf of all runs of its method."""
     folder = run.folder.parent
     out = folder / TIMES
-    command = [
-        sys.executable,
-        "-m",
-        "mmorderless.comparison.evaluation.method_times",
-        str(run.folder),
-        str(out),
-    ]
-    return Job(f"time of {run.method}", [Step(command, out)], folder / "timing.log")
+    tool = [sys.executable, "-m", "mmorderless.comparison.evaluation.method_times"]
+    step = Step([*tool, str(run.folder), str(out)], out)
+    return Job(f"time of {run.method}", [step], folder / "timing.log")
 
 
 def train_and_evaluate(
@@ -129,7 +124,7 @@ def train_and_evaluate(
     jobs = []
     for run in (run for run in runs if read_result(run) is None):
         file = run.folder.parent / CONFIG
-        write_config(file, configs[run.method])
+        write_text(file, configs[run.method].pretty_text)
         (run.folder / RESULT).unlink(missing_ok=True)  # damaged, or another run's
         jobs.append(training_job(run, file, tools))
     done = len(runs) - len(jobs)
@@ -137,13 +132,6 @@ def train_and_evaluate(
     with JobProgress("runs", len(runs), done) as progress:
         variables = shared_environment(max_workers)
         return run_jobs(jobs, max_workers, variables, lock, progress.start, progress.end)
-
-
-def write_config(file: Path, cfg: Config) -> None:
-    """Write a config unless the file already holds it."""
-    text = cfg.pretty_text
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        write_text(file, text)
 
 
 def time_methods(runs: Sequence[Run], lock: IO[str]) -> list[Job]:

@@ -197,13 +197,11 @@ def compare_steps(split: Split, cfg: Config) -> None:
         return
     most, image = max(zip(map(len, split.labels), split.images))
     if most >= max_steps:
-        split.add(
-            "max_steps",
-            [
-                f"{image} has {most} labels, which do not fit with END into max_steps={max_steps}; "
-                f"set model.head.max_steps to {most + 1} or more"
-            ],
+        problem = (
+            f"{image} has {most} labels, which do not fit with END into max_steps={max_steps}; "
+            f"set model.head.max_steps to {most + 1} or more"
         )
+        split.add("max_steps", [problem])
 
 
 def file_problem(path: str) -> str | None:

@@ -102,10 +102,8 @@ def background_picture(dataset: Any, index: int, inputs: Tensor) -> tuple[np.nda
     ]
     if geometric:
         if inputs.dtype != torch.uint8 or inputs.shape[0] != 3:
-            return (
-                None,
-                f"the photo cannot be recovered from the input after {', '.join(geometric)}",
-            )
+            names = ", ".join(geometric)
+            return None, f"the photo cannot be recovered from the input after {names}"
         return np.ascontiguousarray(inputs.numpy()[::-1].transpose(1, 2, 0)), ""
     try:
         results = {**info}

@@ -28,7 +28,6 @@ from mmorderless.models.weights import (
     pretrained_sources,
     weights_of,
 )
-from mmorderless.runs.checkpoint_files import existing_checkpoint
 
 SPLITS = ("train", "val", "test")
 
@@ -122,8 +121,7 @@ def digest_of_weights(weights: dict[str, Tensor]) -> str:
 def _load_backbone(backbone: nn.Module, checkpoint: str | None) -> str:
     """Load the backbone's weights and return the path or address that they come from."""
     if checkpoint is not None:
-        path = existing_checkpoint(checkpoint)
-        weights = weights_of(CheckpointLoader.load_checkpoint(path, map_location="cpu"))
+        weights = weights_of(CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu"))
         of_backbone = {
             name.removeprefix("backbone."): tensor
             for name, tensor in weights.items()

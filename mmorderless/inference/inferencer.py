@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from mmorderless.runs.trained_model import (
     build_model,
     load_weights,
     prepare_for_inference,
+    temporary_attributes,
     trained_classes,
 )
 
@@ -149,7 +149,9 @@ class OrderlessInferencer:
         )
         done = 0
         show = Progress(disable=not progress, redirect_stdout=False, redirect_stderr=False)
-        with _attention_maps(self.model, return_attention), show:
+        head = getattr(self.model, "head", None)
+        attention = {"return_attention": return_attention}
+        with temporary_attributes(head, attention if hasattr(head, *attention) else {}), show:
             for batch in show.track(loader, description="predicting"):
                 if not skip_unreadable:
                     for read in batch:
@@ -175,18 +177,3 @@ class OrderlessInferencer:
             # mmpretrain would pad them to the largest, and the padding changes the prediction.
             return [self.model.test_step(pseudo_collate([prepared]))[0] for prepared in batch]
         return self.model.test_step(pseudo_collate(batch))
-
-
-@contextmanager
-def _attention_maps(model: nn.Module, enabled: bool) -> Iterator[None]:
-    """Set whether a head that can return attention does so within a `with` block."""
-    head: Any = getattr(model, "head", None)
-    before = getattr(head, "return_attention", None)
-    if before is None:
-        yield
-        return
-    head.return_attention = enabled
-    try:
-        yield
-    finally:
-        head.return_attention = before

@@ -79,14 +79,8 @@ def predictions_json(
     """Return the text of `predictions.json`, one line per image."""
     head = {"version": SCHEMA_VERSION, "classes": list(classes), "checkpoint": checkpoint}
     start = json.dumps(head, ensure_ascii=False)[:-1]
-    images = [
-        json.dumps(
-            {key: _rounded(value) for key, value in result.items()},
-            ensure_ascii=False,
-            allow_nan=False,
-        )
-        for result in results
-    ]
+    rounded = ({key: _rounded(value) for key, value in result.items()} for result in results)
+    images = [json.dumps(result, ensure_ascii=False, allow_nan=False) for result in rounded]
     return start + ', "images": [\n' + ",\n".join(images) + "\n]}\n"
 
 

@@ -5,7 +5,8 @@ continues with random weights. These functions raise one-line errors instead.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -110,11 +111,18 @@ def pretrained_sources(module: nn.Module) -> list[str]:
 
 def initialize_quietly(module: BaseModule) -> None:
     """Initialize a module of mmengine without a log line for each of its parameters."""
+    with only_warnings():
+        module.init_weights()
+
+
+@contextmanager
+def only_warnings() -> Iterator[None]:
+    """Silence messages of mmengine's log below a warning within a block."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        module.init_weights()
+        yield
     finally:
         logger.setLevel(level)
 

@@ -1,16 +1,55 @@
-"""Find and check checkpoint files."""
+"""Find, check and read checkpoint files; nothing in them is executed."""
 
+import os
 import re
 import zipfile
+from functools import wraps
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from mmengine.runner import CheckpointLoader, checkpoint
+
+FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+
+
+def protect_checkpoint_loader() -> None:
+    """Make mmengine's CheckpointLoader, which reads all checkpoints, check them and execute none.
+
+    The OneDL fork reads a file that `weights_only=True` rejects a second time without it; both
+    families read downloads without it. torch's environment variable overrules both.
+    """
+    if hasattr(checkpoint, "_safe_torch_load"):  # its log would announce the second attempt
+        checkpoint._safe_torch_load = torch.load
+    load = CheckpointLoader.load_checkpoint
+
+    @wraps(load)
+    def load_checkpoint(filename: str, *args: Any, **kwargs: Any) -> Any:
+        existing_checkpoint(str(filename))
+        before = os.environ.get(FORCE, "0")
+        os.environ[FORCE] = "1"
+        try:
+            return load(filename, *args, **kwargs)
+        except UnpicklingError as error:
+            raise ValueError(
+                f"{filename} holds more than weights, or is damaged (nothing in it was executed): "
+                "mmengine did not write it; save its state_dict alone, or use another checkpoint"
+            ) from error
+        finally:
+            os.environ[FORCE] = before
+
+    CheckpointLoader.load_checkpoint = staticmethod(load_checkpoint)
 
 
 def existing_checkpoint(path: str) -> str:
     """Check that a local checkpoint file exists and is complete, and return its path or address.
 
+    torch.save stores a checksum of every tensor, which torch.load does not compare.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is truncated, or is not a checkpoint.
+        ValueError: the file is truncated or damaged, or is not a checkpoint.
     """
     if "://" in path:
         return path
@@ -25,12 +64,21 @@ def existing_checkpoint(path: str) -> str:
             f"{path} ({file.stat().st_size} bytes) is not a checkpoint but perhaps a Git LFS "
             "pointer or a web page; download the file itself"
         )
-    if is_zip and not zipfile.is_zipfile(file):
+    if is_zip and not is_whole(file):
         raise ValueError(
             f"the checkpoint {path} ({file.stat().st_size} bytes) is damaged: writing or copying "
-            "it was interrupted; use another one"
+            "it was interrupted, or bytes have changed; use another one"
         )
     return path
+
+
+def is_whole(file: Path) -> bool:
+    """Return whether a zip file is complete and its checksums are right."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+        return False
 
 
 def last_checkpoint(work_dir: str | Path) -> str | None:
@@ -56,11 +104,11 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
         raise FileNotFoundError(
             f"{pointer} names {named}, which is missing; name another with --resume CHECKPOINT"
         )
-    if zipfile.is_zipfile(last):
+    if is_whole(last):
         return str(last)
     saved = [path for path in last.parent.glob("*.pth") if re.fullmatch(r"\w+?_\d+", path.stem)]
     for path in sorted(saved, key=lambda path: int(path.stem.rpartition("_")[2]), reverse=True):
-        if not path.stem.startswith("best_") and zipfile.is_zipfile(path):
+        if not path.stem.startswith("best_") and is_whole(path):
             print(f"{last} is damaged: writing it was interrupted; using {path}", flush=True)
             return str(path)
     return str(last)  # `existing_checkpoint` reports the error

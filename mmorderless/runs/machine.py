@@ -88,10 +88,16 @@ class Marks:
         return 1000 * (second - first)
 
 
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def shared_environment(max_workers: int) -> dict[str, str]:
     """Return the environment variables of processes that share the machine's cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = max(1, (cores or 1) // max_workers)
+    threads = max(1, usable_cores() // max_workers)
     return {"OMP_NUM_THREADS": str(threads), **os.environ}
 
 

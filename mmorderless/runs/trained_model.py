@@ -1,6 +1,7 @@
 """Build a config's model and load a checkpoint's weights into it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch import nn
 
 from mmorderless.errors import error_line
 from mmorderless.models.weights import load_all_weights, weights_of
-from mmorderless.runs.checkpoint_files import existing_checkpoint
 
 
 def build_model(cfg: Config) -> nn.Module:
@@ -33,8 +33,7 @@ def load_weights(model: nn.Module, checkpoint: str | Path) -> dict[str, Any]:
         FileNotFoundError: the checkpoint is missing.
         ValueError: the checkpoint is damaged, or a weight is missing or has another shape.
     """
-    path = existing_checkpoint(str(checkpoint))
-    saved = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+    saved = CheckpointLoader.load_checkpoint(str(checkpoint), map_location="cpu")
     load_all_weights(model, weights_of(saved))
     return saved
 
@@ -73,3 +72,16 @@ def load_trained_model(
 def trained_classes(checkpoint: Mapping[str, Any]) -> Sequence[str] | None:
     """Return the class names that a checkpoint was trained with, None when it names none."""
     return (checkpoint.get("meta", {}).get("dataset_meta") or {}).get("classes")
+
+
+@contextmanager
+def temporary_attributes(owner: Any, attributes: Mapping[str, Any]) -> Iterator[None]:
+    """Set attributes of an object within a block, and restore them afterwards."""
+    before = {name: getattr(owner, name) for name in attributes}
+    try:
+        for name, value in attributes.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)

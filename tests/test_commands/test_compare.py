@@ -5,11 +5,11 @@ import shutil
 import pytest
 
 from mmorderless.commands import compare as command
-from mmorderless.comparison import runs
 from mmorderless.comparison.evaluation.trained import CONFIG
 from mmorderless.comparison.plan import read_comparison_record
 from mmorderless.comparison.runs import method_config
 from mmorderless.runs.processes import exclusive
+from mmorderless.runs.records import write_text
 
 DIGITS = "digits/pla_digits"
 
@@ -113,7 +113,7 @@ def test_a_method_with_changed_settings_is_refused(compare, repository, tmp_path
     call("--methods", "ria", "pla")
     for method in ("ria", "pla"):
         cfg = method_config(config, method, None, 0.1, {})
-        runs.write_config(compare.folder / method / CONFIG, cfg)
+        write_text(compare.folder / method / CONFIG, cfg.pretty_text)
     fragment = own / "_base_/methods/ria.py"
     fragment.write_text(fragment.read_text() + "model['head']['new'] = 0.75\n")
     call("--methods", "ria")  # no run was started with the earlier settings

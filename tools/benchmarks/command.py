@@ -2,15 +2,13 @@
 
 import argparse
 import json
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 import torch
-from mmengine.logging import MMLogger
 
+from mmorderless.models.weights import only_warnings
 from mmorderless.runs.machine import describe_machine
 
 from .report import table
@@ -51,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("quick: tiny sizes, to which the targets do not apply")
     records: dict[str, list] = {}
     for part in args.parts or PARTS:
-        with warnings_only():
+        with only_warnings():  # the metric writes to mmengine's log each time it is computed
             rows = import_module(f"{__package__}.{part}").run(settings)
         print(f"\n{part}\n\n{table(rows)}", flush=True)
         records[part] = [row.record() for row in rows]
@@ -61,18 +59,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             out.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(report, ensure_ascii=False, allow_nan=False, indent=1)
             out.write_text(text + "\n", encoding="utf-8")
-
-
-@contextmanager
-def warnings_only() -> Iterator[None]:
-    """Silence mmengine's log, in which the metric writes each time it is computed."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 
-from mmorderless.comparison.evaluation.operating_parameter import temporary_attributes
 from mmorderless.comparison.evaluation.predictions import build_loader
 from mmorderless.comparison.evaluation.trained import TrainedRun
 from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.errors import run_tool
 from mmorderless.runs.machine import Marks, measurement_conditions, synchronize
 from mmorderless.runs.records import write_json
+from mmorderless.runs.trained_model import temporary_attributes
 
 REPEATS = 20
 MIN_REPEATS = 3

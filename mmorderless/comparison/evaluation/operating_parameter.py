@@ -1,7 +1,5 @@
 """The parameter that moves a method's operating point: a threshold or an END bias."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,16 +37,3 @@ def operating_parameter_of(head: Any) -> OperatingParameter:
 def override(head: Any, end_bias: float) -> dict[str, Any]:
     """Return the attributes that set a sequence head's END bias."""
     return {"decoding": replace(head.decoding, end_bias=end_bias)}
-
-
-@contextmanager
-def temporary_attributes(head: Any, attributes: Mapping[str, Any]) -> Iterator[None]:
-    """Set attributes of a head within a block, and restore them afterwards."""
-    before = {name: getattr(head, name) for name in attributes}
-    try:
-        for name, value in attributes.items():
-            setattr(head, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(head, name, value)

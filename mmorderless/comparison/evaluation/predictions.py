@@ -1,7 +1,6 @@
 """Compute, score and save the predictions of a trained run."""
 
 import copy
-import logging
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -12,16 +11,16 @@ import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Subset
 
 from mmorderless.comparison.evaluation.gallery import AttentionMaps, save_gallery_attention
-from mmorderless.comparison.evaluation.operating_parameter import temporary_attributes
 from mmorderless.comparison.evaluation.operating_point import above
 from mmorderless.labels.label_lists import RaggedLabels
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 from mmorderless.metrics.records import Records, join_records
+from mmorderless.models.weights import only_warnings
+from mmorderless.runs.trained_model import temporary_attributes
 
 BEAM_WIDTH = 4
 
@@ -85,13 +84,8 @@ def predict(
 def metrics_of(records: Records, num_classes: int) -> dict[str, float | None]:
     """Return the scores of `LabelSetMetric` by name; None for NaN and infinity."""
     metric = LabelSetMetric(num_classes, score_topk=None)
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)  # its messages do not name the operating point
-    try:
+    with only_warnings():  # its messages do not name the operating point
         values = metric.compute_metrics([records])
-    finally:
-        logger.setLevel(level)
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmorderless.engine.hooks.bare_model import bare_model
 from mmorderless.engine.hooks.buffer_agreement_hook import checkpoint_is_due
-from mmorderless.engine.hooks.label_order_hook import random_losses
+from mmorderless.engine.hooks.label_order_hook import modules_of
 from mmorderless.engine.seeding import (
     BatchStream,
     SeededSampler,
@@ -81,7 +81,7 @@ class DeterministicResumeHook(Hook):
         """Seed the samples and restore the saved state."""
         loop, loader = runner.train_loop, runner.train_dataloader
         sampler = seed_samples(loader, runner.seed)
-        self._random_losses = random_losses(runner)
+        self._random_losses = modules_of(runner, RandomDraws)
         checkpoint, self._loaded = self._loaded, None
         # At iteration 0 the run only starts from the checkpoint's weights.
         resumed = checkpoint is not None and loop.iter > 0

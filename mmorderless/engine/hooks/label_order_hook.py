@@ -1,6 +1,7 @@
 """Give fixed-order losses the training set's label counts, and reseed random losses."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from mmengine.hooks import Hook
@@ -12,6 +13,8 @@ from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.models.losses.aligned import FixedOrderLoss
 from mmorderless.models.losses.sampling import RandomDraws
 from mmorderless.runs.methods import check_applied
+
+Kind = TypeVar("Kind")
 
 
 @HOOKS.register_module()
@@ -32,7 +35,7 @@ class LabelOrderHook(Hook):
         Raises:
             ValueError: the training set has no class names, or no list of labels per image.
         """
-        losses = [loss for loss in fixed_order_losses(runner) if loss.needs_training_labels]
+        losses = [loss for loss in modules_of(runner, FixedOrderLoss) if loss.needs_training_labels]
         if not losses:
             return
         dataset = runner.train_dataloader.dataset
@@ -63,17 +66,10 @@ class LabelOrderHook(Hook):
         The iteration matters too: a loop that counts iterations has one epoch, and must not repeat
         its random numbers when it is resumed.
         """
-        for loss in random_losses(runner):
+        for loss in modules_of(runner, RandomDraws):
             loss.reseed(runner.seed or 0, runner.rank, runner.epoch, runner.iter)
 
 
-def fixed_order_losses(runner: Runner) -> list[FixedOrderLoss]:
-    """Return every fixed-order loss in the runner's model."""
-    modules = bare_model(runner).modules()
-    return [module for module in modules if isinstance(module, FixedOrderLoss)]
-
-
-def random_losses(runner: Runner) -> list[RandomDraws]:
-    """Return every loss in the runner's model that draws random numbers."""
-    modules = bare_model(runner).modules()
-    return [module for module in modules if isinstance(module, RandomDraws)]
+def modules_of(runner: Runner, kind: type[Kind]) -> list[Kind]:
+    """Return every module of a kind in the runner's model."""
+    return [module for module in bare_model(runner).modules() if isinstance(module, kind)]

@@ -72,11 +72,6 @@ class Decoding:
                 f"({num_classes} classes, max_steps={max_steps} with END)"
             )
 
-    @property
-    def constrains(self) -> bool:
-        """Whether a choice can differ from the arg max."""
-        return self != Decoding()
-
     def adjust(self, logits: Tensor, emitted: Tensor) -> Tensor:
         """Return the logits to choose by; −∞ masks a token.
 

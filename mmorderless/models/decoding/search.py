@@ -69,7 +69,7 @@ def decode(
     if decoding.beam_width > 1:
         beams = beam_search(decoder, grid, max_steps, decoding, return_attention)
         return beams.best, beams
-    if not decoding.constrains:
+    if decoding == Decoding():  # every choice is the arg max
         return decoder.rollout(grid, max_steps, True, return_attention), None
     num_classes = decoder.vocabulary.num_classes
     decoding.check_fits(num_classes, max_steps)
