@@ -93,6 +93,7 @@ def resume(file, folder, resume=True):
         train_cfg=dict(by_epoch=True, max_epochs=1),
         load_from=file,
         resume=resume,
+        default_scope="mmpretrain",
         experiment_name=folder.name,
     )
     runner.load_or_resume()
