@@ -1,6 +1,6 @@
 """The attention LSTM that emits labels one by one until END (paper, section 3.1), and a GRU.
 
-Letters: as in `base`; H hidden size, A attention size, E embedding size.
+`base` has the rollout and its letters; H hidden size, A attention size, E embedding size.
 
     h_0, c_0 = linear(mean of the cells)
     x_t      = [embedding(token_{t−1}), context(h_{t−1})]     see `attention`

@@ -2,7 +2,7 @@
 
 A new loss: subclass `SequenceLoss`, implement `align` (or `forward_train`), register it in
 mmpretrain's MODELS, and import it here; `MLALoss` in `aligned.py` is the shortest example. A config
-then has `model.head.loss=dict(type=...)`.
+then has `model.head.loss=dict(type=...)`, or a fragment in `configs/_base_/methods` has it.
 """
 
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
