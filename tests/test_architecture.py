@@ -34,8 +34,10 @@ MAY_NOT_IMPORT = {
     "metrics": MM,
     "figures": MM | {"torch", "pathlib"},
     "models.decoders": SAMPLES | {"mmorderless.models.losses", "mmorderless.models.heads"},
-    "models.decoding": SAMPLES,
+    "models.decoding": SAMPLES | {"mmorderless.models.losses", "mmorderless.models.heads"},
     "models.losses": SAMPLES | {"mmorderless.models.heads"},
+    "models.backbones": {"mmorderless.models.losses", "mmorderless.models.heads"},
+    "comparison.evaluation": {"mmorderless.comparison.report"},
 }
 ONLY_IN = {"argparse": {"runs.options", "commands"}, "matplotlib": {"figures"}}
 FUNCTIONS = {"torch.nn.functional", "torch.nn.utils", "matplotlib.figure.Figure"}  # allowed

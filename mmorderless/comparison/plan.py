@@ -9,6 +9,7 @@ from mmorderless.runs.records import raise_if_changed, read_json
 
 RECORD = "comparison.json"
 RESULT = "result.json"
+PREDICTIONS = "predictions.npz"
 TIMES = "times.json"
 
 METHODS = (

@@ -164,8 +164,7 @@ def attention_figure(
     for panel in panels:
         panel.set_axis_off()
     panels[0].imshow(image)
-    photo_title = "photo" if len(names) else "photo: no label emitted"
-    panels[0].set_title(photo_title, fontsize=10)
+    panels[0].set_title("image" if len(names) else "image: no label emitted", fontsize=10)
 
     # Gray below the map, because the photo's colors could be mistaken for attention.
     gray = image @ np.array([0.299, 0.587, 0.114])

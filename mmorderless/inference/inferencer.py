@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from mmorderless.inference.images import Images, PreparedImages, inference_pipeline, list_images
 from mmorderless.inference.predictions import results_of
+from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.runs.config import read_config
 from mmorderless.runs.methods import apply_method, check_applied
 from mmorderless.runs.trained_model import (
@@ -150,8 +151,9 @@ class OrderlessInferencer:
         done = 0
         show = Progress(disable=not progress, redirect_stdout=False, redirect_stderr=False)
         head = getattr(self.model, "head", None)
-        attention = {"return_attention": return_attention}
-        with temporary_attributes(head, attention if hasattr(head, *attention) else {}), show:
+        is_sequence = isinstance(head, OrderlessRNNHead)
+        attention = {"return_attention": return_attention} if is_sequence else {}
+        with temporary_attributes(head, attention), show:
             for batch in show.track(loader, description="predicting"):
                 if not skip_unreadable:
                     for read in batch:

@@ -135,7 +135,7 @@ def test_attention_figure_marks_only_repeats_without_the_truth(picture):
 
 def test_attention_figure_of_no_label_and_of_many(picture):
     figure = figures.attention_figure(picture, np.empty((0, 2, 2)), [], [], ["dog"])
-    assert [axes.get_title() for axes in figure.axes] == ["photo: no label emitted"]
+    assert [axes.get_title() for axes in figure.axes] == ["image: no label emitted"]
     figure_to_rgb(figure)
     many = figures.attention_figure(
         picture, np.full((11, 2, 2), 0.25), list("abcdefghijk"), [0] * 11

@@ -40,8 +40,7 @@ from mmorderless.comparison.evaluation.predictions import (
 )
 from mmorderless.comparison.evaluation.trained import TrainedRun
 from mmorderless.comparison.evaluation.training_log import read_curves
-from mmorderless.comparison.plan import RESULT, run_in
-from mmorderless.comparison.report.results import PREDICTIONS_FILE
+from mmorderless.comparison.plan import PREDICTIONS, RESULT, run_in
 from mmorderless.errors import run_tool
 from mmorderless.labels.label_lists import sparse_label_matrix
 from mmorderless.metrics.records import Records
@@ -179,7 +178,7 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
         )
         save_attention(model, test, choose_gallery(test_records.truth, len(classes)), folder)
     groups = test.dataset.metainfo.get("groups") or {}
-    save_predictions(folder / PREDICTIONS_FILE, test_records, paths, classes, groups)
+    save_predictions(folder / PREDICTIONS, test_records, paths, classes, groups)
     trained.shrink()
     by_epoch = trained.file.stem.startswith("epoch_")
     result = {

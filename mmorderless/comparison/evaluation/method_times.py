@@ -22,6 +22,7 @@ from mmorderless.comparison.evaluation.predictions import build_loader
 from mmorderless.comparison.evaluation.trained import TrainedRun
 from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.errors import run_tool
+from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.runs.machine import Marks, measurement_conditions, synchronize
 from mmorderless.runs.records import write_json
 from mmorderless.runs.trained_model import temporary_attributes
@@ -42,7 +43,7 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
     """
     marks = Marks(device)
     alignments: list[float] = []
-    aligner = getattr(model.head, "loss_module", None)
+    aligner = model.head.loss_module if isinstance(model.head, OrderlessRNNHead) else None
     align = getattr(aligner, "align", None)
 
     def timed_align(*args: Any) -> Any:

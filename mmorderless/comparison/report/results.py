@@ -11,10 +11,15 @@ from mmengine.config import Config
 
 from mmorderless.comparison.evaluation.gallery import AttentionMaps, read_gallery_attention
 from mmorderless.comparison.evaluation.trained import CONFIG
-from mmorderless.comparison.plan import TIMES, expand, read_comparison_record, read_finished_results
+from mmorderless.comparison.plan import (
+    PREDICTIONS,
+    TIMES,
+    expand,
+    read_comparison_record,
+    read_finished_results,
+)
 from mmorderless.runs.records import read_json
 
-PREDICTIONS_FILE = "predictions.npz"
 REFERENCE = "pla"
 """Method with which the others are compared."""
 OTHER = "other"
@@ -85,7 +90,7 @@ def load_comparison(folder: Path) -> Comparison:
         results.setdefault(result["method"], {})[result["seed"]] = result
     for method, by_seed in results.items():
         [first] = expand(folder, [method], [next(iter(by_seed))])
-        file = first.folder / PREDICTIONS_FILE
+        file = first.folder / PREDICTIONS
         if file.is_file():
             predictions[method] = _read_predictions(file)
             own_crops = crops_of(first.folder / CONFIG)

@@ -1,7 +1,7 @@
 """Decoders: from a feature map to tokens, step by step.
 
-A new decoder: subclass `LabelDecoder`, implement `init_state` and `step`, register it in mmpretrain's
-MODELS, and import it here; `joint_embedding_rnn.py` is the shortest example.
+A new decoder: subclass `LabelDecoder`, implement `init_state` and `step`, register it in
+mmpretrain's MODELS, and import it here; `joint_embedding_rnn.py` is the shortest example.
 """
 
 from mmorderless.models.decoders.attention_rnn import AttentionGRU, AttentionLSTM

@@ -2,8 +2,8 @@
 
 With inputs x_t and output gradients g_t, the gradient of a weight is Σ_t g_tᵀ x_t. Autograd forms
 each summand, a matrix of the weight's size, and adds them up. Here x_t and g_t are collected, and
-the sum is one product. In the attention LSTM that saves a fifth of a training rollout's time on a
-CPU. A retained graph must be run backward as a whole. Letters: R rows (images still decoded).
+the sum is one product, which saves a fifth of the attention LSTM's training time on a CPU.
+Gradients of gradients and torch.func are not supported. Letters: R rows (images still decoded).
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ class StepLinear:
         if not collects or torch.compiler.is_compiling():
             return F.linear(x, weight, bias)
         if weight not in self._layers:
-            steps: list[tuple[Tensor, Tensor] | None] = []  # input and output gradient
+            steps: list = []  # of each step: the backward pass, input and output gradient
             self._layers[weight] = (*_SumOverSteps.apply(weight, bias, steps), steps)
         return _LinearOfStep.apply(x, *self._layers[weight])
 
@@ -51,9 +51,11 @@ class _SumOverSteps(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *_: None) -> tuple:
-        steps = [step for step in ctx.steps if step is not None]  # None: no gradient reached it
-        ctx.steps[:] = [None] * len(ctx.steps)
-        x, gradient = (torch.cat(rows) for rows in zip(*steps))
+        # A retained graph may hold rows of a pass that did not come here.
+        this_pass = torch._C._current_graph_task_id()
+        rows = [row for step, *row in ctx.steps if step == this_pass]
+        ctx.steps[:] = [(None,)] * len(ctx.steps)
+        x, gradient = map(torch.cat, zip(*rows))
         return gradient.T @ x, gradient.sum(0) if ctx.needs_input_grad[1] else None, None
 
 
@@ -64,7 +66,7 @@ class _LinearOfStep(Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, steps: list) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.steps, ctx.index = steps, len(steps)
-        steps.append(None)
+        steps.append((None,))
         return F.linear(x, weight, bias)
 
     @staticmethod
@@ -72,5 +74,6 @@ class _LinearOfStep(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple:
         x, weight = ctx.saved_tensors
         # With its history x would refer to itself by way of the earlier steps.
-        ctx.steps[ctx.index] = x.detach().to(gradient.dtype), gradient
+        row = x.detach().to(gradient.dtype), gradient
+        ctx.steps[ctx.index] = torch._C._current_graph_task_id(), *row
         return gradient @ weight, None, None, None

@@ -73,6 +73,17 @@ def test_a_backward_pass_from_an_earlier_step_counts_its_steps_only():
     torch.testing.assert_close(*weights)
 
 
+def test_a_backward_pass_that_leaves_the_weight_out_does_not_count_later():
+    weights = []
+    for apply in (StepLinear(), F.linear):
+        x, weight, bias = make()
+        early = apply(x, weight, bias).tanh()
+        late = apply(early, weight, bias).square().sum()
+        torch.autograd.grad(late, x, retain_graph=True)
+        weights.append(torch.autograd.grad(early.sum(), weight)[0])
+    torch.testing.assert_close(*weights)
+
+
 def test_gradients_of_gradients_are_an_error():
     x, weight, bias = make()
     loss = recur(StepLinear(), x, weight, bias)
