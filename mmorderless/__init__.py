@@ -6,11 +6,7 @@ registries, so that a config needs one line to use them::
     custom_imports = dict(imports=["mmorderless"], allow_failed_imports=False)
 """
 
-from ._compat import (
-    allow_mmengine_checkpoints,
-    disable_multimodal_models,
-    require_openmmlab,
-)
+from ._compat import allow_mmengine_checkpoints, disable_multimodal_models, require_openmmlab
 
 require_openmmlab()
 disable_multimodal_models()

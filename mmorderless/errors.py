@@ -35,7 +35,7 @@ def run_tool(main: Main, argv: Sequence[str] | None = None) -> None:
 
     Args:
         main: function of the command line's arguments that returns the exit code; None means 0.
-        argv: the arguments without the program's name; None takes those of the process.
+        argv: the arguments without the program's name; None takes the process's own.
     """
     try:
         code = main(argv) or 0

@@ -44,7 +44,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data(repository: Path) -> Path:
-    """Folder of real photos and annotation files, laid beside the checkout."""
+    """Folder of real photos and annotation files, next to the checkout."""
     folder = repository.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"the real data are not there: {folder}")

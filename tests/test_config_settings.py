@@ -11,7 +11,7 @@ from mmorderless.models.backbones.model_hub import weights_address
 from mmorderless.models.losses.aligned import STRATEGIES
 from mmorderless.runs.methods import apply_method
 
-# The rows of the paper's comparison of orderings, beside BCE, and what makes them of PLA's config.
+# The rows of the paper's comparison of orderings, besides BCE, and what makes them of PLA's config.
 ROWS = {
     **{strategy: dict(method=strategy) for strategy in STRATEGIES},
     "pla_attention": {"model.head.decoder.attention_size": 512},

@@ -6,8 +6,8 @@ Letters: B images, C classes, T decoding steps, n_i labels of image i, N = max n
 Every step is used exactly once, so a step's log-partition cannot change which assignment is
 cheapest: the cost is −logit, without a softmax. Nothing here is differentiated.
 
-Logits are copied whole, in float32 and together with the labels, so that a batch waits for an
-accelerator only once. The copy has 4·B·(N + 1)·(C + 1) bytes: 0.2 MB for COCO at B = 32; above some
+Logits are copied whole, in float32 and together with the labels, so that a batch synchronizes with
+the device only once. The copy has 4·B·(N + 1)·(C + 1) bytes: 0.2 MB for COCO at B = 32; above some
 64 MB (C in the ten thousands) it takes longer than the assignment.
 """
 
@@ -27,7 +27,7 @@ from mmorderless.labels.vocabulary import IGNORE
 
 
 def check_finite(logits: Tensor, num_labels: int) -> None:
-    """Check that all logits that a loss may count are finite; this waits for the device.
+    """Check that all logits that a loss may count are finite (synchronizes with the device).
 
     Args:
         logits: shape (B, T, C + 1).
@@ -102,7 +102,7 @@ def ordered_targets(labels: CheckedLabels, ranks: np.ndarray, num_steps: int) ->
 
     Args:
         labels: checked label sets of B images.
-        ranks: place of each class in the order, shape (C,), or per image, shape (B, C).
+        ranks: rank of each class in the order, shape (C,), or per image, shape (B, C).
         num_steps: T.
 
     Returns:

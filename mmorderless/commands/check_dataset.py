@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         1 where something is wrong, else 0.
     """
-    args = parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     if args.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {args.workers}")
     cfg = read_config(args.config, args.cfg_options)
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(split.problems for split in splits))
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description="Check the datasets of a config.")
     parser.add_argument("config", help="config file")

@@ -19,7 +19,7 @@ from mmorderless.comparison.plan import (
     read_comparison_record,
 )
 from mmorderless.comparison.report.markdown import write_tables
-from mmorderless.comparison.report.page import write_report
+from mmorderless.comparison.report.page import write_page
 from mmorderless.comparison.report.tables import PRIOR
 from mmorderless.comparison.runs import (
     check_configs,
@@ -39,7 +39,7 @@ def comparison_parser() -> argparse.ArgumentParser:
     """Return the parser of tools/compare.py."""
     parser = argparse.ArgumentParser(
         description="Train and evaluate methods on one dataset with several seeds, and write a "
-        "report. The same command resumes after an interruption and may add methods or seeds.",
+        "report. The same command resumes after an interruption and may add methods or seeds."
     )
     parser.add_argument("config", help="config of PLA on the dataset; the methods change its model")
     parser.add_argument(
@@ -200,7 +200,7 @@ def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
         with exclusive(folder) as lock:
             failed = run_comparison(args, folder, tools, lock)
     try:
-        print(f"tables: {write_tables(folder)}\nreport: {write_report(folder)}", flush=True)
+        print(f"tables: {write_tables(folder)}\nreport: {write_page(folder)}", flush=True)
     finally:  # without a finished run there is no report
         if failed:
             print(

@@ -47,8 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     which.add_argument("--images", nargs="+", metavar="PATH", help="image files of the test set")
     parser.add_argument("--out-dir", default="figures", metavar="DIR", help="where to write")
     parser.add_argument(
-        "--device",
-        help="such as cpu or cuda:1; by default an accelerator if there is one",
+        "--device", help="such as cpu or cuda:1; by default an accelerator if there is one"
     )
     add_config_options(parser)
     return parser

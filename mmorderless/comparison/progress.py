@@ -67,13 +67,13 @@ class JobProgress:
         self._bar.advance(jobs.id)
         if code:
             log_end = "\n".join(f"  | {line}" for line in tail(job.log, TAIL_LINES))
-            news = f"{job.name} FAILED (exit code {code}); the end of {job.log}:\n{log_end}\n"
+            ended = f"{job.name} FAILED (exit code {code}); the end of {job.log}:\n{log_end}\n"
         else:
-            news = f"{job.name}: {summary(job)}{as_clock(running.elapsed)}; "
+            ended = f"{job.name}: {summary(job)}{as_clock(running.elapsed)}; "
         status = f"{jobs.completed:g} of {jobs.total:g} {self.name}"
         left = as_clock(jobs.time_remaining)
         # A single write, because several threads print.
-        print(f"{news}{status}, {left} left\n", end="", flush=True)
+        print(f"{ended}{status}, {left} left\n", end="", flush=True)
 
 
 def as_clock(seconds: float | None) -> str:

@@ -58,7 +58,7 @@ def read_lines(path: str, remedy: str = ANNOTATION_REMEDY) -> list[str]:
         raise missing_file(path, remedy) from None
 
 
-def read_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> dict:
+def read_annotation_file(path: str, object_hook: Callable[[dict], Any] | None = None) -> dict:
     """Read an annotation file whose top level is a JSON object.
 
     Raises:
@@ -144,7 +144,7 @@ def choose_classes(
     return chosen
 
 
-def check_labels(labels: Any, num_classes: int, image: str, source: str) -> list[int]:
+def check_label_set(labels: Any, num_classes: int, image: str, source: str) -> list[int]:
     """Check an image's labels and return the correct ones in ascending order.
 
     Args:

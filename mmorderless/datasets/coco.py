@@ -11,7 +11,7 @@ from mmorderless.datasets.annotations import (
     check_classes,
     check_keys,
     choose_classes,
-    read_json,
+    read_annotation_file,
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
@@ -126,7 +126,7 @@ class CocoMultiLabel(MultiLabelDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the instances file."""
-        instances = read_json(self.ann_file, object_hook=_slim)
+        instances = read_annotation_file(self.ann_file, object_hook=_slim)
         check_keys(instances, ("images", "annotations", "categories"), self.ann_file, FORM)
         for category in instances["categories"]:
             check_keys(category, ("id", "name"), f"a category of {self.ann_file}", FORM)

@@ -14,8 +14,8 @@ def clip_box(
 
     Args:
         box: left, top, right, bottom in pixels.
-        height: of the image in pixels; infinite if it is not known.
-        width: of the image in pixels; infinite if it is not known.
+        height: height of the image in pixels; infinite if it is not known.
+        width: width of the image in pixels; infinite if it is not known.
 
     Returns:
         The clipped box, or None if it has no area.

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets.annotations import (
-    check_classes,
-    missing_file,
-    read_lines,
-    select_images,
-)
+from mmorderless.datasets.annotations import check_classes, missing_file, read_lines, select_images
 from mmorderless.datasets.faults import repeated_items, report_fault
 
 HEADER = ["image", "labels"]

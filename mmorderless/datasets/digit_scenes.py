@@ -33,7 +33,7 @@ from mmorderless.datasets.digit_drawing import CLASSES, MIN_SIZE, draw_scene
 from mmorderless.datasets.json_labels import JsonMultiLabel
 
 VERSION = 1
-"""To be raised with every change of the scenes, so that no cache of older ones is read."""
+"""Increased with every change of the scenes, so that no cache of older scenes is read."""
 
 SPLITS = ("train", "test")
 TRAIN_SHARE = 0.8
@@ -109,9 +109,9 @@ class DigitScenes(JsonMultiLabel):
         split: 'train' or 'test'; their handwritten instances are disjoint.
         num_scenes: number of scenes.
         size: side S of a scene in pixels.
-        seed: of the scenes.
+        seed: seed of the scenes.
         data_root: folder of the cache, relative to the working directory.
-        **kwargs: of `JsonMultiLabel`, except the paths of its files.
+        **kwargs: arguments of `JsonMultiLabel`, except the paths of its files.
 
     Raises:
         ValueError: an unknown split, no scene, or scenes too small to read.

@@ -14,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmpretrain.datasets import KFoldDataset
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets.annotations import Published, check_labels
+from mmorderless.datasets.annotations import Published, check_label_set
 from mmorderless.datasets.class_names import compare_names
 from mmorderless.datasets.faults import collect_faults, repeated_items
 from mmorderless.datasets.loading import LoadImage
@@ -118,7 +118,7 @@ def add_records(split: Split, records: Sequence[dict[str, Any]]) -> None:
         for record in records:
             path, labels = record["img_path"], record.get("gt_label")
             labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
-            split.labels.append(check_labels(labels, num_classes, path, split.dataset))
+            split.labels.append(check_label_set(labels, num_classes, path, split.dataset))
             split.images.append(path)
             box = record.get("box")
             split.examples.append(path if box is None else f"{path} {tuple(box)}")

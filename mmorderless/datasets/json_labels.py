@@ -8,9 +8,9 @@ from mmpretrain.registry import DATASETS
 from mmorderless.datasets.annotations import (
     check_classes,
     check_keys,
-    check_labels,
+    check_label_set,
     has_keys,
-    read_json,
+    read_annotation_file,
     select_images,
 )
 
@@ -45,7 +45,7 @@ class JsonMultiLabel(MultiLabelDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read and check the annotation file."""
-        annotations = read_json(self.ann_file)
+        annotations = read_annotation_file(self.ann_file)
         check_keys(annotations, ("metainfo", "data_list"), self.ann_file, FORM)
         self._metainfo["classes"] = self._merge_classes(annotations["metainfo"])
         for key, value in annotations["metainfo"].items():
@@ -63,7 +63,7 @@ class JsonMultiLabel(MultiLabelDataset):
         return {
             **raw_data_info,
             "img_path": osp.join(self.img_prefix, image),
-            "gt_label": check_labels(
+            "gt_label": check_label_set(
                 raw_data_info["gt_label"], len(self._metainfo["classes"]), image, self.ann_file
             ),
         }

@@ -92,7 +92,7 @@ def draw_split(num_images: int, num_train: int, seed: int, split_index: int) -> 
     Args:
         num_images: number of images to divide.
         num_train: how many of them are for training.
-        seed: of all splits.
+        seed: seed of all splits.
         split_index: which of the splits.
 
     Returns:
@@ -134,7 +134,7 @@ class NusWide(MultiLabelDataset):
         split: 'train' or 'test'.
         protocol: 'paper', 'official' or 'official_labeled'.
         split_index: which of the paper's splits: 0, 1 or 2.
-        seed: of the paper's splits.
+        seed: seed of the paper's splits.
         num_train: number of training images of the paper's splits.
         data_prefix: folder of the images, relative to `data_root`.
         drop_missing: whether images that are not on disk are dropped (many of Flickr's links are

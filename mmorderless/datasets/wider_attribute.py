@@ -16,7 +16,7 @@ from mmorderless.datasets.annotations import (
     choose_classes,
     has_keys,
     note_dropped,
-    read_json,
+    read_annotation_file,
     select_images,
 )
 from mmorderless.datasets.cropping import clip_box
@@ -153,7 +153,7 @@ class WiderAttribute(MultiLabelDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation file and clip the boxes."""
-        annotation = read_json(self.ann_file)
+        annotation = read_annotation_file(self.ann_file)
         check_keys(annotation, ("images", "attribute_id_map"), self.ann_file, FORM)
         names = attribute_names(annotation, self.ann_file)
         classes = choose_classes(names, self._metainfo.get("classes"), self.ann_file)

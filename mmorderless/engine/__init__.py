@@ -2,7 +2,4 @@
 
 from mmorderless.engine import hooks, schedules
 
-__all__ = [
-    "hooks",
-    "schedules",
-]
+__all__ = ["hooks", "schedules"]

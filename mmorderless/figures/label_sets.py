@@ -121,7 +121,7 @@ def cooccurrence_figure(predicted: np.ndarray, truth: np.ndarray, classes: Seque
 
     Args:
         predicted: image counts from `order_statistics.cooccurrence`, shape (C, C).
-        truth: the same of the ground truth.
+        truth: image counts of the true labels, shape (C, C).
         classes: class names, C strings.
     """
     side = panel_side(len(classes))

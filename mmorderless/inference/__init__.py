@@ -2,6 +2,4 @@
 
 from mmorderless.inference.inferencer import OrderlessInferencer
 
-__all__ = [
-    "OrderlessInferencer",
-]
+__all__ = ["OrderlessInferencer"]

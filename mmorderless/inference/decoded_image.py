@@ -44,7 +44,7 @@ class DecodedImage:
 
 
 @torch.no_grad()
-def decode(model: Any, item: dict[str, Any]) -> DecodedImage:
+def decode_image(model: Any, item: dict[str, Any]) -> DecodedImage:
     """Predict one image, and roll the decoder out for n + 1 steps on its own arg max.
 
     PLA, MLA and fixed orders train on these steps; teacher forcing, order search and OCD train on

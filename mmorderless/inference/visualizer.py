@@ -20,7 +20,7 @@ from mmorderless.figures.single_image import alignment_figure, attention_figure,
 from mmorderless.inference.decoded_image import (
     DecodedImage,
     background_picture,
-    decode,
+    decode_image,
     token_names,
 )
 from mmorderless.labels.fixed_orders import count_labels
@@ -87,7 +87,7 @@ class ImageVisualizer:
                 f"{len(self.dataset) - 1}"
             )
         item = self.dataset[index]
-        decoded = decode(self.model, item)
+        decoded = decode_image(self.model, item)
         figures: dict[str, Figure] = {}
         left_out = []
         if self.model.head.decoding.stop_threshold is not None:

@@ -70,7 +70,7 @@ def check_labels(label_sets: LabelSets, num_classes: int) -> CheckedLabels:
 
 
 def pack_labels(label_sets: LabelSets, num_classes: int) -> tuple[Tensor, np.ndarray | None]:
-    """Make one tensor of a batch of label sets, without waiting for its device.
+    """Make one tensor of a batch of label sets, without synchronizing with its device.
 
     Args:
         label_sets: as for `check_labels`.

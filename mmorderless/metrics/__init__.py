@@ -3,9 +3,4 @@
 from mmorderless.metrics import order_statistics, ranking, set_scores
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 
-__all__ = [
-    "LabelSetMetric",
-    "order_statistics",
-    "ranking",
-    "set_scores",
-]
+__all__ = ["LabelSetMetric", "order_statistics", "ranking", "set_scores"]

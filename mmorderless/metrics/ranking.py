@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from mmorderless.labels.label_lists import Matrix
-from mmorderless.metrics.set_scores import check_finite, check_sets, mean_or_nan
+from mmorderless.metrics.set_scores import check_finite_scores, check_sets, mean_or_nan
 
 
 def mean_average_precision(
@@ -32,7 +32,7 @@ def mean_average_precision(
     (83.33333333333333, 1)
     """
     check_sets(scores, truth)
-    check_finite(scores)
+    check_finite_scores(scores)
     ignored = csr_array(truth.shape, dtype=bool) if ignored is None else ignored
     check_sets(ignored, truth)
     num_images, num_classes = scores.shape
@@ -115,7 +115,7 @@ def top_scores(scores: np.ndarray, k: int) -> csr_array:
     array([[0.5, 0.9, 0. ],
            [0.3, 0. , 0. ]])
     """
-    check_finite(scores)
+    check_finite_scores(scores)
     num_classes = scores.shape[1]
     if k < num_classes:
         rank = num_classes - k - 1

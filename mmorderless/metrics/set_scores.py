@@ -37,11 +37,7 @@ def class_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
     true_positives, num_predicted, num_true = confusion_counts(predicted, truth, axis=0)
     precision = percent(true_positives, num_predicted).mean()
     recall = percent(true_positives, num_true).mean()
-    return {
-        "CP": float(precision),
-        "CR": float(recall),
-        "CF1": harmonic_mean(precision, recall),
-    }
+    return {"CP": float(precision), "CR": float(recall), "CF1": harmonic_mean(precision, recall)}
 
 
 def overall_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
@@ -189,7 +185,7 @@ def check_sets(predicted: Matrix, truth: Matrix) -> None:
     check_not_empty(predicted.shape[0])
 
 
-def check_finite(scores: Matrix) -> None:
+def check_finite_scores(scores: Matrix) -> None:
     """Raise a ValueError when a score of shape (N, C) is NaN or infinite."""
     if isinstance(scores, np.ndarray):
         images = np.nonzero(~np.isfinite(scores))[0]

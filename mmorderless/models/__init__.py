@@ -3,11 +3,4 @@
 from mmorderless.models import backbones, decoders, decoding, heads, losses
 from mmorderless.models.classifier import LabelSetClassifier
 
-__all__ = [
-    "LabelSetClassifier",
-    "backbones",
-    "decoders",
-    "decoding",
-    "heads",
-    "losses",
-]
+__all__ = ["LabelSetClassifier", "backbones", "decoders", "decoding", "heads", "losses"]

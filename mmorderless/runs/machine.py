@@ -53,12 +53,6 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait until an accelerator has finished its work; return immediately on the CPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 class Marks:
     """Points in time by name: CUDA events, which do not block the host, or the host's clock.
 
@@ -83,7 +77,7 @@ class Marks:
         """Return the milliseconds from one mark to another."""
         first, second = self._times[start], self._times[end]
         if self.device.type == "cuda":
-            synchronize(self.device)
+            torch.cuda.synchronize(self.device)
             return first.elapsed_time(second)
         return 1000 * (second - first)
 

@@ -68,7 +68,7 @@ def parse_training_options(argv: Sequence[str] | None = None) -> TrainingOptions
     """Parse the command line of tools/train.py.
 
     Args:
-        argv: the arguments; None takes those of the process.
+        argv: the arguments; None takes the process's own.
     """
     parser = argparse.ArgumentParser(description="Train a model.")
     parser.add_argument("config", help="config file")
@@ -96,7 +96,7 @@ def parse_evaluation_options(argv: Sequence[str] | None = None) -> EvaluationOpt
     """Parse the command line of tools/test.py.
 
     Args:
-        argv: the arguments; None takes those of the process.
+        argv: the arguments; None takes the process's own.
     """
     parser = argparse.ArgumentParser(description="Evaluate a checkpoint.")
     parser.add_argument("config", help="config file")

@@ -76,7 +76,7 @@ def run_jobs(
         jobs: started in this order.
         max_workers: maximum number of jobs that run at the same time.
         environment: environment variables of the commands.
-        lock: of the folder; the commands inherit it, as they survive if this process is killed.
+        lock: the folder's lock file; the commands, which may outlive this process, inherit it.
         on_start: called in a thread of each job.
         on_end: called in the same thread with 0 or the exit code of the step that failed.
 

@@ -12,7 +12,7 @@ from mmorderless.comparison.evaluation.gallery import (
     choose_gallery,
     save_gallery_attention,
 )
-from mmorderless.comparison.report.page import write_report
+from mmorderless.comparison.report.page import write_page
 
 CLASSES = [
     "dog",
@@ -170,4 +170,4 @@ def comparison_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def report(comparison_folder: Path) -> Path:
     """The page of this comparison."""
-    return write_report(comparison_folder)
+    return write_page(comparison_folder)

@@ -5,19 +5,19 @@ from mmorderless.datasets.annotations import (
     are_files,
     check_classes,
     check_keys,
-    check_labels,
+    check_label_set,
     choose_classes,
     has_keys,
     labels_of_rows,
-    read_json,
+    read_annotation_file,
     select_images,
 )
 from mmorderless.datasets.faults import collect_faults, report_fault
 
 
 def test_labels_are_sorted():
-    assert check_labels([3, 0, 2], 4, "a.jpg", "a.json") == [0, 2, 3]
-    assert check_labels([], 4, "a.jpg", "a.json") == []
+    assert check_label_set([3, 0, 2], 4, "a.jpg", "a.json") == [0, 2, 3]
+    assert check_label_set([], 4, "a.jpg", "a.json") == []
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_labels_are_sorted():
 )
 def test_wrong_labels(labels, rule):
     with pytest.raises(ValueError, match=rule) as error:
-        check_labels(labels, 4, "a.jpg", "a.json")
+        check_label_set(labels, 4, "a.jpg", "a.json")
     message = str(error.value)
     assert "a.jpg" in message
     assert "a.json" in message
@@ -44,8 +44,8 @@ def test_wrong_labels(labels, rule):
 
 def test_faults_are_collected_only_inside_collect_faults():
     with collect_faults() as faults:
-        assert check_labels([4, 1, 1, -1], 4, "a.jpg", "a.json") == [1]
-        assert check_labels("dog", 4, "b.jpg", "a.json") == []
+        assert check_label_set([4, 1, 1, -1], 4, "a.jpg", "a.json") == [1]
+        assert check_label_set("dog", 4, "b.jpg", "a.json") == []
         assert not has_keys({"a": 1}, ["a", "b"], "an image", "write it")
         assert has_keys({"a": 1}, ["a"], "an image", "write it")
         with collect_faults() as inner:
@@ -133,8 +133,8 @@ def test_no_image_left():
 def test_json_that_cannot_be_read(tmp_path):
     path = str(tmp_path / "a.json")
     with pytest.raises(FileNotFoundError, match=r"a\.json does not exist; set data_root"):
-        read_json(path)
+        read_annotation_file(path)
     for text, rule in (('{"images": [', "not valid JSON"), ("[1]", "got list"), ("", "not valid")):
         (tmp_path / "a.json").write_text(text)
         with pytest.raises(ValueError, match=rule):
-            read_json(path)
+            read_annotation_file(path)

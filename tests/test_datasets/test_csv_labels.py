@@ -80,8 +80,8 @@ def test_unknown_name_is_an_error(write):
 def test_paths_are_relative_to_the_csv_or_to_data_prefix(write, tmp_path):
     write(TRAIN, "lists/train.csv")
     root = {"data_root": str(tmp_path)}
-    beside = CsvMultiLabel("lists/train.csv", **root)
-    assert beside.get_data_info(0)["img_path"] == str(tmp_path / "lists" / "a.jpg")
+    relative = CsvMultiLabel("lists/train.csv", **root)
+    assert relative.get_data_info(0)["img_path"] == str(tmp_path / "lists" / "a.jpg")
     for prefix in ("images", {"img_path": "images"}):
         below = CsvMultiLabel("lists/train.csv", data_prefix=prefix, **root)
         assert below.get_data_info(0)["img_path"] == str(tmp_path / "images" / "a.jpg")

@@ -92,8 +92,8 @@ def test_boxes_are_clipped_and_those_without_area_dropped_and_counted(load):
         (35, 25, 100, 100),  # at the right and the bottom
         (3, 3, 0, 5),  # no width
         (3, 3, 5, -1),  # negative height
-        (-9, 3, 9, 5),  # beside the image, which the size need not be known for
-        (40, 0, 5, 5),  # beside the image
+        (-9, 3, 9, 5),  # outside the image, which the size need not be known for
+        (40, 0, 5, 5),  # outside the image
         (0, 0, 40, 30),
     ]
     targets = [[person([1, -1, -1], box) for box in boxes]]

@@ -14,7 +14,7 @@ from mmpretrain.registry import DATASETS, MODELS
 
 from mmorderless.datasets.cached_features import write_split
 from mmorderless.inference import visualizer as visualize
-from mmorderless.inference.decoded_image import background_picture, decode, find_images
+from mmorderless.inference.decoded_image import background_picture, decode_image, find_images
 from mmorderless.inference.visualizer import ImageVisualizer
 from mmorderless.labels.fixed_orders import class_ranks
 from mmorderless.models.losses.aligned import MLALoss, PLALoss
@@ -102,7 +102,7 @@ def test_alignment_shows_what_the_losses_choose_and_cost(folder):
     tool = visualizer()
     num_pinned = 0
     for index in range(1, len(tool.dataset)):
-        decoded = decode(tool.model, tool.dataset[index])
+        decoded = decode_image(tool.model, tool.dataset[index])
         labels, n = decoded.labels, len(decoded.labels)
         if n == 0:
             continue
@@ -131,7 +131,7 @@ def test_alignment_shows_what_the_losses_choose_and_cost(folder):
 def test_logits_are_those_of_the_training_rollout(folder):
     tool = visualizer()
     item = tool.dataset[1]
-    decoded = decode(tool.model, item)
+    decoded = decode_image(tool.model, item)
     with torch.no_grad():
         data = tool.model.data_preprocessor(
             {"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]}, False

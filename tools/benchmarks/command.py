@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         ValueError: a part is unknown, a number is not positive, or the device does not exist.
     """
-    args = parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     unknown = [part for part in args.parts if part not in PARTS]
     if unknown:
         raise ValueError(f"unknown part {unknown[0]!r}; choose from {', '.join(PARTS)}")
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             out.write_text(text + "\n", encoding="utf-8")
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         description="Measure speed and memory next to plain baselines."

@@ -56,7 +56,7 @@ def average_precision(scores: np.ndarray, is_true: np.ndarray) -> float:
     """Return the mean over the positives of the precision among images scored at least as high.
 
     Args:
-        scores: of one class, shape (N,).
+        scores: scores of one class, shape (N,).
         is_true: shape (N,).
     """
     order = np.argsort(-scores)

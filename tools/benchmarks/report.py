@@ -33,7 +33,7 @@ class Row:
 
     @property
     def speed_up(self) -> float | None:
-        """How many times less than the baseline (of rates: more) the median of ours is."""
+        """Ratio of the medians: ours / baseline for rates, else baseline / ours."""
         if len(self.ours) == 0 or len(self.baseline) == 0:
             return None
         ratio = float(np.median(self.baseline) / np.median(self.ours))

@@ -10,10 +10,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure.
+    """Settings of a measurement.
 
     Args:
-        device: of models and logits.
+        device: device of models and logits.
         dtype: name of the type that models compute in, a key of `DTYPES`; weights stay fp32.
         repeats: samples of each quantity.
         batch: images of a batch; None keeps each part's own number.

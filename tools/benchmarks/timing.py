@@ -17,7 +17,7 @@ def alternate(calls: Mapping[str, Call], repeats: int) -> dict[str, list[float]]
     """Time several calls in turn, A B A B …, so that other load on the machine affects all alike.
 
     Args:
-        calls: by name.
+        calls: the calls by name.
         repeats: samples of each call; each is preceded by a warm-up.
 
     Returns:

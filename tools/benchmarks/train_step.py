@@ -90,7 +90,7 @@ class TrainingSteps:
 
     Args:
         cfg: a config with an `OrderlessRNNHead`.
-        side: of the images, in pixels.
+        side: side of the images in pixels.
         batch: images of a step.
         settings: device and type.
     """

@@ -31,7 +31,7 @@ from mmorderless.comparison.evaluation.operating_point import (
 )
 from mmorderless.comparison.evaluation.predictions import (
     apply_threshold,
-    build_loader,
+    loader_from_config,
     metrics_of,
     predict,
     save_attention,
@@ -160,8 +160,8 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
     start = time.monotonic()
     run, trained = run_in(folder), TrainedRun(folder)
     model, head, meta = trained.model, trained.head, trained.checkpoint["meta"]
-    held_out = build_loader(trained.config.val_dataloader)
-    test = build_loader(trained.config.test_dataloader)
+    held_out = loader_from_config(trained.config.val_dataloader)
+    test = loader_from_config(trained.config.test_dataloader)
     classes = test.dataset.metainfo["classes"]
     parameter = operating_parameter_of(head)
     if parameter.name == "threshold":

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 
-from mmorderless.comparison.evaluation.predictions import build_loader
+from mmorderless.comparison.evaluation.predictions import loader_from_config
 from mmorderless.comparison.evaluation.trained import TrainedRun
 from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.errors import run_tool
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
-from mmorderless.runs.machine import Marks, measurement_conditions, synchronize
+from mmorderless.runs.machine import Marks, measurement_conditions
 from mmorderless.runs.records import write_json
 from mmorderless.runs.trained_model import temporary_attributes
 
@@ -54,7 +54,6 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
         return tokens
 
     model.zero_grad()
-    synchronize(device)
     marks.mark("start")
     with temporary_attributes(aligner, {} if align is None else {"align": timed_align}):
         losses = model.loss(data["inputs"], data["data_samples"])
@@ -73,7 +72,6 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
 def time_test(model: Any, data: dict[str, Any], device: torch.device) -> dict[str, float]:
     """Time a prediction, in milliseconds."""
     marks = Marks(device)
-    synchronize(device)
     marks.mark("start")
     model.predict(data["inputs"])
     marks.mark("end")
@@ -106,7 +104,7 @@ def time_run(folder: Path) -> dict[str, Any]:
     torch.manual_seed(0)
     trained = TrainedRun(folder)
     model, device = trained.model, torch.device(get_device())
-    loader = build_loader(trained.config.train_dataloader)
+    loader = loader_from_config(trained.config.train_dataloader)
     size = min(loader.batch_size, len(loader.dataset))
     batch = loader.collate_fn([loader.dataset[i] for i in range(size)])
     # Checkpoints do not contain the fixed orders.

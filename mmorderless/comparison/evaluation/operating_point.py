@@ -71,11 +71,7 @@ def operating_curve(sets: Mapping[float, Matrix], truth: Matrix) -> list[dict[st
         For each value, ascending: `value` and CP, CR, CF1, OP, OR, OF1 in percent.
     """
     return [
-        {
-            "value": value,
-            **class_scores(sets[value], truth),
-            **overall_scores(sets[value], truth),
-        }
+        {"value": value, **class_scores(sets[value], truth), **overall_scores(sets[value], truth)}
         for value in sorted(sets)
     ]
 

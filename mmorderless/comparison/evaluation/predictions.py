@@ -33,7 +33,7 @@ def score_override(head: Any, kind: str) -> dict[str, Any]:
     return {"score": kind, "decoding": replace(head.decoding, beam_width=width)}
 
 
-def build_loader(loader: ConfigDict) -> DataLoader:
+def loader_from_config(loader: ConfigDict) -> DataLoader:
     """Build a dataloader from its config as training does."""
     loader = copy.deepcopy(loader)
     loader.setdefault("collate_fn", dict(type="default_collate"))

@@ -67,7 +67,9 @@ def all_figures(
     if counts:
         figures["label_count"] = label_count_figure(counts)
 
-    operating = {method: operating_curve(seeds[0]) for method, seeds in results.items() if seeds}
+    operating = {
+        method: read_operating_curve(seeds[0]) for method, seeds in results.items() if seeds
+    }
     drawn = {method: curve for method, curve in operating.items() if curve is not None}
     if drawn:
         figures["operating_curve"] = operating_curve_figure(drawn)
@@ -104,7 +106,7 @@ def _label_at_step(method: str, arrays: Predictions) -> Figure | None:
     return figure
 
 
-def operating_curve(result: Result) -> OperatingCurve | None:
+def read_operating_curve(result: Result) -> OperatingCurve | None:
     """Return the operating curve of a run on the held-out images; None without one.
 
     Args:

@@ -57,7 +57,7 @@ class Picture(NamedTuple):
     height: int
 
 
-def write_report(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path:
+def write_page(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path:
     """Write `report/report.html` and `report/figures/*.png` from the finished runs.
 
     Args:
@@ -95,10 +95,7 @@ def file_stems(names: Iterable[str]) -> list[str]:
 
 
 def report_page(
-    comparison: Comparison,
-    prior: Result | None,
-    pictures: Mapping[str, Picture],
-    gallery_size: int,
+    comparison: Comparison, prior: Result | None, pictures: Mapping[str, Picture], gallery_size: int
 ) -> str:
     """Return the whole page."""
     return render(

@@ -6,11 +6,7 @@ Scores are in percent. A value over several seeds is written as mean ± sample s
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmorderless.comparison.report.results import (
-    Result,
-    mean_and_deviation,
-    value_at,
-)
+from mmorderless.comparison.report.results import Result, mean_and_deviation, value_at
 
 PRIOR = "label_prior.json"
 PRIOR_NAME = "label prior"

@@ -5,9 +5,4 @@ from mmorderless.models.backbones.feature_pass_through import FeaturePassThrough
 from mmorderless.models.backbones.model_hub import load_from_model_hub
 from mmorderless.models.backbones.strided_cnn import StridedCNN
 
-__all__ = [
-    "EfficientNetLite0",
-    "FeaturePassThrough",
-    "StridedCNN",
-    "load_from_model_hub",
-]
+__all__ = ["EfficientNetLite0", "FeaturePassThrough", "StridedCNN", "load_from_model_hub"]

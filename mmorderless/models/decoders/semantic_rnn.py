@@ -12,7 +12,6 @@ Letters: as in `attention_rnn`.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from mmpretrain.registry import MODELS
 from torch import Tensor
@@ -34,17 +33,24 @@ class SemanticRNN(AttentionLSTM):
     Args:
         num_classes: C.
         in_channels: D.
+        hidden_size: H.
+        embed_size: E.
         semantic_weight: factor on the loss of the class probabilities.
-        options: `hidden_size` and `embed_size` of `AttentionRNN`.
 
     Raises:
         ValueError: a size is not positive.
     """
 
     def __init__(
-        self, num_classes: int, in_channels: int, semantic_weight: float = 1.0, **options: Any
+        self,
+        num_classes: int,
+        in_channels: int,
+        hidden_size: int = 512,
+        embed_size: int = 256,
+        semantic_weight: float = 1.0,
     ) -> None:
-        super().__init__(num_classes, num_classes, attention_size=None, **options)
+        sizes = dict(hidden_size=hidden_size, embed_size=embed_size, attention_size=None)
+        super().__init__(num_classes, num_classes, **sizes)
         self.semantic_weight = semantic_weight
         self.image_classifier = ImageClassifierBranch(num_classes, in_channels)
 

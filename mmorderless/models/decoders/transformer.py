@@ -40,8 +40,8 @@ class TransformerState(NamedTuple):
     """State between two steps.
 
     Args:
-        past: of each layer, keys and values of the P tokens so far.
-        cells: of each layer, keys and values of the L cells.
+        past: for each layer, keys and values of the P tokens so far.
+        cells: for each layer, keys and values of the L cells.
     """
 
     past: tuple[KeysValues, ...]
@@ -56,8 +56,8 @@ class DecoderLayer(nn.Module):
         hidden_size: H.
         attention_size: A.
         num_heads: N.
-        feedforward_size: of the feed-forward net's hidden layer.
-        dropout: probability of dropping an entry of what is added to the residual stream.
+        feedforward_size: size of the feed-forward net's hidden layer.
+        dropout: probability of dropping an entry of a residual branch.
     """
 
     def __init__(
@@ -152,8 +152,8 @@ class TransformerLabelDecoder(LabelDecoder):
         num_layers: number of layers.
         num_heads: N.
         feedforward_size: size of the feed-forward nets' hidden layer.
-        layer_dropout: probability of dropping an entry of the embedded tokens, and of what is added
-            to the residual stream.
+        layer_dropout: probability of dropping an entry of the embedded tokens, and of the residual
+            branches.
 
     Raises:
         ValueError: a size is not positive, or the heads do not share the attention evenly.

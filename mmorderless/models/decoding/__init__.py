@@ -4,11 +4,4 @@ from mmorderless.models.decoding.emission import Emission, read_rollout
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.search import Beams, beam_search, decode
 
-__all__ = [
-    "Beams",
-    "Decoding",
-    "Emission",
-    "beam_search",
-    "decode",
-    "read_rollout",
-]
+__all__ = ["Beams", "Decoding", "Emission", "beam_search", "decode", "read_rollout"]

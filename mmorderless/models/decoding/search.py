@@ -1,4 +1,4 @@
-"""How a sequence is chosen from a decoder's logits: greedy, with constraints, or by beam search.
+"""Choose a sequence from a decoder's logits: greedy, with constraints, or by beam search.
 
 Letters: B images, K hypotheses an image (the beam's width), C classes, T steps, L cells.
 
@@ -161,10 +161,10 @@ def _trace(
     """Follow the hypotheses back to the first step.
 
     Args:
-        history: of each step the hypotheses' parents and emissions, (B, K) each, and the rows'
+        history: for each step the hypotheses' parents and emissions, (B, K) each, and the rows'
             logits (B K, C + 1) and attention (B K, L).
         order: hypotheses from best to worst, shape (B, K).
-        log_p: theirs, shape (B, K).
+        log_p: log probability of each hypothesis, shape (B, K).
         end: END.
     """
     width = order.shape[1]
@@ -181,9 +181,7 @@ def _trace(
     # What follows the first END is END.
     chosen = chosen.masked_fill((chosen == end).cumsum(2) > 0, end)
     rollout = Rollout(
-        torch.stack(logits[::-1], 1),
-        chosen[:, 0],
-        torch.stack(maps[::-1], 1) if maps else None,
+        torch.stack(logits[::-1], 1), chosen[:, 0], torch.stack(maps[::-1], 1) if maps else None
     )
     return Beams(chosen, log_p, rollout)
 

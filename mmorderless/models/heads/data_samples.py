@@ -51,9 +51,7 @@ def _check_hard(image: int, score: Tensor, labels: Tensor) -> None:
 
 
 def write_samples(
-    emission: Emission,
-    attention: Tensor | None,
-    data_samples: list[DataSample | None] | None,
+    emission: Emission, attention: Tensor | None, data_samples: list[DataSample | None] | None
 ) -> list[DataSample]:
     """Write predictions, copied to the host once a batch, into data samples."""
     tokens, probabilities, length, is_new, scores = (field.cpu() for field in emission)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mmorderless.comparison.report.figures import all_figures, operating_curve
+from mmorderless.comparison.report.figures import all_figures, read_operating_curve
 from mmorderless.figures.style import figure_to_rgb
 
 CLASSES = ["ant", "bee", "cat", "dog"]
@@ -57,16 +57,16 @@ def result_of(method, seed=0, sequence=True):
 
 def test_a_run_without_operating_points_has_no_curve():
     result = result_of("pla")
-    assert operating_curve({**result, "operating_default": None}) is None
-    assert operating_curve({**result, "operating_curve": []}) is None
-    curve = operating_curve(result)
+    assert read_operating_curve({**result, "operating_default": None}) is None
+    assert read_operating_curve({**result, "operating_curve": []}) is None
+    curve = read_operating_curve(result)
     assert curve.values.tolist() == [-1.0, 0.0, 1.0]
     assert curve.recall.tolist() == [40.0, 60.0, 80.0]
     assert curve.precision.tolist() == [90.0, 80.0, 60.0]
     assert (curve.default, curve.tuned) == (0.0, 0.5)
-    without = operating_curve({**result, "tuned": {}})
+    without = read_operating_curve({**result, "tuned": {}})
     assert without.tuned is None
-    assert operating_curve(result_of("bce", sequence=False)).default == 0.5
+    assert read_operating_curve(result_of("bce", sequence=False)).default == 0.5
 
 
 def test_all_figures_draws_the_results():
@@ -168,4 +168,4 @@ def test_steps_of_few_images_are_not_drawn():
 
 def test_the_default_is_that_of_the_run():
     result = result_of("bce", sequence=False)
-    assert operating_curve({**result, "operating_default": 0.25}).default == 0.25
+    assert read_operating_curve({**result, "operating_default": 0.25}).default == 0.25
