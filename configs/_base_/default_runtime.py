@@ -8,7 +8,11 @@ default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(
-        type="CheckpointHook", interval=1, max_keep_ckpts=2, save_best="set/OF1", rule="greater"
+        type="WholeCheckpointHook",
+        interval=1,
+        max_keep_ckpts=2,
+        save_best="set/OF1",
+        rule="greater",
     ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )

@@ -82,33 +82,29 @@ def is_whole(file: Path) -> bool:
 
 
 def last_checkpoint(work_dir: str | Path) -> str | None:
-    """Return the path of a training's last checkpoint, None before there is one.
+    """Return the path of a training's last whole checkpoint, None if there is none.
 
-    If the last one is truncated, because the process was killed while it wrote (mmengine writes
-    the best epoch's checkpoint a second time), this is the newest complete one.
+    This is the file that `last_checkpoint` names or, if the process was killed or the disk full
+    while it or the name was written, the newest whole one.
 
     Args:
         work_dir: the training's folder. It may have been moved or copied: a checkpoint in it is
             preferred to the recorded path.
-
-    Raises:
-        FileNotFoundError: the checkpoint is missing.
     """
     pointer = Path(work_dir, "last_checkpoint")
     if not pointer.is_file():
         return None
-    named = Path(pointer.read_text().strip())
-    within = Path(work_dir, named.name)
-    last = within if within.is_file() else named
-    if not last.is_file():
-        raise FileNotFoundError(
-            f"{pointer} names {named}, which is missing; name another with --resume CHECKPOINT"
-        )
-    if is_whole(last):
-        return str(last)
-    saved = [path for path in last.parent.glob("*.pth") if re.fullmatch(r"\w+?_\d+", path.stem)]
-    for path in sorted(saved, key=lambda path: int(path.stem.rpartition("_")[2]), reverse=True):
-        if not path.stem.startswith("best_") and is_whole(path):
-            print(f"{last} is damaged: writing it was interrupted; using {path}", flush=True)
+    named = Path(pointer.read_text(errors="replace").strip("\0 \n") or "no file")
+    saved = [
+        path
+        for folder in dict.fromkeys((pointer.parent, named.parent))
+        for path in folder.glob("*.pth")
+        if re.fullmatch(r"(epoch|iter)_\d+", path.stem)
+    ]
+    saved.sort(key=lambda path: int(path.stem.rpartition("_")[2]), reverse=True)
+    for path in (pointer.parent / named.name, named, *saved):
+        if path.is_file() and is_whole(path):
+            if path.name != named.name:
+                print(f"{pointer} names {named}, missing or damaged; using {path}", flush=True)
             return str(path)
-    return str(last)  # `existing_checkpoint` reports the error
+    return None

@@ -69,6 +69,11 @@ def training_config(options: TrainingOptions) -> Config:
         cfg.auto_scale_lr.enable = True
     if options.resume is not None:
         _set_resume(cfg, options.resume)
+    hooks = dict(cfg.get("default_hooks") or {})
+    hooks.setdefault("checkpoint", dict(type="CheckpointHook"))
+    if (hooks["checkpoint"] or {}).get("type") == "CheckpointHook":
+        hooks["checkpoint"] = {**hooks["checkpoint"], "type": "WholeCheckpointHook"}
+    cfg.default_hooks = hooks
     _set_hook(cfg, "CheckpointMatchHook")
     _set_compile(cfg)
     return cfg
@@ -172,7 +177,7 @@ def _set_resume(cfg: Config, resume: str) -> None:
     if resume == "auto":
         found = last_checkpoint(cfg.work_dir)
         if found is None:
-            print(f"no checkpoint in {cfg.work_dir} yet: training starts from scratch", flush=True)
+            print(f"no whole checkpoint in {cfg.work_dir}: starting from scratch", flush=True)
             cfg.resume = False
             return
         resume = found

@@ -14,7 +14,7 @@ def metrics_of(file) -> dict[str, float]:
 
 def test_train_killed_resumed_tested_and_used(project):
     killed = project.run("train.py", "tiny.py", "--work-dir", "w", "--resume", KILL_AT="1 2")
-    assert "no checkpoint in w yet: training starts from scratch" in killed.stdout
+    assert "no whole checkpoint in w: starting from scratch" in killed.stdout
     assert killed.returncode == -9
     assert (project.folder / "w/epoch_1.pth").is_file()
     assert not (project.folder / "w/epoch_2.pth").exists()

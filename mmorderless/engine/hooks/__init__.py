@@ -9,6 +9,7 @@ from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.engine.hooks.label_set_report_hook import LabelSetReportHook
 from mmorderless.engine.hooks.swa_hook import SWAHook
 from mmorderless.engine.hooks.validate_on_resume_hook import ValidateOnResumeHook
+from mmorderless.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
     "BufferAgreementHook",
@@ -20,4 +21,5 @@ __all__ = [
     "LabelSetReportHook",
     "SWAHook",
     "ValidateOnResumeHook",
+    "WholeCheckpointHook",
 ]
