@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Draw the README's picture.")
     parser.add_argument("checkpoint", help="checkpoint of the config")
     parser.add_argument("--config", default=str(ROOT / "configs/digits/pla_digits.py"))
-    parser.add_argument("--index", type=int, default=120, help="index of the scene in the test set")
+    parser.add_argument("--index", type=int, default=107, help="index of the scene in the test set")
     parser.add_argument("--out", default=str(ROOT / ".github/overview.png"), help="PNG to write")
     args = parser.parse_args(argv)
     visualizer = ImageVisualizer(read_config(args.config), args.checkpoint, "cpu")
