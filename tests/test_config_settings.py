@@ -11,7 +11,8 @@ from mmorderless.models.backbones.model_hub import weights_address
 from mmorderless.models.losses.aligned import STRATEGIES
 from mmorderless.runs.methods import apply_method
 
-# The rows of the paper's comparison of orderings, besides BCE, and what makes them of PLA's config.
+# The rows of the paper's comparison of orderings, besides BCE, and the options that turn PLA's
+# config into them.
 ROWS = {
     **{strategy: dict(method=strategy) for strategy in STRATEGIES},
     "pla_attention": {"model.head.decoder.attention_size": 512},
@@ -144,7 +145,7 @@ def test_one_stage_schedule(name, read):
 
 @pytest.mark.parametrize("num_classes", [80, 5])
 def test_bce_loss_is_the_mean_over_entries(read, num_classes):
-    """Whatever number of classes a user sets."""
+    """For any number of classes that a user sets."""
     cfg = read("bce_resnet101_coco")
     cfg.merge_from_dict({"model.head.num_classes": num_classes})
     head = MODELS.build(cfg.model.head)

@@ -50,7 +50,7 @@ def brute_force(logits, labels, strategy):
 
 
 def random_batch(generator, num_classes, batch=32, scale=2.0):
-    """Logits with frequent hits and repeats, and label sets of 0 … 7 labels."""
+    """Logits with frequent correct and repeated predictions, and label sets of 0 … 7 labels."""
     most = min(7, num_classes)
     counts = torch.randint(0, most + 1, (batch,), generator=generator).tolist()
     labels = [torch.randperm(num_classes, generator=generator)[:n] for n in counts]
@@ -64,7 +64,7 @@ def test_equals_brute_force_on_random_cases(strategy):
     generator = torch.Generator().manual_seed(1)
     cases = 0
     for trial in range(64):
-        # Few classes make hits and repeated predictions common.
+        # Few classes make correct and repeated predictions common.
         logits, labels = random_batch(generator, num_classes=[4, 7, 8, 20][trial % 4])
         tokens = STRATEGIES[strategy](logits, labels)
         assert tokens.shape == logits.shape[:2]

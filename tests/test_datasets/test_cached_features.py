@@ -1,4 +1,4 @@
-"""What is written is read back; what is not complete is not trusted."""
+"""Features are read as they were written; an incomplete cache is not trusted."""
 
 import json
 import pickle

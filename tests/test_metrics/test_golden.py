@@ -1,4 +1,4 @@
-"""What the metric reports, against scikit-learn and against counting written out here.
+"""The metric's scores, against scikit-learn and against counting written out here.
 
 Random predictions of many seeds: few or many images and classes, empty sets, repeated labels,
 classes that nobody has or nobody is predicted to have, and scores with ties.
@@ -40,7 +40,7 @@ def case(sequences, truth, scores):
 
 
 def report(drawn):
-    """What `LabelSetMetric` reports, without its prefix."""
+    """Return the scores of `LabelSetMetric`, without its prefix."""
     samples = []
     for sequence, truth, scores in zip(drawn.sequences, drawn.truth, drawn.scores):
         sample = DataSample().set_gt_label(torch.tensor(np.flatnonzero(truth)))

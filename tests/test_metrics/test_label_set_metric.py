@@ -139,7 +139,7 @@ def test_map_over_all_classes_counts_those_without_a_positive_as_0():
 
 
 def test_ignored_labels_are_left_out_of_map_alone(log):
-    """What mAP counts is what is left when the images are dropped class by class."""
+    """The mAP equals that of the images that remain when they are dropped class by class."""
     samples = make_samples(30)
     before = evaluate(samples)
     rng = np.random.default_rng(1)

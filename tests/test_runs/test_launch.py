@@ -1,4 +1,4 @@
-"""How options of tools/train.py and tools/test.py change a config; processes on CPUs."""
+"""Options of tools/train.py and tools/test.py change a config; processes on CPUs."""
 
 import json
 import re
