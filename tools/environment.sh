@@ -2,6 +2,7 @@
 #   make_environment DIR FAMILY   create a virtual environment with this package, once
 #   absolute PATH                 print an absolute path
 #   count_cores                   print the number of cores that this process may use
+#   hold DIR FD VARIABLE          keep other scripts out of a folder; FD is a number such as 8
 # Environment: PYTHON, the interpreter of the environment (3.10 to 3.13).
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -37,6 +38,19 @@ find_python() {
     return 1
 }
 
+# The lock ends with this script and all that it started, or with `exec FD>&-`.
+hold() {
+    local folder=$1 fd=$2 variable=$3
+    mkdir -p "$(dirname "$folder")"
+    eval "exec $fd>>\"\$folder.lock\""
+    if command -v flock >/dev/null && ! flock --nonblock "$fd"; then
+        echo "error: $(cat "$folder.lock") works in $folder; wait until it ends, or set $variable" \
+            "to another folder" >&2
+        return 1
+    fi
+    echo "$(basename "$0"), process $$," >"$folder.lock"
+}
+
 make_environment() {
     local folder=$1 family=$2 log=$1/install.log python stamp
     stamp="$family ${TORCH[*]} $(cksum <"$ROOT/setup.py") $ROOT"
@@ -52,6 +66,7 @@ make_environment() {
         return 1
     fi
     python=$(find_python)
+    hold "$folder" 9 VENV
     echo "== environment: $folder ($("$python" --version), $family); a few minutes, about 5 GB;" \
         "log: $log"
     mkdir -p "$folder"
@@ -67,4 +82,5 @@ make_environment() {
     logged "$log" "$folder/bin/python" -m pip install "${TORCH[@]}"
     logged "$log" "$folder/bin/python" -m pip install --editable "$ROOT[$family,quickstart,dev]"
     echo "$stamp" >"$folder/.made-for"
+    exec 9>&-
 }

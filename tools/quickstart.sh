@@ -10,6 +10,7 @@ VENV=$(absolute "${VENV:-$ROOT/.venv}")
 OUT=${OUT:-work_dirs/quickstart}
 make_environment "$VENV" onedl
 cd "$ROOT"
+hold "$OUT" 8 OUT
 PYTHON=$VENV/bin/python
 # One core is left for the process that loads images; more threads than cores are much slower.
 CORES=$(count_cores)

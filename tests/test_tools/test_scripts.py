@@ -3,6 +3,8 @@
 import os
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +165,35 @@ def test_foreign_environment_is_never_deleted(repository, tmp_path):
     assert result.stderr.startswith("error:")
     assert "was not made by this script; remove it, or set VENV" in result.stderr
     assert (tmp_path / "mine/file").read_text() == "precious"
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock is missing")
+def test_a_second_script_leaves_an_environment_in_the_making_alone(repository, tmp_path):
+    (tmp_path / "python").write_text(PYTHON.replace("mkdir", "echo made; sleep 60; mkdir"))
+    (tmp_path / "python").chmod(0o755)
+    source = f"set -euo pipefail; source {repository}/tools/environment.sh"
+    first = subprocess.Popen(
+        ["bash", "-c", f"{source}; make_environment {tmp_path}/venv dev"],
+        env={**os.environ, "PYTHON": str(tmp_path / "python")},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while first.stdout.readline() != "made\n":
+            pass
+        before = sorted((tmp_path / "venv").iterdir())
+        second = make_environment(repository, tmp_path / "venv")
+        assert second.returncode == 1
+        who, remedy = second.stderr.split(f" works in {tmp_path}/venv; ")
+        assert who == f"error: bash, process {first.pid},"
+        assert remedy == "wait until it ends, or set VENV to another folder\n"
+        assert sorted((tmp_path / "venv").iterdir()) == before
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+    (tmp_path / "python").write_text(PYTHON)  # the lock ended with the script
+    assert "a few minutes" in make_environment(repository, tmp_path / "venv").stdout
 
 
 def test_unknown_family_and_missing_python_are_one_line_errors(repository, tmp_path):
