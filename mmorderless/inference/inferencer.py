@@ -151,9 +151,8 @@ class OrderlessInferencer:
         done = 0
         show = Progress(disable=not progress, redirect_stdout=False, redirect_stderr=False)
         head = getattr(self.model, "head", None)
-        is_sequence = isinstance(head, OrderlessRNNHead)
-        attention = {"return_attention": return_attention} if is_sequence else {}
-        with temporary_attributes(head, attention), show:
+        maps = {"return_attention": return_attention} if isinstance(head, OrderlessRNNHead) else {}
+        with temporary_attributes(head, maps), show:
             for batch in show.track(loader, description="predicting"):
                 if not skip_unreadable:
                     for read in batch:

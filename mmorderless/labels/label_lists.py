@@ -40,7 +40,7 @@ class RaggedLabels:
 LabelLists = Sequence[Labels] | RaggedLabels
 
 
-def ragged_labels(label_lists: Sequence[Labels]) -> "RaggedLabels":
+def ragged_labels(label_lists: Sequence[Labels]) -> RaggedLabels:
     """Concatenate the label lists of N images; any of them may be empty."""
     length = np.fromiter(map(len, label_lists), np.int64, len(label_lists))
     labels: Iterable[int] = chain.from_iterable(label_lists)

@@ -94,17 +94,19 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     pointer = Path(work_dir, "last_checkpoint")
     if not pointer.is_file():
         return None
-    named = Path(pointer.read_text(errors="replace").strip("\0 \n") or "no file")
-    saved = [
-        path
-        for folder in dict.fromkeys((pointer.parent, named.parent))
-        for path in folder.glob("*.pth")
-        if re.fullmatch(r"(epoch|iter)_\d+", path.stem)
-    ]
-    saved.sort(key=lambda path: int(path.stem.rpartition("_")[2]), reverse=True)
-    for path in (pointer.parent / named.name, named, *saved):
+    named = Path(pointer.read_text(errors="replace").replace("\0", "").strip() or "no file")
+    others = _newest_first(pointer.parent)
+    if named.parent != Path():  # CheckpointHook's out_dir
+        others += _newest_first(named.parent)
+    for path in (pointer.parent / named.name, named, *others):
         if path.is_file() and is_whole(path):
             if path.name != named.name:
                 print(f"{pointer} names {named}, missing or damaged; using {path}", flush=True)
             return str(path)
     return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """List the checkpoints of epochs or iterations in a folder."""
+    saved = [path for path in folder.glob("*.pth") if re.fullmatch(r"(epoch|iter)_\d+", path.stem)]
+    return sorted(saved, key=lambda path: int(path.stem.rpartition("_")[2]), reverse=True)

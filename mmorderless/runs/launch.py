@@ -69,11 +69,10 @@ def training_config(options: TrainingOptions) -> Config:
         cfg.auto_scale_lr.enable = True
     if options.resume is not None:
         _set_resume(cfg, options.resume)
-    hooks = dict(cfg.get("default_hooks") or {})
-    hooks.setdefault("checkpoint", dict(type="CheckpointHook"))
-    if (hooks["checkpoint"] or {}).get("type") == "CheckpointHook":
-        hooks["checkpoint"] = {**hooks["checkpoint"], "type": "WholeCheckpointHook"}
-    cfg.default_hooks = hooks
+    hooks = cfg.get("default_hooks") or {}
+    checkpoint = hooks.get("checkpoint", dict(type="CheckpointHook"))
+    if checkpoint is not None and checkpoint.get("type") == "CheckpointHook":
+        cfg.default_hooks = {**hooks, "checkpoint": {**checkpoint, "type": "WholeCheckpointHook"}}
     _set_hook(cfg, "CheckpointMatchHook")
     _set_compile(cfg)
     return cfg
@@ -174,16 +173,14 @@ def _set_resume(cfg: Config, resume: str) -> None:
     The file is looked up here because mmengine's `resume=True` resumes from `load_from`, the
     weights to start with, when the work dir holds no checkpoint.
     """
+    found = last_checkpoint(cfg.work_dir) if resume == "auto" else existing_checkpoint(resume)
+    cfg.resume = found is not None
+    if found is None:
+        print(f"no whole checkpoint in {cfg.work_dir}: starting from scratch", flush=True)
+        return
     if resume == "auto":
-        found = last_checkpoint(cfg.work_dir)
-        if found is None:
-            print(f"no whole checkpoint in {cfg.work_dir}: starting from scratch", flush=True)
-            cfg.resume = False
-            return
-        resume = found
-        print(f"resuming from {resume}", flush=True)
-    cfg.load_from = existing_checkpoint(resume)
-    cfg.resume = True
+        print(f"resuming from {found}", flush=True)
+    cfg.load_from = found
 
 
 def _set_hook(cfg: Config, hook_type: str, **options: Any) -> None:

@@ -145,8 +145,7 @@ def find_checkpoint(stage: Stage) -> str:
                 "default_hooks.checkpoint.save_last=True"
             )
         # mmengine writes the absolute path; the command line may name the folder by another.
-        path = os.path.normpath(stage.folder / os.path.relpath(found, stage.folder))
-        return existing_checkpoint(path)
+        return os.path.normpath(stage.folder / os.path.relpath(found, stage.folder))
     best = sorted(map(str, stage.folder.glob("best_*.pth")))
     recorded = recorded_best(stage)
     if recorded in best:

@@ -174,8 +174,9 @@ def test_resume_auto_needs_no_pointer_that_is_whole(config, tmp_path, content):
     folder.mkdir(parents=True)
     for name in ("epoch_9", "epoch_10", "weights_11"):
         torch.save({"weight": torch.zeros(1000)}, folder / f"{name}.pth")
+    torch.save({}, tmp_path / "epoch_99.pth")  # of another run, in the working directory
     (folder / "last_checkpoint").write_bytes(content)
-    assert Path(training(config, "--resume").load_from).name == "epoch_10.pth"
+    assert Path(training(config, "--resume").load_from) == Path("work_dirs/tiny/epoch_10.pth")
 
 
 def test_resume_from_a_named_checkpoint(config, tmp_path):

@@ -73,7 +73,12 @@ def save_gallery_attention(
         folder: the run's work dir.
         index: indices of the images in the test set, from `choose_gallery`.
         attention: attention maps of each image, all of the same h × w.
+
+    Raises:
+        ValueError: the sizes of the maps differ (the test pipeline does not resize to one size).
     """
+    if len(sizes := {maps.shape[1:] for _, maps in attention}) > 1:
+        raise ValueError(f"attention maps need the same size, got {sorted(sizes)}; resize images")
     np.savez_compressed(
         folder / ATTENTION_FILE,
         index=np.asarray(index, dtype=np.int64),

@@ -67,9 +67,7 @@ def all_figures(
     if counts:
         figures["label_count"] = label_count_figure(counts)
 
-    operating = {
-        method: read_operating_curve(seeds[0]) for method, seeds in results.items() if seeds
-    }
+    operating = {name: read_operating_curve(seeds[0]) for name, seeds in results.items() if seeds}
     drawn = {method: curve for method, curve in operating.items() if curve is not None}
     if drawn:
         figures["operating_curve"] = operating_curve_figure(drawn)

@@ -1,7 +1,7 @@
 """Give fixed-order losses the training set's label counts, and reseed random losses."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from mmengine.hooks import Hook
@@ -13,8 +13,6 @@ from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.models.losses.aligned import FixedOrderLoss
 from mmorderless.models.losses.sampling import RandomDraws
 from mmorderless.runs.methods import check_applied
-
-Kind = TypeVar("Kind")
 
 
 @HOOKS.register_module()
@@ -70,6 +68,6 @@ class LabelOrderHook(Hook):
             loss.reseed(runner.seed or 0, runner.rank, runner.epoch, runner.iter)
 
 
-def modules_of(runner: Runner, kind: type[Kind]) -> list[Kind]:
+def modules_of(runner: Runner, kind: type) -> list[Any]:
     """Return every module of a kind in the runner's model."""
     return [module for module in bare_model(runner).modules() if isinstance(module, kind)]

@@ -36,7 +36,8 @@ class WholeCheckpointHook(CheckpointHook):
     """
 
     def __init__(self, *args: Any, backend_args: dict | None = None, **kwargs: Any) -> None:
-        if backend_args is None and "://" not in str(kwargs.get("out_dir")):
+        is_local = "://" not in str(kwargs.get("out_dir")) and not kwargs.get("file_client_args")
+        if backend_args is None and is_local:
             backend_args = dict(backend="whole_files")
         super().__init__(*args, backend_args=backend_args, **kwargs)
 

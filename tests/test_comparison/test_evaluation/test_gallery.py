@@ -55,3 +55,9 @@ def test_saved_attention_is_read_unchanged(tmp_path):
         assert after.sequence == before.sequence
         np.testing.assert_allclose(after.maps, before.maps, atol=1e-3)
     assert read_gallery_attention(tmp_path / "no run") == {}
+
+
+def test_attention_maps_of_different_sizes_are_an_error(tmp_path):
+    maps = [AttentionMaps([1], np.ones((1, 2, 2))), AttentionMaps([1], np.ones((1, 3, 2)))]
+    with pytest.raises(ValueError, match=r"same size, got \[\(2, 2\), \(3, 2\)\]"):
+        save_gallery_attention(tmp_path, [0, 1], maps)

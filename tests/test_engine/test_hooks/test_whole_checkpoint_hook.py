@@ -13,6 +13,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
+from mmorderless.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
 from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
 
 
@@ -52,6 +53,12 @@ def test_outdated_checkpoints_are_removed(kept, tmp_path):
     runner(tmp_path, 4, kept).train()
     names = sorted(path.name for path in tmp_path.glob("*.pth*"))
     assert names == [f"epoch_{epoch}.pth" for epoch in range(5 - kept, 5)]
+
+
+def test_other_storage_is_left_alone(tmp_path):
+    options = dict(out_dir="s3://bucket"), dict(file_client_args=dict(backend="petrel"))
+    assert all(WholeCheckpointHook(**option).backend_args is None for option in options)
+    assert WholeCheckpointHook(out_dir=str(tmp_path)).backend_args == dict(backend="whole_files")
 
 
 def fill_the_disk(monkeypatch, after):
