@@ -14,6 +14,11 @@ import torch
 TIMEOUT = 600  # seconds that a process may take on a busy machine
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the sizes of the campaigns, of which the suite runs a small part."""
+    parser.addoption("--kills", type=int, default=10, help="random kills of test_kills.py")
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark parametrized tests `slow`, except those with an ID that `slow_except` names."""
