@@ -144,7 +144,9 @@ def choose_classes(
     return chosen
 
 
-def check_label_set(labels: Any, num_classes: int, image: str, source: str) -> list[int]:
+def check_label_set(
+    labels: Any, num_classes: int, image: str, source: str, what: str = "labels"
+) -> list[int]:
     """Check an image's labels and return the correct ones in ascending order.
 
     Args:
@@ -152,27 +154,40 @@ def check_label_set(labels: Any, num_classes: int, image: str, source: str) -> l
         num_classes: number of classes C.
         image: the image's name, for the message.
         source: the annotation file, for the message.
+        what: the name of the list, for the message.
 
     Raises:
         ValueError: not a list of integers, an index is not in 0 … C − 1, or one occurs twice.
     """
     if not isinstance(labels, list) or any(type(label) is not int for label in labels):
         report_fault(
-            f"labels of {image} must be a list of class indices, got {labels!r} in {source}; "
+            f"{what} of {image} must be a list of class indices, got {labels!r} in {source}; "
             "write [] for none and [3] for one"
         )
         return []
     distinct = sorted(set(labels))
     if distinct and (distinct[0] < 0 or distinct[-1] >= num_classes):
         report_fault(
-            f"labels of {image} must be in 0 … {num_classes - 1} ({num_classes} classes), "
+            f"{what} of {image} must be in 0 … {num_classes - 1} ({num_classes} classes), "
             f"got {labels} in {source}; correct them or the class names"
         )
     if len(distinct) != len(labels):
         report_fault(
-            f"labels of {image} must be distinct, got {labels} in {source}; list each label once"
+            f"{what} of {image} must be distinct, got {labels} in {source}; list each once"
         )
     return [label for label in distinct if 0 <= label < num_classes]
+
+
+def check_ignored(
+    ignored: Any, labels: Sequence[int], num_classes: int, image: str, source: str
+) -> list[int]:
+    """Check the classes that are not judged in an image, `gt_ignore`, as `check_label_set` does.
+
+    Returns:
+        Those that are not labels of the image, in ascending order.
+    """
+    checked = check_label_set(ignored, num_classes, image, source, "ignored classes")
+    return [c for c in checked if c not in labels]
 
 
 def labels_of_rows(matrix: np.ndarray) -> list[list[int]]:

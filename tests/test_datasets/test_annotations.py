@@ -4,6 +4,7 @@ import pytest
 from mmorderless.datasets.annotations import (
     are_files,
     check_classes,
+    check_ignored,
     check_keys,
     check_label_set,
     choose_classes,
@@ -42,6 +43,12 @@ def test_wrong_labels(labels, rule):
     assert "\n" not in message
 
 
+def test_a_class_that_is_labeled_and_ignored_is_labeled():
+    assert check_ignored([3, 0, 2], [0, 1], 4, "a.jpg", "a.json") == [2, 3]
+    with pytest.raises(ValueError, match=r"ignored classes of a.jpg must be in 0 … 3 .*\[4\]"):
+        check_ignored([4], [0], 4, "a.jpg", "a.json")
+
+
 def test_faults_are_collected_only_inside_collect_faults():
     with collect_faults() as faults:
         assert check_label_set([4, 1, 1, -1], 4, "a.jpg", "a.json") == [1]
@@ -53,7 +60,7 @@ def test_faults_are_collected_only_inside_collect_faults():
         assert inner == ["inner"]
     assert [fault.split(" (")[0] for fault in faults] == [
         "labels of a.jpg must be in 0 … 3",
-        "labels of a.jpg must be distinct, got [4, 1, 1, -1] in a.json; list each label once",
+        "labels of a.jpg must be distinct, got [4, 1, 1, -1] in a.json; list each once",
         "labels of b.jpg must be a list of class indices, got 'dog' in a.json; "
         "write [] for none and [3] for one",
         "an image lacks b; write it",
