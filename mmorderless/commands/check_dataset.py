@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from mmorderless.datasets.inspection import (
     Split,
+    check_has_labels,
     compare_published,
     compare_splits,
     compare_steps,
@@ -18,6 +19,7 @@ from mmorderless.datasets.inspection import (
     read_split,
     split_configs,
 )
+from mmorderless.datasets.label_checks import classes_without_image
 from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.runs.config import read_config
 from mmorderless.runs.options import add_config_options
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for split in splits:
         if split.name.startswith("train"):
             compare_steps(split, cfg)
+            check_has_labels(split)
     if not args.labels_only:
         check_files(splits, args.images, args.workers)
     for split in splits:
@@ -72,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def check_files(splits: Sequence[Split], decode: bool, workers: int) -> None:
     """Open or decode every image of the splits once, with a progress bar."""
-    paths = list(dict.fromkeys(path for split in splits for path in split.images))
+    paths = {path: split.backend_args for split in splits for path in split.images}
     if not paths:
         return
     found = zip(paths, file_problems(paths, decode, workers))
@@ -114,8 +117,9 @@ def describe(split: Split, comparison: str | None) -> str:
         counts = count_labels(split.labels, len(split.classes))
         lines.append(f"  images per class ({len(counts)} classes):")
         lines += wrap_words("    ", [f"{name} {n:,}" for name, n in zip(split.classes, counts)])
-        if absent := [name for name, n in zip(split.classes, counts) if n == 0]:
-            lines += wrap_words("  classes without an image: ", absent)
+        if absent := classes_without_image(counts, split.classes):
+            warning = "warning: " if split.name.startswith("train") else ""
+            lines += wrap_words(f"  {warning}classes without an image: ", absent)
     return "\n".join(lines)
 
 

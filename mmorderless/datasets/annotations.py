@@ -1,13 +1,12 @@
-"""Checks that the datasets share: annotation files, class names, label lists, image files.
+"""Checks that the datasets share: class names, label lists, images.
 
 Every error names the file or image, the values and the remedy on one line. An error about one entry
 of a file goes through `report_fault`, so that tools/check_dataset.py can list them all; an error
 about a whole file is raised.
 """
 
-import json
-import os
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,8 +15,11 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.image_paths import are_files, image_backend
+from mmorderless.datasets.json_values import shown
 
-ANNOTATION_REMEDY = "set data_root and ann_file to its location"
+UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories: control characters, lone surrogates, ends of lines and paragraphs."""
 
 
 @dataclass(frozen=True)
@@ -40,83 +42,34 @@ class Published:
     approximate: bool = False
 
 
-def missing_file(path: str, remedy: str = ANNOTATION_REMEDY) -> FileNotFoundError:
-    """Return the error for a file that does not exist."""
-    return FileNotFoundError(f"{path} does not exist; {remedy}")
-
-
-def read_lines(path: str, remedy: str = ANNOTATION_REMEDY) -> list[str]:
-    """Return the lines of a UTF-8 file, stripped; empty lines are skipped.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return [line.strip() for line in file if line.strip()]
-    except FileNotFoundError:
-        raise missing_file(path, remedy) from None
-
-
-def read_annotation_file(path: str, object_hook: Callable[[dict], Any] | None = None) -> dict:
-    """Read an annotation file whose top level is a JSON object.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not JSON, or not an object.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            annotations = json.load(file, object_hook=object_hook)
-    except FileNotFoundError:
-        raise missing_file(path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"annotation file {path} is not valid JSON ({error}); "
-            "it may be incomplete: download or write it again"
-        ) from None
-    if not isinstance(annotations, dict):
-        raise ValueError(
-            f"annotation file {path} must hold a JSON object, got {type(annotations).__name__}; "
-            "check that ann_file names the right file"
-        )
-    return annotations
-
-
-def check_keys(record: Any, keys: Sequence[str], what: str, form: str) -> None:
-    """Raise a ValueError when a JSON object lacks one of the keys."""
-    missing = [key for key in keys if not isinstance(record, dict) or key not in record]
-    if missing:
-        raise ValueError(f"{what} lacks {', '.join(missing)}; {form}")
-
-
-def has_keys(record: Any, keys: Sequence[str], what: str, form: str) -> bool:
-    """Tell whether an entry of a file passes `check_keys`; a fault is reported if it does not."""
-    try:
-        check_keys(record, keys, what, form)
-    except ValueError as error:
-        report_fault(str(error))
-        return False
-    return True
-
-
 def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]:
     """Check class names and return them as a tuple.
 
     Raises:
-        ValueError: there are none, a name is not text or is blank, or a name occurs twice.
+        ValueError: there are none, a name is not text of one line or is blank, or a name occurs
+            twice.
     """
-    if classes is None or isinstance(classes, str) or len(classes) == 0:
+    if not isinstance(classes, Sequence) or isinstance(classes, str) or len(classes) == 0:
         raise ValueError(
-            f"no class names in {source} (got {classes!r}); list them there or in `classes`"
+            f"no class names in {source} (got {shown(classes)}); list them there or in `classes`"
         )
-    unnamed = [name for name in classes if not isinstance(name, str) or not name.strip()]
+    unnamed = [name for name in classes if not is_class_name(name)]
     if unnamed:
-        raise ValueError(f"class names must be non-blank text, got {unnamed[0]!r} in {source}")
+        raise ValueError(
+            f"class names must be non-blank text of one line, got {shown(unnamed[0])} in {source}; "
+            "correct it"
+        )
     repeated = repeated_items(classes)
     if repeated:
         raise ValueError(f"class names {repeated} occur twice in {source}; name each class once")
     return tuple(classes)
+
+
+def is_class_name(name: Any) -> bool:
+    """Tell whether a name is text that can be written to a file on one line."""
+    if not isinstance(name, str) or not name.strip():
+        return False
+    return not any(unicodedata.category(character) in UNWRITABLE for character in name)
 
 
 def choose_classes(
@@ -130,17 +83,18 @@ def choose_classes(
         source: the file or folder that the published names come from, for the message.
 
     Raises:
-        ValueError: a chosen name is not in the file, or a name is blank or occurs twice.
+        ValueError: a chosen name is not in the file, or a name in use is blank or occurs twice.
     """
-    names = check_classes(published, source)
     if chosen is None:
-        return names
+        return check_classes(published, source)
     chosen = check_classes(chosen, "the option `classes`")
-    unknown = sorted(set(chosen) - set(names))
+    unknown = sorted(set(chosen) - set(published))
     if unknown:
         raise ValueError(
-            f"`classes` names {unknown}, which {source} does not have; choose from {list(names)}"
+            f"`classes` names {unknown}, which {source} does not have; choose from "
+            f"{list(published)}"
         )
+    check_classes([name for name in published if name in chosen], source)
     return chosen
 
 
@@ -161,7 +115,7 @@ def check_label_set(
     """
     if not isinstance(labels, list) or any(type(label) is not int for label in labels):
         report_fault(
-            f"{what} of {image} must be a list of class indices, got {labels!r} in {source}; "
+            f"{what} of {image} must be a list of class indices, got {shown(labels)} in {source}; "
             "write [] for none and [3] for one"
         )
         return []
@@ -169,11 +123,11 @@ def check_label_set(
     if distinct and (distinct[0] < 0 or distinct[-1] >= num_classes):
         report_fault(
             f"{what} of {image} must be in 0 … {num_classes - 1} ({num_classes} classes), "
-            f"got {labels} in {source}; correct them or the class names"
+            f"got {shown(labels)} in {source}; correct them or the class names"
         )
     if len(distinct) != len(labels):
         report_fault(
-            f"{what} of {image} must be distinct, got {labels} in {source}; list each once"
+            f"{what} of {image} must be distinct, got {shown(labels)} in {source}; list each once"
         )
     return [label for label in distinct if 0 <= label < num_classes]
 
@@ -198,21 +152,10 @@ def labels_of_rows(matrix: np.ndarray) -> list[list[int]]:
     return [flat[start:end] for start, end in pairwise(borders)]
 
 
-def are_files(paths: Sequence[str]) -> list[bool]:
-    """Tell which files exist by listing each folder once; a look-up per file is slow over NFS."""
-    names_in: dict[str, set[str]] = {}
-    exist = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in names_in:
-            is_folder = os.path.isdir(folder or ".")
-            names_in[folder] = set(os.listdir(folder or ".")) if is_folder else set()
-        exist.append(name in names_in[folder])
-    return exist
-
-
-def select_images(records: list[dict], keep_unlabeled: bool, source: str) -> list[dict]:
-    """Drop the images without a label, unless they are to be kept.
+def select_images(
+    dataset: Any, records: list[dict], keep_unlabeled: bool, source: str
+) -> list[dict]:
+    """Drop the images without a label, unless they are to be kept; they count as dropped.
 
     Raises:
         ValueError: no image is left.
@@ -221,6 +164,8 @@ def select_images(records: list[dict], keep_unlabeled: bool, source: str) -> lis
     if not selected:
         remedy = "set keep_unlabeled=True to keep them" if records else "it must list images"
         raise ValueError(f"{source} lists {len(records)} images, none of them to use; {remedy}")
+    if dropped := len(records) - len(selected):
+        note_dropped(dataset, "without a label", dropped, source)
     return selected
 
 
@@ -231,7 +176,7 @@ def images_on_disk(dataset: Any) -> list[dict]:
         ValueError: not one of the images exists.
     """
     records = dataset.data_list
-    exist = are_files([record["img_path"] for record in records])
+    exist = are_files([record["img_path"] for record in records], image_backend(dataset))
     found = [record for record, exists in zip(records, exist) if exists]
     if not found:
         raise ValueError(
@@ -244,5 +189,5 @@ def images_on_disk(dataset: Any) -> list[dict]:
 
 def note_dropped(dataset: Any, reason: str, number: int, source: str) -> None:
     """Log how many examples a dataset drops, and keep the number in its `dropped`."""
-    dataset.dropped[reason] = number
+    dataset.dropped = {**getattr(dataset, "dropped", {}), reason: number}
     print_log(f"{type(dataset).__name__}: dropped {number} {reason} ({source})", logger="current")

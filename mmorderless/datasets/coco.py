@@ -1,83 +1,89 @@
 """Label sets from COCO's own instances files: an image's labels are its objects' categories."""
 
 import os.path as osp
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+from mmengine.logging import print_log
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets.annotations import (
-    Published,
-    check_classes,
+from mmorderless.datasets.annotations import Published, choose_classes, select_images
+from mmorderless.datasets.faults import repeated_items, report_errors, report_fault
+from mmorderless.datasets.image_paths import image_backend, join_paths
+from mmorderless.datasets.json_values import (
+    check_id,
     check_keys,
-    choose_classes,
-    read_annotation_file,
-    select_images,
+    check_list,
+    check_text,
+    id_kind,
+    shown,
 )
-from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.text_files import read_annotation_file
 
-# By the file's name and whether unlabeled images stay.
+# By the file's name; images without a label count.
 PUBLISHED = {
-    ("instances_train2014.json", False): Published("COCO train2014", 82_081, 241_035, 18),
-    ("instances_train2014.json", True): Published("COCO train2014", 82_783, 241_035, 18),
-    ("instances_val2014.json", False): Published("COCO val2014", 40_137),
-    ("instances_val2014.json", True): Published("COCO val2014", 40_504),
+    "instances_train2014.json": Published("COCO train2014", 82_783, 241_035, 18),
+    "instances_val2014.json": Published("COCO val2014", 40_504),
 }
 NUM_CLASSES = 80
+IGNORE_VALUES = (0, 1)
 
 FORM = "give an instances file, e.g. annotations/instances_train2014.json"
 
 
-def collect_label_sets(
-    instances: dict, source: str, classes: Sequence[str] | None = None
-) -> tuple[tuple[str, ...], list[dict]]:
-    """Collect the label set of each image of an instances file.
-
-    Args:
-        instances: the file's `images` (`id`, `file_name`), `categories` (`id`, `name`) and
-            `annotations`, each a pair (image id, category id). Crowd annotations count like any
-            other: the published counts include them.
-        source: the file, for the messages.
-        classes: names of the categories to use, in the order of the classes; None for all of them
-            in the order of their ids, which may have gaps.
-
-    Returns:
-        The class names, and for each image in the file's order `img_path` (its file name) and
-        `gt_label` (sorted distinct class indices, possibly none).
+def check_categories(categories: Any, source: str) -> list[dict]:
+    """Check a file's categories and return them in the order of their ids.
 
     Raises:
-        ValueError: a category or image id occurs twice or is unknown, or a class is no category.
+        ValueError: not a list of `id` and `name`, ids of different types, or an id occurs twice.
     """
-    name_of_id = {category["id"]: category["name"] for category in instances["categories"]}
-    in_file = check_classes([name_of_id[i] for i in sorted(name_of_id)], source)
-    if len(name_of_id) != len(instances["categories"]):
-        raise ValueError(f"category ids occur twice in {source}; download it again")
-    classes = choose_classes(in_file, classes, source)
-    class_of_name = {name: c for c, name in enumerate(classes)}
-    # −1 marks a category of the file that is not a class.
-    class_of_id = {i: class_of_name.get(name, -1) for i, name in name_of_id.items()}
+    what = f"a category of {source}"
+    for category in check_list(categories, f"categories of {source}", FORM):
+        check_keys(category, ("id", "name"), what, FORM)
+        check_text(category["name"], f"name of {what}", FORM)
+    ids = [category["id"] for category in categories]
+    kind = id_kind(ids)
+    for category in categories:
+        check_id(category["id"], kind, f"id of category {category['name']}", source)
+    if repeated := repeated_items(ids):
+        raise ValueError(
+            f"category ids {repeated[:5]} occur twice in {source}; give each category its own"
+        )
+    return sorted(categories, key=lambda category: category["id"])
 
-    labels_of_image: dict[int, set[int]] = {image["id"]: set() for image in instances["images"]}
-    if len(labels_of_image) != len(instances["images"]):
-        repeated = repeated_items([str(image["id"]) for image in instances["images"]])
-        raise ValueError(f"image ids {repeated[:5]} occur twice in {source}; download it again")
-    for name in repeated_items([image["file_name"] for image in instances["images"]]):
-        report_fault(f"image {name} occurs twice in {source}; download it again")
-    for image_id, category_id in instances["annotations"]:
-        if image_id not in labels_of_image or category_id not in class_of_id:
-            report_fault(
-                f"an annotation of image {image_id} and category {category_id} has no such image "
-                f"or category in {source}; download it again"
-            )
-            continue
-        label = class_of_id[category_id]
-        if label >= 0:
-            labels_of_image[image_id].add(label)
-    records = [
-        {"img_path": image["file_name"], "gt_label": sorted(labels_of_image[image["id"]])}
-        for image in instances["images"]
-    ]
-    return classes, records
+
+def drop_roots(
+    categories: list[dict], annotated: set[int | str], chosen: Sequence[str] | None, source: str
+) -> list[dict]:
+    """Leave out the categories that only group others, and log their names.
+
+    Roboflow adds a category that is the supercategory of the others and has no annotation; it may
+    have the name of a class.
+
+    Args:
+        categories: of the file.
+        annotated: ids of the categories that have an annotation.
+        chosen: the option `classes`; with it only a category that shares its name is left out.
+        source: the file, for the log.
+    """
+    members = Counter(str(category.get("supercategory")) for category in categories)
+    sharing = Counter(category["name"] for category in categories)
+    roots = {
+        category["id"]: name
+        for category in categories
+        if category["id"] not in annotated
+        and members[name := category["name"]] > (category.get("supercategory") == name)
+        and (chosen is None or sharing[name] > 1)
+    }
+    if roots:
+        print_log(
+            f"{source}: left out the categories {list(roots.values())}, which group others and "
+            "have no annotation",
+            logger="current",
+        )
+    return [category for category in categories if category["id"] not in roots]
 
 
 def groups_of(categories: list[dict], classes: Sequence[str]) -> dict[str, list[int]]:
@@ -85,18 +91,113 @@ def groups_of(categories: list[dict], classes: Sequence[str]) -> dict[str, list[
     group_of_name = {category["name"]: category.get("supercategory") for category in categories}
     groups: dict[str, list[int]] = {}
     for c, name in enumerate(classes):
-        if group_of_name[name]:
-            groups.setdefault(group_of_name[name], []).append(c)
+        group = group_of_name[name]
+        if group and isinstance(group, str):
+            groups.setdefault(group, []).append(c)
     return groups
 
 
+def check_images(images: Any, source: str) -> list[dict]:
+    """Check a file's images and return the correct ones.
+
+    Raises:
+        ValueError: not a list of `id` and `file_name`, ids of different types, or one occurs twice.
+    """
+    what = f"an image of {source}"
+    images = check_list(images, f"images of {source}", FORM)
+    kind = id_kind([image["id"] for image in images if isinstance(image, dict) and "id" in image])
+    checked = []
+    for image in images:
+        with report_errors():
+            check_keys(image, ("id", "file_name"), what, FORM)
+            name = check_text(image["file_name"], f"file_name of {what}", FORM)
+            check_id(image["id"], kind, f"id of image {name}", source)
+            checked.append(image)
+    if repeated := repeated_items([image["id"] for image in checked]):
+        raise ValueError(
+            f"image ids {repeated[:5]} occur twice in {source}; give each image its own"
+        )
+    for name in repeated_items([image["file_name"] for image in checked]):
+        report_fault(f"image {name} occurs twice in {source}; list it once")
+    return checked
+
+
+def collect_label_sets(
+    images: list[dict], annotations: list, class_of_id: Mapping[int | str, int], source: str
+) -> list[dict[str, list[int]]]:
+    """Collect the label set of each image of an instances file.
+
+    Args:
+        images: each with an `id`.
+        annotations: each (image id, category id, ignore). Crowd annotations count like any other:
+            the published counts include them. With `ignore` 1, the category is not judged in the
+            image, unless another annotation makes it a label.
+        class_of_id: class index of each category id, −1 for a category that is not a class.
+        source: the file, for the messages.
+
+    Returns:
+        Per image `gt_label`, sorted distinct class indices, possibly none; and `gt_ignore`, the
+        same of the classes that are not judged, where there are any.
+
+    Raises:
+        ValueError: an annotation has an unknown image or category, or a value of a wrong type.
+    """
+    labels_of_image: dict[int | str, set[int]] = {image["id"]: set() for image in images}
+    ignored_of_image: dict[int | str, set[int]] = {}
+    for annotation in annotations:
+        try:
+            check_annotation(annotation, labels_of_image, class_of_id, source)
+        except ValueError as error:
+            report_fault(str(error))
+            continue
+        image_id, category_id, ignore = annotation
+        label = class_of_id[category_id]
+        if label < 0:
+            continue
+        if ignore:
+            ignored_of_image.setdefault(image_id, set()).add(label)
+        else:
+            labels_of_image[image_id].add(label)
+    records = []
+    for image_id, labels in labels_of_image.items():
+        records.append({"gt_label": sorted(labels)})
+        if image_id in ignored_of_image:
+            records[-1]["gt_ignore"] = sorted(ignored_of_image[image_id] - labels)
+    return records
+
+
+def check_annotation(
+    annotation: Any, image_ids: Collection, category_ids: Collection, source: str
+) -> None:
+    """Raise a ValueError when an annotation is not (image id, category id, ignore) of the file."""
+    if not isinstance(annotation, tuple):  # `_slim` has reduced the complete ones
+        check_keys(annotation, ("image_id", "category_id"), f"an annotation of {source}", FORM)
+    image_id, category_id, ignore = annotation
+    for name, value, known in (
+        ("image_id", image_id, image_ids),
+        ("category_id", category_id, category_ids),
+    ):
+        kind = type(next(iter(known), 0))
+        check_id(value, kind, f"{name} of an annotation", source)
+    if image_id not in image_ids or category_id not in category_ids:
+        raise ValueError(
+            f"an annotation of image {shown(image_id)} and category {shown(category_id)} has no "
+            f"such image or category in {source}; add it, or remove the annotation"
+        )
+    if ignore not in IGNORE_VALUES:
+        raise ValueError(
+            f"ignore of an annotation of image {image_id} must be 0 or 1, got {shown(ignore)} in "
+            f"{source}; correct it"
+        )
+
+
 def _slim(record: dict):
-    """Reduce an annotation to (image id, category id) as soon as it is parsed.
+    """Reduce an annotation to (image id, category id, ignore) as soon as it is parsed.
 
     The polygons make up nine tenths of the file; with them, train2014 takes several gigabytes.
     """
     if "category_id" in record and "image_id" in record:
-        return record["image_id"], record["category_id"]
+        return record["image_id"], record["category_id"], record.get("ignore", 0)
     return record
 
 
@@ -104,10 +205,14 @@ def _slim(record: dict):
 class CocoMultiLabel(MultiLabelDataset):
     """COCO 2014 or 2017 as published: the categories of an image's objects are its labels.
 
-    Classes are the file's categories in the order of their ids. Objects marked `iscrowd` count.
-    With the defaults, train2014 has 82,081 images and val2014 has 40,137.
+    Classes are the file's categories in the order of their ids. Objects marked `iscrowd` count;
+    the categories of those marked `ignore` are not judged. A category that is the supercategory of
+    another and has no annotation is left out, unless `classes` names it. With the defaults,
+    train2014 has 82,081 images and val2014 has 40,137.
 
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
+    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none; and
+    where the file ignores objects, `gt_ignore`, the classes of these that are no labels
+    (`LabelSetMetric` leaves them out of mAP with `PackInputs(algorithm_keys=("gt_ignore",))`).
     `metainfo["groups"]` has the class indices of each supercategory, for figures.
 
     Args:
@@ -126,32 +231,35 @@ class CocoMultiLabel(MultiLabelDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the instances file."""
-        instances = read_annotation_file(self.ann_file, object_hook=_slim)
-        check_keys(instances, ("images", "annotations", "categories"), self.ann_file, FORM)
-        for category in instances["categories"]:
-            check_keys(category, ("id", "name"), f"a category of {self.ann_file}", FORM)
-        for image in instances["images"]:
-            check_keys(image, ("id", "file_name"), f"an image of {self.ann_file}", FORM)
-        for annotation in instances["annotations"]:
-            if not isinstance(annotation, tuple):  # `_slim` has reduced the complete ones
-                keys = ("image_id", "category_id")
-                check_keys(annotation, keys, f"an annotation of {self.ann_file}", FORM)
-        classes, records = collect_label_sets(
-            instances, self.ann_file, self._metainfo.get("classes")
-        )
+        source, chosen = self.ann_file, self._metainfo.get("classes")
+        instances = read_annotation_file(source, object_hook=_slim)
+        check_keys(instances, ("images", "annotations", "categories"), source, FORM)
+        annotations = check_list(instances["annotations"], f"annotations of {source}", FORM)
+        annotated = {
+            a[1] for a in annotations if isinstance(a, tuple) and isinstance(a[1], int | str)
+        }
+        categories = check_categories(instances["categories"], source)
+        categories = drop_roots(categories, annotated, chosen, source)
+        classes = choose_classes([category["name"] for category in categories], chosen, source)
         self._metainfo["classes"] = classes
-        self._metainfo["groups"] = groups_of(instances["categories"], classes)
-        for record in records:
-            record["img_path"] = osp.join(self.img_prefix, record["img_path"])
-        return records
+        self._metainfo["groups"] = groups_of(categories, classes)
+        class_of_name = {name: c for c, name in enumerate(classes)}
+        class_of_id = {
+            category["id"]: class_of_name.get(category["name"], -1) for category in categories
+        }
+        images = check_images(instances["images"], source)
+        names = [image["file_name"] for image in images]
+        paths = join_paths(self.img_prefix, names, source, image_backend(self))
+        label_sets = collect_label_sets(images, annotations, class_of_id, source)
+        return [{"img_path": path, **labels} for path, labels in zip(paths, label_sets)]
 
     def filter_data(self) -> list[dict]:
         """Drop the images without a label, unless `keep_unlabeled` is set."""
-        return select_images(self.data_list, self.keep_unlabeled, self.ann_file)
+        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     @property
     def published(self) -> Published | None:
         """Counts of the full split, if the file's name identifies it."""
         if len(self._metainfo["classes"]) != NUM_CLASSES:
             return None
-        return PUBLISHED.get((osp.basename(self.ann_file), self.keep_unlabeled))
+        return PUBLISHED.get(osp.basename(self.ann_file))

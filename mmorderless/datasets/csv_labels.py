@@ -1,14 +1,17 @@
 """Label sets from a CSV file with the header `image,labels`."""
 
 import csv
+import io
 import os.path as osp
 from collections.abc import Sequence
 
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets.annotations import check_classes, missing_file, read_lines, select_images
+from mmorderless.datasets.annotations import check_classes, select_images
 from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.image_paths import image_backend, join_paths
+from mmorderless.datasets.text_files import read_lines, read_text
 
 HEADER = ["image", "labels"]
 
@@ -29,17 +32,12 @@ def read_label_names(path: str) -> list[tuple[str, list[str]]]:
         ValueError: not UTF-8, wrong quoting, another header, a row without two cells, an empty
             image path or label name, a label twice in a cell, or an image in two rows.
     """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            if [cell.strip() for cell in header] != HEADER:
-                raise ValueError(f"{path} must start with the header image,labels, got {header}")
-            parsed = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader if row]
-    except FileNotFoundError:
-        raise missing_file(path) from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from None
+        header = next(reader, [])
+        if [cell.strip() for cell in header] != HEADER:
+            raise ValueError(f"{path} must start with the header image,labels, got {header}")
+        parsed = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader if row]
     except csv.Error as error:
         raise ValueError(
             f"{path}, line {reader.line_num}: {error}; quote cells as in RFC 4180"
@@ -124,7 +122,7 @@ class CsvMultiLabel(MultiLabelDataset):
         self._metainfo["classes"] = classes
         class_of_name = {name: c for c, name in enumerate(classes)}
         folder = osp.dirname(self.ann_file) if self.relative_to_csv else self.img_prefix
-        records = []
+        label_sets = []
         for image, names in rows:
             unknown = [name for name in names if name not in class_of_name]
             if unknown:
@@ -133,13 +131,16 @@ class CsvMultiLabel(MultiLabelDataset):
                     f"{len(classes)} classes ({', '.join(classes[:5])}, …); "
                     "correct them or add them to the classes"
                 )
-            labels = sorted(class_of_name[name] for name in names if name in class_of_name)
-            records.append({"img_path": osp.join(folder, image), "gt_label": labels})
-        return records
+            label_sets.append(
+                sorted(class_of_name[name] for name in names if name in class_of_name)
+            )
+        images = [image for image, _ in rows]
+        paths = join_paths(folder, images, self.ann_file, image_backend(self))
+        return [{"img_path": path, "gt_label": labels} for path, labels in zip(paths, label_sets)]
 
     def filter_data(self) -> list[dict]:
         """Drop the images without a label, unless `keep_unlabeled` is set."""
-        return select_images(self.data_list, self.keep_unlabeled, self.ann_file)
+        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     def _find_classes(self, rows: list[tuple[str, list[str]]]) -> tuple[str, ...]:
         if self._metainfo.get("classes") is not None:

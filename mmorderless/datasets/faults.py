@@ -34,6 +34,15 @@ def report_fault(message: str) -> None:
     faults.append(message)
 
 
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """Report a ValueError that is raised inside as a fault of one entry; the entry is left out."""
+    try:
+        yield
+    except ValueError as error:
+        report_fault(str(error))
+
+
 def repeated_items(items: Sequence[str]) -> list[str]:
     """List the items that occur more than once, in order of first occurrence."""
     return [item for item, count in Counter(items).items() if count > 1]

@@ -3,12 +3,13 @@
 import copy
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+import mmengine.fileio as fileio
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmpretrain.datasets import KFoldDataset
@@ -17,9 +18,13 @@ from mmpretrain.registry import DATASETS
 from mmorderless.datasets.annotations import Published, check_label_set
 from mmorderless.datasets.class_names import compare_names
 from mmorderless.datasets.faults import collect_faults, repeated_items
+from mmorderless.datasets.image_paths import image_backend, is_local
+from mmorderless.datasets.label_checks import labelless_problem
 from mmorderless.datasets.loading import LoadImage
 from mmorderless.datasets.partition import nested_datasets
+from mmorderless.datasets.text_files import READ_ERRORS, reason_of
 from mmorderless.errors import error_line, is_user_error
+from mmorderless.labels.fixed_orders import count_labels
 
 SPLITS = ("train", "val", "test")
 REPEATING_WRAPPERS = ("RepeatDataset", "ClassBalancedDataset")
@@ -39,6 +44,7 @@ class Split:
         examples: identifier of each example: the path, and the box where there is one.
         labels: label set of each example; wrong labels are left out.
         dropped: how many examples the dataset left out, by reason.
+        backend_args: storage backend of the images.
         published: the split's published counts.
         is_part: whether it is a part of a divided dataset (`val_split`).
         problems: what is wrong, by kind.
@@ -51,6 +57,7 @@ class Split:
     examples: list[str] = field(default_factory=list)
     labels: list[list[int]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+    backend_args: dict | None = None
     published: Published | None = None
     is_part: bool = False
     problems: dict[str, list[str]] = field(default_factory=dict)
@@ -104,6 +111,7 @@ def read_split(name: str, config: ConfigDict) -> Split:
     if split.is_part:
         whole, parts = dataset.dataset, dataset.num_splits
         split.dataset += f", {1 if dataset.test_mode else parts - 1} of {parts} parts"
+    split.backend_args = image_backend(whole)
     split.dropped = getattr(whole, "dropped", {})
     split.published = getattr(whole, "published", None)
     add_records(split, records)
@@ -121,7 +129,7 @@ def add_records(split: Split, records: Sequence[dict[str, Any]]) -> None:
             split.labels.append(check_label_set(labels, num_classes, path, split.dataset))
             split.images.append(path)
             box = record.get("box")
-            split.examples.append(path if box is None else f"{path} {tuple(box)}")
+            split.examples.append(path if box is None else f"{path} {box}")
     split.add("labels", faults)
     repeated = repeated_items(split.examples)
     split.add("repeated image", [f"{example} occurs more than once" for example in repeated])
@@ -204,29 +212,53 @@ def compare_steps(split: Split, cfg: Config) -> None:
         split.add("max_steps", [problem])
 
 
-def file_problem(path: str) -> str | None:
-    """Say why an image file cannot be opened or is empty; None if nothing is wrong."""
+def check_has_labels(split: Split) -> None:
+    """Add a problem to a training split without any label."""
+    if split.images and split.classes is not None:
+        counts = count_labels(split.labels, len(split.classes))
+        if problem := labelless_problem(counts, f"split {split.name}"):
+            split.add("labels", [*split.problems.get("labels", []), problem])
+
+
+def file_problem(path: str, backend_args: dict | None = None) -> str | None:
+    """Say why an image file cannot be opened or is empty; None if nothing is wrong.
+
+    A remote file is read in full: not every storage has a cheaper check.
+    """
     try:
-        with open(path, "rb") as file:
-            return None if file.read(1) else f"image {path} is empty"
+        if is_local(path, backend_args):
+            with open(path, "rb") as file:
+                content = file.read(1)
+        else:
+            content = fileio.get(path, backend_args=backend_args)
     except FileNotFoundError:
         return f"image {path} does not exist; {LoadImage.missing_remedy}"
-    except OSError as error:
-        return f"image {path} cannot be opened: {error.strerror}"
+    except READ_ERRORS as error:
+        return f"image {path} cannot be opened: {reason_of(error)}"
+    return None if content else f"image {path} is empty"
 
 
-def image_problem(path: str) -> str | None:
+def image_problem(path: str, backend_args: dict | None = None) -> str | None:
     """Say why an image cannot be opened or decoded; None if nothing is wrong."""
-    if problem := file_problem(path):
+    if problem := file_problem(path, backend_args):
         return problem
     try:
-        LoadImage().transform({"img_path": path})
+        LoadImage(backend_args=backend_args).transform({"img_path": path})
     except (OSError, ValueError) as error:
         return error_line(error)
     return None
 
 
-def file_problems(paths: Sequence[str], decode: bool, workers: int) -> Iterator[str | None]:
-    """Open or decode image files; yield what is wrong with each, None if nothing is."""
+def file_problems(
+    backend_of_path: Mapping[str, dict | None], decode: bool, workers: int
+) -> Iterator[str | None]:
+    """Open or decode image files; yield what is wrong with each, None if nothing is.
+
+    Args:
+        backend_of_path: the `backend_args` of each file's path.
+        decode: whether the images are decoded instead of only opened.
+        workers: number of threads.
+    """
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(image_problem if decode else file_problem, paths)
+        check = image_problem if decode else file_problem
+        yield from pool.map(check, backend_of_path.keys(), backend_of_path.values())

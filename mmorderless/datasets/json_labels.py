@@ -1,18 +1,20 @@
 """Label sets from the JSON of mmpretrain's `MultiLabelDataset`."""
 
-import os.path as osp
+from typing import Any
 
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.annotations import (
     check_classes,
-    check_keys,
+    check_ignored,
     check_label_set,
-    has_keys,
-    read_annotation_file,
     select_images,
 )
+from mmorderless.datasets.faults import report_errors
+from mmorderless.datasets.image_paths import image_backend, join_paths
+from mmorderless.datasets.json_values import check_keys, check_list, check_text
+from mmorderless.datasets.text_files import read_annotation_file
 
 FORM = (
     "write {'metainfo': {'classes': [names]}, "
@@ -26,9 +28,12 @@ class JsonMultiLabel(MultiLabelDataset):
 
     The file: `{"metainfo": {"classes": [names]}, "data_list": [{"img_path": path, "gt_label":
     [class indices]}]}`. Image paths are relative to `data_root`/`data_prefix`. The option `classes`
-    replaces the file's class names, as in mmpretrain, but cannot change their number.
+    replaces the file's class names, as in mmpretrain, but cannot change their number. An image may
+    have a list `ignore` of classes that are not judged in it.
 
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
+    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none; and
+    with `ignore` also `gt_ignore`, its classes that are no labels (`LabelSetMetric` leaves them out
+    of mAP with `PackInputs(algorithm_keys=("gt_ignore",))`).
 
     Args:
         keep_unlabeled: whether images with an empty label set stay.
@@ -47,33 +52,38 @@ class JsonMultiLabel(MultiLabelDataset):
         """Read and check the annotation file."""
         annotations = read_annotation_file(self.ann_file)
         check_keys(annotations, ("metainfo", "data_list"), self.ann_file, FORM)
+        check_keys(annotations["metainfo"], (), f"metainfo of {self.ann_file}", FORM)
         self._metainfo["classes"] = self._merge_classes(annotations["metainfo"])
         for key, value in annotations["metainfo"].items():
             self._metainfo.setdefault(key, value)
         what = f"an image of {self.ann_file}"
-        return [
-            self.parse_data_info(record)
-            for record in annotations["data_list"]
-            if has_keys(record, ("img_path", "gt_label"), what, FORM)
-        ]
+        images = []
+        for record in check_list(annotations["data_list"], f"data_list of {self.ann_file}", FORM):
+            with report_errors():
+                check_keys(record, ("img_path", "gt_label"), what, FORM)
+                check_text(record["img_path"], f"img_path of {what}", FORM)
+                images.append(record)
+        names = [image["img_path"] for image in images]
+        paths = join_paths(self.img_prefix, names, self.ann_file, image_backend(self))
+        return [self._check_labels(image, path) for image, path in zip(images, paths)]
 
-    def parse_data_info(self, raw_data_info: dict) -> dict:
-        """Complete an image's path and check its labels."""
-        image = raw_data_info["img_path"]
-        return {
-            **raw_data_info,
-            "img_path": osp.join(self.img_prefix, image),
-            "gt_label": check_label_set(
-                raw_data_info["gt_label"], len(self._metainfo["classes"]), image, self.ann_file
-            ),
-        }
+    def _check_labels(self, image: dict, path: str) -> dict[str, Any]:
+        name, num_classes = image["img_path"], len(self._metainfo["classes"])
+        labels = check_label_set(image["gt_label"], num_classes, name, self.ann_file)
+        record = {**image, "img_path": path, "gt_label": labels}
+        if "ignore" in record:
+            ignored = record.pop("ignore")
+            record["gt_ignore"] = check_ignored(ignored, labels, num_classes, name, self.ann_file)
+        return record
 
     def filter_data(self) -> list[dict]:
         """Drop the images without a label, unless `keep_unlabeled` is set."""
-        return select_images(self.data_list, self.keep_unlabeled, self.ann_file)
+        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     def _merge_classes(self, file_metainfo: dict) -> tuple[str, ...]:
         in_file = file_metainfo.get("classes")
+        if in_file is not None:
+            check_list(in_file, f"classes of {self.ann_file}", FORM)
         classes = check_classes(self._metainfo.get("classes", in_file), self.ann_file)
         if in_file is not None and len(in_file) != len(classes):
             raise ValueError(

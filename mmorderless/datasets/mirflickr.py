@@ -1,5 +1,6 @@
 """MIRFLICKR-25000 as published: a file per concept with the numbers of its images."""
 
+import io
 import os.path as osp
 from collections.abc import Sequence
 
@@ -9,10 +10,10 @@ from mmpretrain.registry import DATASETS
 from mmorderless.datasets.annotations import (
     choose_classes,
     images_on_disk,
-    missing_file,
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.text_files import read_text
 
 NUM_IMAGES = 25_000
 CONCEPTS = (
@@ -35,14 +36,10 @@ def read_numbers(path: str) -> list[int]:
         FileNotFoundError: there is no such file.
         ValueError: a line is not a number in 1 … 25000, or a number occurs twice.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = [line.strip() for line in file]
-    except FileNotFoundError:
-        raise missing_file(path) from None
     numbers = []
-    for i, line in enumerate(lines, start=1):
-        if line.isdecimal() and 1 <= int(line) <= NUM_IMAGES:
+    lines = io.StringIO(read_text(path), newline=None)
+    for i, line in enumerate(map(str.strip, lines), start=1):
+        if line.isdecimal() and len(line) < 10 and 1 <= int(line) <= NUM_IMAGES:
             numbers.append(int(line))
         elif line:
             report_fault(
@@ -130,7 +127,6 @@ class MIRFlickr25k(MultiLabelDataset):
         self.numbers = numbers
         self.drop_missing = drop_missing
         self.keep_unlabeled = keep_unlabeled
-        self.dropped: dict[str, int] = {}
         super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -155,4 +151,4 @@ class MIRFlickr25k(MultiLabelDataset):
     def filter_data(self) -> list[dict]:
         """Drop the images that are not on disk and those without a label, as the options say."""
         records = images_on_disk(self) if self.drop_missing else self.data_list
-        return select_images(records, self.keep_unlabeled, self.ann_file)
+        return select_images(self, records, self.keep_unlabeled, self.ann_file)

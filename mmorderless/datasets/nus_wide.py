@@ -16,11 +16,10 @@ from mmorderless.datasets.annotations import (
     choose_classes,
     images_on_disk,
     labels_of_rows,
-    missing_file,
-    read_lines,
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.text_files import read_lines, read_text
 
 PROTOCOLS = ("paper", "official", "official_labeled")
 SPLITS = ("train", "test")
@@ -64,21 +63,17 @@ def read_labels(paths: Sequence[str], num_images: int) -> np.ndarray:
     """
     labels = np.zeros((num_images, len(paths)), dtype=bool)
     for c, path in enumerate(paths):
-        try:
-            with open(path, "rb") as file:
-                values = np.array(file.read().split())
-        except FileNotFoundError:
-            raise missing_file(path, LAYOUT) from None
+        values = np.array(read_text(path, LAYOUT).split())
         if len(values) != num_images:
             raise ValueError(
                 f"{path} must have a line for each of the {num_images} images of the image list, "
                 f"got {len(values)}; download it again"
             )
-        labels[:, c] = values == b"1"
-        for row in np.flatnonzero(~labels[:, c] & (values != b"0")):
-            value = values[row].decode(errors="replace")
+        labels[:, c] = values == "1"
+        for row in np.flatnonzero(~labels[:, c] & (values != "0")):
             report_fault(
-                f"{path}, line {row + 1}: must be 0 or 1, got {value!r}; download it again"
+                f"{path}, line {row + 1}: must be 0 or 1, got {str(values[row])!r}; "
+                "download it again"
             )
     return labels
 
@@ -179,7 +174,6 @@ class NusWide(MultiLabelDataset):
         self.seed = seed
         self.num_train = num_train
         self.drop_missing = drop_missing
-        self.dropped: dict[str, int] = {}
         super().__init__("", data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -210,7 +204,7 @@ class NusWide(MultiLabelDataset):
     def filter_data(self) -> list[dict]:
         """Drop the images that are not on disk if `drop_missing` is set."""
         records = images_on_disk(self) if self.drop_missing else self.data_list
-        return select_images(records, True, self.data_root)
+        return select_images(self, records, True, self.data_root)
 
     def _read(
         self, image_list: str, folder: str, concepts: Sequence[str], suffix: str

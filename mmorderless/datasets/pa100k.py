@@ -12,13 +12,13 @@ from scipy.io.matlab import MatReadError
 from mmorderless.datasets.annotations import (
     Published,
     check_classes,
-    check_keys,
     choose_classes,
     labels_of_rows,
-    missing_file,
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.json_values import check_keys
+from mmorderless.datasets.text_files import missing_file
 
 FILE_SPLITS = ("train", "val", "test")
 SPLITS = {**{split: (split,) for split in FILE_SPLITS}, "trainval": ("train", "val")}
@@ -158,7 +158,7 @@ class PA100K(MultiLabelDataset):
 
     def filter_data(self) -> list[dict]:
         """Drop the images without a label, unless `keep_unlabeled` is set."""
-        return select_images(self.data_list, self.keep_unlabeled, self.ann_file)
+        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     @property
     def published(self) -> Published | None:

@@ -4,27 +4,30 @@ import math
 import os.path as osp
 import struct
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
+import mmengine.fileio as fileio
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmorderless.datasets.annotations import (
     Published,
-    check_keys,
     choose_classes,
-    has_keys,
     note_dropped,
-    read_annotation_file,
     select_images,
 )
 from mmorderless.datasets.cropping import clip_box
-from mmorderless.datasets.faults import report_fault
+from mmorderless.datasets.faults import report_errors, report_fault
+from mmorderless.datasets.image_paths import image_backend, is_local, join_paths
+from mmorderless.datasets.json_values import check_keys, check_list, check_text, shown
+from mmorderless.datasets.text_files import READ_ERRORS, read_annotation_file
 
 FORM = "give the original file, e.g. Anno/wider_attribute_trainval.json"
 POSITIVE, NEGATIVE, UNSPECIFIED = 1, -1, 0
 NUM_ATTRIBUTES = 14
+MAX_PIXELS = 1e9  # of a box; its corners stay finite
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and its values that swap the sides
 # Persons, boxes without area included, as the paper gives them.
 PUBLISHED = {
@@ -39,23 +42,24 @@ def attribute_names(annotation: dict, source: str) -> list[str]:
     """Return the file's attribute names in the order of their ids 0 … 13.
 
     Raises:
-        ValueError: the ids are not 0, 1, 2, …
+        ValueError: the ids are not 0, 1, 2, …, or a name is not text.
     """
-    name_of_id = annotation["attribute_id_map"]
+    name_of_id, what = annotation["attribute_id_map"], f"attribute_id_map of {source}"
+    check_keys(name_of_id, (), what, FORM)
     ids = [str(i) for i in range(len(name_of_id))]
-    check_keys(name_of_id, ids, f"attribute_id_map of {source}", FORM)
-    return [name_of_id[i] for i in ids]
+    check_keys(name_of_id, ids, what, FORM)
+    return [check_text(name_of_id[i], f"name {i} of {what}", FORM) for i in ids]
 
 
 def corners(bbox: Any, image: str, source: str) -> tuple[float, float, float, float] | None:
     """Convert [x, y, width, height] into (left, top, right, bottom), in pixels.
 
-    A fault is reported, and None returned, if it is not four finite numbers.
+    A fault is reported, and None returned, if it is not four numbers of pixels.
     """
     is_box = isinstance(bbox, list) and len(bbox) == 4
-    if not is_box or not all(type(x) in (int, float) and math.isfinite(x) for x in bbox):
+    if not is_box or not all(type(x) in (int, float) and abs(x) <= MAX_PIXELS for x in bbox):
         report_fault(
-            f"a box of {image} must be [x, y, width, height], got {bbox} in {source}; "
+            f"a box of {image} must be [x, y, width, height], got {shown(bbox)} in {source}; "
             "download it again"
         )
         return None
@@ -67,31 +71,38 @@ def check_attributes(values: Any, num_attributes: int, image: str, source: str) 
     """Check a person's attributes, each 1, −1 or 0; a wrong one is reported and counts as −1."""
     if not isinstance(values, list) or len(values) != num_attributes:
         report_fault(
-            f"a person of {image} must have {num_attributes} attributes, got {values} in {source}; "
-            "download it again"
+            f"a person of {image} must have {num_attributes} attributes, got {shown(values)} in "
+            f"{source}; download it again"
         )
         return [NEGATIVE] * num_attributes
     known = (POSITIVE, NEGATIVE, UNSPECIFIED)
-    if any(value not in known for value in values):
+    are_known = [type(value) in (int, float) and value in known for value in values]
+    if not all(are_known):
         report_fault(
-            f"attributes of a person of {image} must be 1, -1 or 0, got {values} in {source}; "
-            "download it again"
+            f"attributes of a person of {image} must be 1, -1 or 0, got {shown(values)} in "
+            f"{source}; download it again"
         )
-    return [value if value in known else NEGATIVE for value in values]
+    return [value if is_known else NEGATIVE for value, is_known in zip(values, are_known)]
 
 
-def image_size(path: str) -> tuple[float, float]:
+def image_size(path: str, backend_args: dict | None = None) -> tuple[float, float]:
     """Read an image's height and width in pixels from its header, in the orientation of loading.
 
     OpenCV rotates a picture by its EXIF orientation. Both are infinite if the file cannot be read:
-    loading it reports what is wrong.
+    loading it reports what is wrong. A remote file is read in full.
+
+    Args:
+        path: the image.
+        backend_args: storage backend of `mmengine.fileio`.
     """
     try:
-        with Image.open(path) as picture:
+        local = is_local(path, backend_args)
+        file = path if local else BytesIO(fileio.get(path, backend_args=backend_args))
+        with Image.open(file) as picture:
             width, height = picture.size
             # Pillow may decode the pixels of other formats to find the orientation.
             rotated = picture.format == "JPEG" and _orientation(picture) in SIDEWAYS
-    except (OSError, UnidentifiedImageError):
+    except (*READ_ERRORS, Image.DecompressionBombError):
         return math.inf, math.inf
     return (width, height) if rotated else (height, width)
 
@@ -148,7 +159,6 @@ class WiderAttribute(MultiLabelDataset):
             )
         self.unspecified = unspecified
         self.keep_unlabeled = keep_unlabeled
-        self.dropped: dict[str, int] = {}
         super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -159,12 +169,17 @@ class WiderAttribute(MultiLabelDataset):
         classes = choose_classes(names, self._metainfo.get("classes"), self.ann_file)
         self._metainfo["classes"] = classes
         attribute_of_class = [names.index(name) for name in classes]
-        what = f"an image of {self.ann_file}"
+        images = self._check_images(annotation["images"])
+        paths = join_paths(
+            self.img_prefix,
+            [image["file_name"] for image in images],
+            self.ann_file,
+            image_backend(self),
+        )
         records = [
             record
-            for image in annotation["images"]
-            if has_keys(image, ("file_name", "targets"), what, FORM)
-            for record in self._persons(image, len(names), attribute_of_class)
+            for image, path in zip(images, paths)
+            for record in self._persons(image, path, len(names), attribute_of_class)
         ]
         kept = [record for record in records if record["box"] is not None]
         if dropped := len(records) - len(kept):
@@ -173,24 +188,35 @@ class WiderAttribute(MultiLabelDataset):
 
     def filter_data(self) -> list[dict]:
         """Drop the persons without a label, unless `keep_unlabeled` is set."""
-        return select_images(self.data_list, self.keep_unlabeled, self.ann_file)
+        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
+
+    def _check_images(self, images: Any) -> list[dict]:
+        what = f"an image of {self.ann_file}"
+        checked = []
+        for image in check_list(images, f"images of {self.ann_file}", FORM):
+            with report_errors():
+                check_keys(image, ("file_name", "targets"), what, FORM)
+                name = check_text(image["file_name"], f"file_name of {what}", FORM)
+                check_list(image["targets"], f"targets of {name} in {self.ann_file}", FORM)
+                checked.append(image)
+        return checked
 
     def _persons(
-        self, image: dict, num_attributes: int, attribute_of_class: Sequence[int]
+        self, image: dict, path: str, num_attributes: int, attribute_of_class: Sequence[int]
     ) -> list[dict]:
         name = image["file_name"]
-        path = osp.join(self.img_prefix, name)
-        size = image_size(path)
+        size = image_size(path, image_backend(self))
         positive = (POSITIVE, UNSPECIFIED) if self.unspecified == "positive" else (POSITIVE,)
         persons = []
         for target in image["targets"]:
-            what = f"a person of {name} in {self.ann_file}"
-            if not has_keys(target, ("bbox", "attribute"), what, FORM):
-                continue
-            box = corners(target["bbox"], name, self.ann_file)
-            values = check_attributes(target["attribute"], num_attributes, name, self.ann_file)
-            value_of_class = [values[attribute] for attribute in attribute_of_class]
-            if box is not None:
+            with report_errors():
+                what = f"a person of {name} in {self.ann_file}"
+                check_keys(target, ("bbox", "attribute"), what, FORM)
+                box = corners(target["bbox"], name, self.ann_file)
+                values = check_attributes(target["attribute"], num_attributes, name, self.ann_file)
+                value_of_class = [values[attribute] for attribute in attribute_of_class]
+                if box is None:
+                    continue
                 persons.append(
                     {
                         "img_path": path,

@@ -1,19 +1,18 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from mmorderless.datasets.annotations import (
-    are_files,
     check_classes,
     check_ignored,
-    check_keys,
     check_label_set,
     choose_classes,
-    has_keys,
     labels_of_rows,
-    read_annotation_file,
     select_images,
 )
-from mmorderless.datasets.faults import collect_faults, report_fault
+from mmorderless.datasets.faults import collect_faults, report_errors, report_fault
+from mmorderless.datasets.json_values import check_keys
 
 
 def test_labels_are_sorted():
@@ -53,8 +52,11 @@ def test_faults_are_collected_only_inside_collect_faults():
     with collect_faults() as faults:
         assert check_label_set([4, 1, 1, -1], 4, "a.jpg", "a.json") == [1]
         assert check_label_set("dog", 4, "b.jpg", "a.json") == []
-        assert not has_keys({"a": 1}, ["a", "b"], "an image", "write it")
-        assert has_keys({"a": 1}, ["a"], "an image", "write it")
+        with report_errors():
+            check_keys({"a": 1}, ["a", "b"], "an image", "write it")
+            raise AssertionError
+        with report_errors():
+            check_keys({"a": 1}, ["a"], "an image", "write it")
         with collect_faults() as inner:
             report_fault("inner")
         assert inner == ["inner"]
@@ -83,22 +85,26 @@ def test_classes_of_a_published_dataset_are_chosen_by_name():
         choose_classes(["a", "b"], ["d"], "x")
 
 
+def test_only_chosen_names_are_compared():
+    assert choose_classes(["a", "a", "b"], ["b"], "x") == ("b",)
+    for chosen in (None, ["a", "b"]):
+        with pytest.raises(ValueError, match=r"\['a'\] occur twice in x"):
+            choose_classes(["a", "a", "b"], chosen, "x")
+
+
 def test_labels_of_rows():
     for shape in [(0, 3), (1, 1), (7, 4)]:
         matrix = np.random.default_rng(0).random(shape) < 0.3
         assert labels_of_rows(matrix) == [np.flatnonzero(row).tolist() for row in matrix]
 
 
-def test_files_are_found_by_listing_their_folders(tmp_path, monkeypatch):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/1.jpg").touch()
-    monkeypatch.chdir(tmp_path)
-    paths = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "1.jpg", "a", str(tmp_path / "a/1.jpg")]
-    assert are_files(paths) == [True, False, False, False, True, True]
-
-
 def test_classes_become_a_tuple():
     assert check_classes(["b", "a"], "x") == ("b", "a")
+
+
+def test_class_names_in_any_script_are_accepted():
+    names = ("犬", "می\u200cخواهم", "café au lait", "👩\u200d🚒", "a\u00a0b")
+    assert check_classes(names, "x") == names
 
 
 @pytest.mark.parametrize(
@@ -107,9 +113,15 @@ def test_classes_become_a_tuple():
         (None, "no class names"),
         ([], "no class names"),
         ("names.txt", "no class names"),
-        (["a", " "], "non-blank text, got ' '"),
-        (["a", 3], "non-blank text, got 3"),
+        (["a", " "], "non-blank text of one line, got ' '"),
+        (["a", 3], "non-blank text of one line, got 3"),
         (["a", "b", "a"], r"\['a'\] occur twice"),
+        ({"a": 0}, r"no class names in x \(got {'a': 0}\)"),
+        (3, r"no class names in x \(got 3\)"),
+        (["a", "b\ud800"], r"text of one line, got 'b\\ud800' in x"),
+        (["a", "b\nc"], r"text of one line, got 'b\\nc' in x"),
+        (["a\0"], r"text of one line, got 'a\\x00' in x"),
+        (["a\u2028b"], r"text of one line"),
     ],
 )
 def test_wrong_class_names(classes, rule):
@@ -117,31 +129,23 @@ def test_wrong_class_names(classes, rule):
         check_classes(classes, "x")
 
 
-def test_missing_keys_are_listed():
-    with pytest.raises(ValueError, match="an image lacks b, c; write them"):
-        check_keys({"a": 1}, ("a", "b", "c"), "an image", "write them")
-    with pytest.raises(ValueError, match="lacks a"):
-        check_keys(["a"], ("a",), "an image", "write it")
-
-
 def test_images_without_label_are_kept_on_request():
     records = [{"gt_label": []}, {"gt_label": [1]}]
-    assert select_images(records, True, "x") == records
-    assert select_images(records, False, "x") == records[1:]
+    dataset = SimpleNamespace()
+    assert select_images(dataset, records, True, "x") == records
+    assert not hasattr(dataset, "dropped")
+
+
+def test_dropped_images_are_counted_and_logged(caplog):
+    dataset = SimpleNamespace(dropped={"images not on disk": 2})
+    records = [{"gt_label": []}, {"gt_label": [1]}]
+    with caplog.at_level("INFO"):
+        assert select_images(dataset, records, False, "x.json") == records[1:]
+    assert dataset.dropped == {"images not on disk": 2, "without a label": 1}
 
 
 def test_no_image_left():
     with pytest.raises(ValueError, match=r"x lists 0 images.*it must list images"):
-        select_images([], True, "x")
+        select_images(None, [], True, "x")
     with pytest.raises(ValueError, match=r"lists 1 images.*keep_unlabeled=True"):
-        select_images([{"gt_label": []}], False, "x")
-
-
-def test_json_that_cannot_be_read(tmp_path):
-    path = str(tmp_path / "a.json")
-    with pytest.raises(FileNotFoundError, match=r"a\.json does not exist; set data_root"):
-        read_annotation_file(path)
-    for text, rule in (('{"images": [', "not valid JSON"), ("[1]", "got list"), ("", "not valid")):
-        (tmp_path / "a.json").write_text(text)
-        with pytest.raises(ValueError, match=rule):
-            read_annotation_file(path)
+        select_images(None, [{"gt_label": []}], False, "x")

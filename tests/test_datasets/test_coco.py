@@ -4,6 +4,10 @@ import tracemalloc
 import pytest
 
 from mmorderless.datasets.coco import CocoMultiLabel, collect_label_sets
+from mmorderless.datasets.faults import collect_faults
+
+
+CLASS_OF_ID = {3: 0, 18: 1, 90: 2}
 
 
 def instances(**changed):
@@ -99,21 +103,21 @@ def test_options_of_the_host(load, serialize_data):
 
 def test_grouping_does_not_depend_on_the_order_of_objects():
     content = instances()
-    pairs = [(a["image_id"], a["category_id"]) for a in content["annotations"]]
-    forward = collect_label_sets({**content, "annotations": pairs}, "x")
-    assert collect_label_sets({**content, "annotations": pairs[::-1]}, "x") == forward
+    pairs = [(a["image_id"], a["category_id"], 0) for a in content["annotations"]]
+    forward = collect_label_sets(content["images"], pairs, CLASS_OF_ID, "x")
+    assert collect_label_sets(content["images"], pairs[::-1], CLASS_OF_ID, "x") == forward
 
 
 @pytest.mark.parametrize(
     "changed, rule",
     [
         ({"categories": []}, "no class names"),
-        ({"categories": [{"id": 3, "name": "car"}] * 2}, "category ids occur twice"),
+        ({"categories": [{"id": 3, "name": "car"}] * 2}, r"category ids \[3\] occur twice"),
         ({"categories": [{"id": i, "name": "car"} for i in (3, 18)]}, r"\['car'\] occur twice"),
         ({"categories": [{"id": 3, "name": "car"}]}, "image 7 and category 18 has no such"),
         ({"categories": [{"id": 3}]}, "a category .* lacks name"),
         ({"images": [{"id": 7, "file_name": "7.jpg"}]}, "image 2 and category 90 has no such"),
-        ({"images": [{"id": 7, "file_name": "7.jpg"}] * 2}, r"image ids \['7'\] occur twice"),
+        ({"images": [{"id": 7, "file_name": "7.jpg"}] * 2}, r"image ids \[7\] occur twice"),
         ({"images": [{"id": 7}]}, "an image .* lacks file_name; give an instances file"),
         ({"annotations": [{"image_id": 7}]}, "an annotation .* lacks category_id"),
         ({"annotations": []}, "lists 4 images, none of them to use; set keep_unlabeled"),
@@ -143,6 +147,145 @@ def test_polygons_are_not_kept(load, tmp_path):
     size = (tmp_path / "annotations/instances_train2014.json").stat().st_size
     assert len(dataset) == 3
     assert peak < 3 * size
+
+
+NO_LIST = (None, 5, "text", {}, True)
+ODD_IDS = (None, 7.0, True, "7", [7], {}, float("nan"), float("inf"))
+
+
+@pytest.mark.parametrize("section", ["images", "annotations", "categories"])
+def test_sections_that_are_no_lists(load, section):
+    for value in NO_LIST:
+        with pytest.raises(ValueError, match=rf"^{section} of .*2014.json must be a list, got"):
+            load(instances(**{section: value}))
+    for entry in (*NO_LIST, []):
+        content = instances()
+        content[section][1] = entry
+        with pytest.raises(ValueError, match=r"2014.json (must be a JSON object|lacks)"):
+            load(content)
+
+
+@pytest.mark.parametrize("section, key", [("images", "file_name"), ("categories", "name")])
+def test_names_that_are_no_text(load, section, key):
+    for value in (None, 5, True, [], {}, "", "a\0b", "a\ud800"):
+        content = instances()
+        content[section][1][key] = value
+        with pytest.raises(ValueError, match=rf"^{key} of .*2014.json must be non-blank"):
+            load(content)
+
+
+@pytest.mark.parametrize(
+    "section, key",
+    [
+        ("images", "id"),
+        ("categories", "id"),
+        ("annotations", "image_id"),
+        ("annotations", "category_id"),
+    ],
+)
+def test_ids_of_a_wrong_type(load, section, key):
+    for value in ODD_IDS:
+        content = instances()
+        content[section][1][key] = value
+        with pytest.raises(ValueError, match=rf"^{key} of .* must be an integer .*2014.json"):
+            load(content)
+
+
+def test_a_text_id_among_integers_is_named_as_such(load):
+    content = instances()
+    content["annotations"][3]["category_id"] = "90"
+    with pytest.raises(ValueError, match="got '90', which is text, in .*; write all ids") as error:
+        load(content)
+    assert "download" not in str(error.value)
+
+
+def test_text_ids_throughout_are_read(load):
+    content = instances()
+    for image in content["images"]:
+        image["id"] = str(image["id"])
+    for annotation in content["annotations"]:
+        annotation["image_id"] = str(annotation["image_id"])
+    assert labels_of(load(content)) == labels_of(load())
+
+
+def test_wrong_entries_are_collected_and_the_others_read(load):
+    content = instances()
+    content["images"][2]["file_name"] = None
+    content["annotations"][0]["category_id"] = "18"
+    content["annotations"].append(None)
+    with collect_faults() as faults:
+        dataset = load(content)
+    assert labels_of(dataset) == [[0, 1], [2], [0]]
+    assert len(faults) == 3
+
+
+def roboflow(name="animals", annotated=False):
+    """A project's export: the root groups the classes."""
+    categories = [
+        {"id": 0, "name": name, "supercategory": "none"},
+        {"id": 1, "name": "car", "supercategory": name},
+        {"id": 2, "name": "dog", "supercategory": name},
+    ]
+    images = [{"id": i, "file_name": f"{i}.jpg"} for i in range(2)]
+    annotations = [{"image_id": i, "category_id": c} for i, c in ((0, 2), (1, 1), (1, 2))]
+    if annotated:
+        annotations.append({"image_id": 0, "category_id": 0})
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+@pytest.mark.parametrize("name", ["animals", "dog"])
+def test_a_category_that_only_groups_others_is_left_out(load, name):
+    for chosen in (None, ["car", "dog"]):
+        dataset = load(roboflow(name), classes=chosen)
+        assert dataset.metainfo["classes"] == ("car", "dog")
+        assert dataset.metainfo["groups"] == {name: [0, 1]}
+        assert labels_of(dataset) == [[1], [0, 1]]
+
+
+def test_a_group_stays_if_it_is_annotated_or_chosen(load):
+    annotated = load(roboflow(annotated=True))
+    assert annotated.metainfo["classes"] == ("animals", "car", "dog")
+    assert labels_of(annotated) == [[0, 2], [1, 2]]
+    chosen = load(roboflow(), classes=["dog", "animals"])
+    assert chosen.metainfo["classes"] == ("dog", "animals")
+    with pytest.raises(ValueError, match=r"\['dog'\] occur twice"):
+        load(roboflow("dog", annotated=True))
+    assert labels_of(load(roboflow("dog", annotated=True), classes=["car"])) == [[0]]
+
+
+def test_a_category_that_is_its_own_group_stays(load):
+    """As COCO's person."""
+    categories = [{"id": i, "name": n, "supercategory": n} for i, n in ((3, "car"), (18, "dog"))]
+    content = instances(categories=categories, annotations=[{"image_id": 7, "category_id": 3}])
+    assert load(content).metainfo["classes"] == ("car", "dog")
+
+
+def test_ignored_objects_are_not_judged_unless_another_makes_a_label(load):
+    content = instances()
+    for annotation, ignore in zip(content["annotations"], (0, 1, 1, False, True)):
+        annotation["ignore"] = ignore
+    dataset = load(content, keep_unlabeled=True)
+    assert labels_of(dataset) == [[1], [2], [], []]
+    ignored = [dataset.get_data_info(i).get("gt_ignore") for i in range(4)]
+    assert ignored == [[0], None, None, [0]]
+    content["annotations"][0]["ignore"] = "no"
+    with pytest.raises(ValueError, match=r"image 7 must be 0 or 1, got 'no' in .*2014.json"):
+        load(content)
+
+
+def test_unlabeled_images_are_counted(load):
+    assert load().dropped == {"without a label": 1}
+
+
+def test_windows_paths_and_urls(load, tmp_path):
+    (tmp_path / "train2014/a").mkdir(parents=True)
+    (tmp_path / "train2014/a/7.jpg").touch()
+    content = instances()
+    content["images"][0]["file_name"] = "a\\7.jpg"
+    content["images"][1]["file_name"] = "https://example.com/2.jpg"
+    dataset = load(content)
+    assert dataset.get_data_info(0)["img_path"] == str(tmp_path / "train2014/a/7.jpg")
+    assert dataset.get_data_info(1)["img_path"] == "https://example.com/2.jpg"
 
 
 def test_not_an_instances_file(load):

@@ -8,6 +8,7 @@ from mmengine.dataset import ClassBalancedDataset, pseudo_collate
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import DATASETS
 
+from mmorderless.datasets.faults import collect_faults
 from mmorderless.datasets.json_labels import JsonMultiLabel
 
 CLASSES = ["ant", "bee", "cat"]
@@ -45,7 +46,9 @@ def test_paths_labels_and_classes(load, tmp_path):
 
 
 def test_images_without_label_can_be_dropped(load):
-    assert labels_of(load(keep_unlabeled=False)) == [[0, 2], [1], [0, 1, 2]]
+    dataset = load(keep_unlabeled=False)
+    assert labels_of(dataset) == [[0, 2], [1], [0, 1, 2]]
+    assert dataset.dropped == {"without a label": 1}
 
 
 @pytest.mark.parametrize("serialize_data", [True, False])
@@ -72,6 +75,8 @@ def test_classes_can_be_renamed_but_not_recounted(load):
     assert load(classes=["A", "B", "C"]).metainfo["classes"] == ("A", "B", "C")
     with pytest.raises(ValueError, match=r"names 2 classes, .* has 3"):
         load(classes=["A", "B"])
+    with pytest.raises(ValueError, match=r"classes of .*train.json must be a list, got 3"):
+        load(annotation(classes=3), classes=["A", "B"])
     del (content := annotation())["metainfo"]["classes"]
     assert load(content, classes=CLASSES).metainfo["classes"] == tuple(CLASSES)
 
@@ -91,6 +96,16 @@ def test_classes_can_be_renamed_but_not_recounted(load):
         ({"metainfo": {"classes": CLASSES}, "data_list": [{"img_path": "a"}]}, "lacks gt_label"),
         ({"metainfo": {"classes": CLASSES}, "data_list": [{"gt_label": []}]}, "lacks img_path"),
         ([], "must hold a JSON object"),
+        ({"metainfo": [], "data_list": []}, "metainfo of .* must be a JSON object, got"),
+        ({"metainfo": {"classes": {"a": 0}}, "data_list": []}, "classes of .* must be a list, got {'a'"),
+        ({"metainfo": {"classes": 3}, "data_list": []}, "classes of .* must be a list, got 3"),
+        (annotation(classes=["a", "b\ud800", "c"]), r"text of one line, got 'b\\ud800'"),
+        ({"metainfo": {"classes": CLASSES}, "data_list": {}}, "data_list of .* must be a list"),
+        ({"metainfo": {"classes": CLASSES}, "data_list": [None]}, "an image of .* must be a JSON"),
+        (annotation([None]), "must be a list of class indices, got None"),
+        (annotation([["1"]]), r"must be a list of class indices, got \['1'\]"),
+        (annotation([[1.0]]), "must be a list of class indices"),
+        (annotation([[10**400]]), "images/0.png must be in 0 … 2"),
     ],
 )
 def test_wrong_files(load, content, rule):
@@ -98,6 +113,41 @@ def test_wrong_files(load, content, rule):
         load(content)
     assert "train.json" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", [None, 3, ["a"], "", "a\0b", "a\ud800"])
+def test_image_paths_that_are_no_text(load, path):
+    content = annotation()
+    content["data_list"][1]["img_path"] = path
+    with pytest.raises(ValueError, match="img_path of an image of .*train.json must be non-blank"):
+        load(content)
+    with collect_faults() as faults:
+        assert labels_of(load(content)) == [[0, 2], [1], [0, 1, 2]]
+    assert len(faults) == 1
+
+
+def test_classes_that_are_not_judged(load):
+    content = annotation()
+    content["data_list"][0]["ignore"] = [1, 0]
+    content["data_list"][1]["ignore"] = []
+    dataset = load(content)
+    assert [dataset.get_data_info(i).get("gt_ignore") for i in range(3)] == [[1], [], None]
+    assert "ignore" not in dataset.get_data_info(0)
+    for ignored in ([3], 1, ["bee"], None):
+        content["data_list"][2]["ignore"] = ignored
+        with pytest.raises(ValueError, match=r"ignored classes of images/2.png must .*train.json"):
+            load(content)
+
+
+def test_windows_paths_and_urls(load, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/0.png").touch()
+    content = annotation()
+    content["data_list"][0]["img_path"] = r"images\0.png"
+    content["data_list"][1]["img_path"] = "s3://bucket/1.png"
+    dataset = load(content)
+    paths = [dataset.get_data_info(i)["img_path"] for i in range(2)]
+    assert paths == [str(tmp_path / "images/0.png"), "s3://bucket/1.png"]
 
 
 def test_missing_annotation_file(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import math
 
 import cv2
 import numpy as np
@@ -78,7 +79,9 @@ def test_options(load):
     targets = [[person([0, -1, 1]), person([-1, -1, -1])]]
     assert fields(load(targets, unspecified="positive"), "gt_label") == [[0, 2], []]
     assert fields(load(targets, unspecified="positive"), "gt_ignore") == [[0], []]
-    assert len(load(targets, keep_unlabeled=False)) == 1
+    labeled = load(targets, keep_unlabeled=False)
+    assert len(labeled) == 1
+    assert labeled.dropped == {"without a label": 1}
     chosen = load(targets, classes=["sunglass", "Male"])
     assert fields(chosen, "gt_label") == [[0], []]
     assert fields(chosen, "gt_ignore") == [[1], []]
@@ -113,6 +116,21 @@ def test_sizes_are_those_of_the_picture_as_it_is_loaded(orientation, tmp_path):
     assert image_size(path) == LoadImage().transform({"img_path": path})["img_shape"]
 
 
+def test_the_size_of_a_remote_picture(tmp_path, monkeypatch):
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "0.png")
+    content = (tmp_path / "0.png").read_bytes()
+
+    def get(path, backend_args=None):
+        if (path, backend_args) != ("s3://bucket/0.png", {"enable_mc": False}):
+            raise OSError("no such object")
+        return content
+
+    monkeypatch.setattr("mmorderless.datasets.wider_attribute.fileio.get", get)
+    assert image_size("s3://bucket/0.png", {"enable_mc": False}) == (HEIGHT, WIDTH)
+    assert image_size("s3://bucket/1.png") == (math.inf, math.inf)
+    assert image_size("nul\0.png") == (math.inf, math.inf)
+
+
 def test_damaged_exif_does_not_hide_the_size(tmp_path):
     path = str(tmp_path / "0.jpg")
     for exif in (b"Exif\0\0broken header", b"Exif\0\0MM"):
@@ -123,7 +141,7 @@ def test_damaged_exif_does_not_hide_the_size(tmp_path):
 def test_labels_can_be_read_without_the_images(load):
     dataset = load([[person([1, -1, -1], (38, 28, 9, 9)), person([1, 1, 1], (50, 0, 9, 9))]])
     assert fields(dataset, "box") == [(38, 28, 47, 37), (50, 0, 59, 9)]
-    assert dataset.dropped == {}
+    assert not hasattr(dataset, "dropped")
 
 
 def test_an_example_is_the_crop(load, tmp_path):
@@ -168,6 +186,15 @@ def test_unspecified_attributes_reach_the_metric_through_the_model(load):
         ({"images": [{"file_name": "a.jpg"}]}, "an image .* lacks targets; give the original file"),
         ({"attribute_id_map": {"0": "Male", "2": "Hat"}}, "attribute_id_map .* lacks 1"),
         ({"attribute_id_map": {}}, "no class names"),
+        ({"attribute_id_map": None}, "attribute_id_map .* must be a JSON object, got None"),
+        ({"attribute_id_map": ["Male"]}, "attribute_id_map .* must be a JSON object, got"),
+        ({"attribute_id_map": {"0": 5}}, "name 0 of attribute_id_map .* must be non-blank"),
+        ({"attribute_id_map": {"0": "a\ud800"}}, "name 0 of .* must be non-blank, valid text"),
+        ({"images": None}, "images of .* must be a list, got None"),
+        ({"images": [None]}, "an image of .* must be a JSON object, got None"),
+        ({"images": [{"file_name": 3, "targets": []}]}, "file_name of an image of .* got 3"),
+        ({"images": [{"file_name": "a", "targets": {}}]}, "targets of a in .* must be a list"),
+        ({"images": [{"file_name": "a", "targets": [7]}]}, "a person of a in .* must be a JSON"),
     ],
 )
 def test_wrong_files(load, changed, rule):
@@ -185,6 +212,12 @@ def test_wrong_files(load, changed, rule):
         (person([1, 1, 1], (1, 2, 3)), r"must be \[x, y, width, height\], got \[1, 2, 3\]"),
         (person([1, 1, 1], (1, 2, 3, float("nan"))), "must be .x, y, width, height., got .*nan"),
         (person([1, 1, 1], (1, 2, "3", 4)), "must be .x, y, width, height., got"),
+        (person([1, 1, 1], (1, 2, 10**400, 4)), "must be .x, y, width, height., got"),
+        (person([1, 1, 1], (1, 2, 1e308, 4)), "must be .x, y, width, height., got"),
+        (person([1, 1, 1], (True, 2, 3, 4)), "must be .x, y, width, height., got"),
+        (person([1, True, -1]), "must be 1, -1 or 0, got"),
+        (person([1, [1], -1]), "must be 1, -1 or 0, got"),
+        (person([1, None, 10**400]), "must be 1, -1 or 0, got"),
     ],
 )
 def test_wrong_persons_are_errors_or_collected(load, target, rule):
