@@ -85,8 +85,8 @@ def are_files(paths: Sequence[str], backend_args: dict | None = None) -> list[bo
 
 def is_remote_file(path: str, backend_args: dict | None) -> bool:
     """Tell whether a file exists in remote storage."""
-    backend = fileio.get_file_backend(path, backend_args=backend_args, enable_singleton=True)
     try:
+        backend = fileio.get_file_backend(path, backend_args=backend_args, enable_singleton=True)
         # A backend for HTTP has no `exists`.
         return backend.exists(path) if hasattr(backend, "exists") else bool(backend.get(path))
     except READ_ERRORS:

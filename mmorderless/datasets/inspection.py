@@ -63,9 +63,14 @@ class Split:
     problems: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, problems: Sequence[str]) -> None:
-        """Set the problems of one kind, without repeats."""
+        """Set the problems of one kind, each on one line that can be printed, without repeats."""
         if problems:
-            self.problems[kind] = list(dict.fromkeys(problems))
+            self.problems[kind] = list(dict.fromkeys(map(printable, problems)))
+
+
+def printable(text: str) -> str:
+    """Return text as one line; bytes of a file name that are not UTF-8 are escaped."""
+    return " ".join(text.split()).encode(errors="backslashreplace").decode()
 
 
 def split_configs(cfg: Config) -> dict[str, ConfigDict]:

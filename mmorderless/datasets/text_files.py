@@ -10,8 +10,9 @@ from typing import Any
 import mmengine.fileio as fileio
 
 ANNOTATION_REMEDY = "set data_root and ann_file to its location"
-READ_ERRORS = (OSError, ValueError, HTTPException)
-"""Raised by storage backends: a damaged disk, a NUL in a path, a URL that is none."""
+READ_ERRORS = (OSError, ValueError, HTTPException, ImportError, KeyError)
+"""Raised by storage backends: a damaged disk, a NUL in a path, a URL that is none, a client that is
+not installed, an unknown storage."""
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -22,7 +23,9 @@ def missing_file(path: str, remedy: str = ANNOTATION_REMEDY) -> FileNotFoundErro
 
 
 def reason_of(error: Exception) -> str:
-    """Return the reason of an error without the file's name."""
+    """Return the reason of one of the READ_ERRORS without the file's name."""
+    if isinstance(error, KeyError):
+        return f"mmengine knows no storage {error}"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

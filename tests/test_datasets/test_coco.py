@@ -6,7 +6,6 @@ import pytest
 from mmorderless.datasets.coco import CocoMultiLabel, collect_label_sets
 from mmorderless.datasets.faults import collect_faults
 
-
 CLASS_OF_ID = {3: 0, 18: 1, 90: 2}
 
 
@@ -194,7 +193,7 @@ def test_ids_of_a_wrong_type(load, section, key):
 def test_a_text_id_among_integers_is_named_as_such(load):
     content = instances()
     content["annotations"][3]["category_id"] = "90"
-    with pytest.raises(ValueError, match="got '90', which is text, in .*; write all ids") as error:
+    with pytest.raises(ValueError, match=r"got '90', which is text, in .*; write all ids") as error:
         load(content)
     assert "download" not in str(error.value)
 

@@ -37,6 +37,7 @@ def test_files_are_found_by_listing_their_folders(tmp_path, monkeypatch):
 def test_remote_files_are_found(tmp_path, server):
     (tmp_path / "1.jpg").write_bytes(b"x")
     assert are_files([f"{server}/1.jpg", f"{server}/2.jpg"]) == [True, False]
+    assert are_files(["foo://1.jpg", "http://a b/1.jpg"]) == [False, False]
     path = str(tmp_path / "1.jpg")
     assert are_files([path, path + "x"], {"backend": "local"}) == [True, False]
 

@@ -26,7 +26,9 @@ def test_missing_keys_are_listed():
 @pytest.mark.parametrize("value", [*VALUES[:-1], "text"])
 def test_lists(value):
     assert check_list([value], "images of x.json", "write []") == [value]
-    with pytest.raises(ValueError, match="images of x.json must be a list, got .*; write") as error:
+    with pytest.raises(
+        ValueError, match=r"images of x.json must be a list, got .*; write"
+    ) as error:
         check_list(value, "images of x.json", "write []")
     assert len(str(error.value)) < 300
 
@@ -34,7 +36,7 @@ def test_lists(value):
 @pytest.mark.parametrize("value", [*VALUES, [], "", " ", "a\0", "a\ud800"])
 def test_text(value):
     assert check_text("é.jpg", "img_path of x.json", "write it") == "é.jpg"
-    with pytest.raises(ValueError, match="img_path of x.json must be non-blank, .* got .*; write"):
+    with pytest.raises(ValueError, match=r"img_path of x.json must be non-blank, .* got .*; write"):
         check_text(value, "img_path of x.json", "write it")
 
 
@@ -47,14 +49,16 @@ def test_ids(value):
     for number in (3, -1, 10**400):
         check_id(number, int, "id of a.jpg", "x.json")
     check_id("3", str, "id of a.jpg", "x.json")
-    with pytest.raises(ValueError, match="id of a.jpg must be an integer like the other ids, got "):
+    with pytest.raises(
+        ValueError, match=r"id of a.jpg must be an integer like the other ids, got "
+    ):
         check_id(value, int, "id of a.jpg", "x.json")
-    with pytest.raises(ValueError, match="must be text .* got 3, which is an integer, in x.json"):
+    with pytest.raises(ValueError, match=r"must be text .* got 3, which is an integer, in x.json"):
         check_id(3, str, "id of a.jpg", "x.json")
 
 
 def test_text_instead_of_a_number_is_said():
-    with pytest.raises(ValueError, match="got '3', which is text, in x.json; write all ids as an"):
+    with pytest.raises(ValueError, match=r"got '3', which is text, in x.json; write all ids as an"):
         check_id("3", int, "id of a.jpg", "x.json")
 
 

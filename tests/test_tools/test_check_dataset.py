@@ -192,6 +192,43 @@ def test_label_sets_must_fit_into_the_steps_of_the_head(write, check, tmp_path, 
         )
 
 
+def test_a_training_split_without_any_label_is_a_problem(write, check):
+    write("train", [("0.jpg", []), ("1.jpg", [])])
+    write("val", [("2.jpg", [])])
+    code, output = check()
+    assert code == 1
+    kinds, listed = problems(output)
+    assert kinds == {"train, labels": "1"}
+    assert listed[0].startswith("no image of split train has one of the 3 labels")
+    assert "  warning: classes without an image: ant, bee, cat" in output
+
+
+def test_dropped_images_are_counted(write, check):
+    write("train", [("0.jpg", [0]), ("1.jpg", [])])
+    write("val", [("2.jpg", [0])])
+    options = ("--cfg-options", "train_dataloader.dataset.keep_unlabeled=False")
+    code, output = check(*options)
+    assert code == 0
+    assert "  images: 1\n" in output
+    assert "  dropped: 1 without a label\n" in output
+
+
+def test_names_that_cannot_be_printed(write, check, tmp_path):
+    """A file name in Latin-1, as JSON can write it, and one with a line break."""
+    write("train", [("0.jpg", [0])])
+    write("val", [("1.jpg", [0])])
+    content = json.loads((tmp_path / "val.json").read_text())
+    content["data_list"] = [
+        {"img_path": name, "gt_label": [0]} for name in ("caf\udce9.jpg", "a\nb.jpg")
+    ]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    _, listed = problems(check()[1])
+    assert [line.split(" does not exist")[0] for line in listed] == [
+        rf"image {tmp_path}/caf\udce9.jpg",
+        f"image {tmp_path}/a b.jpg",
+    ]
+
+
 def test_repeating_wrappers_are_unwrapped(write, check):
     write("train", [("0.jpg", [0]), ("1.jpg", [1])])
     write("val", [("2.jpg", [0])])
