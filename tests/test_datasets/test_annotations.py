@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mmorderless.datasets import annotations
 from mmorderless.datasets.annotations import (
     check_classes,
     check_ignored,
@@ -136,12 +137,14 @@ def test_images_without_label_are_kept_on_request():
     assert not hasattr(dataset, "dropped")
 
 
-def test_dropped_images_are_counted_and_logged(caplog):
+def test_dropped_images_are_counted_and_logged(monkeypatch):
+    lines = []
+    monkeypatch.setattr(annotations, "print_log", lambda line, **_: lines.append(line))
     dataset = SimpleNamespace(dropped={"images not on disk": 2})
     records = [{"gt_label": []}, {"gt_label": [1]}]
-    with caplog.at_level("INFO"):
-        assert select_images(dataset, records, False, "x.json") == records[1:]
+    assert select_images(dataset, records, False, "x.json") == records[1:]
     assert dataset.dropped == {"images not on disk": 2, "without a label": 1}
+    assert lines == ["SimpleNamespace: dropped 1 without a label (x.json)"]
 
 
 def test_no_image_left():

@@ -3,6 +3,7 @@ import tracemalloc
 
 import pytest
 
+from mmorderless.datasets import coco
 from mmorderless.datasets.coco import CocoMultiLabel, collect_label_sets
 from mmorderless.datasets.faults import collect_faults
 
@@ -233,11 +234,14 @@ def roboflow(name="animals", annotated=False):
 
 
 @pytest.mark.parametrize("name", ["animals", "dog"])
-def test_a_category_that_only_groups_others_is_left_out(load, name):
+def test_a_category_that_only_groups_others_is_left_out(load, name, monkeypatch):
+    lines = []
+    monkeypatch.setattr(coco, "print_log", lambda line, **_: lines.append(line))
     for chosen in (None, ["car", "dog"]):
         dataset = load(roboflow(name), classes=chosen)
         assert dataset.metainfo["classes"] == ("car", "dog")
         assert dataset.metainfo["groups"] == {name: [0, 1]}
+        assert f"left out the categories ['{name}'], which group others" in lines[0]
         assert labels_of(dataset) == [[1], [0, 1]]
 
 

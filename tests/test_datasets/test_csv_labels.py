@@ -46,6 +46,20 @@ def test_classes_are_the_sorted_names_of_the_training_file(write):
     assert labels_of(dataset) == [[1, 2], [], [0]]
 
 
+def test_windows_paths_and_urls(write, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").touch()
+    dataset = CsvMultiLabel(
+        write("image,labels\nimages\\a.jpg,sea\nhttps://example.com/b.jpg,sea\n")
+    )
+    paths = [dataset.get_data_info(i)["img_path"] for i in range(2)]
+    assert paths == [str(tmp_path / "images/a.jpg"), "https://example.com/b.jpg"]
+
+
+def test_dropped_images_are_counted(write):
+    assert CsvMultiLabel(write(TRAIN), keep_unlabeled=False).dropped == {"without a label": 1}
+
+
 def test_other_splits_reuse_the_training_classes(write, tmp_path):
     write(TRAIN)
     write(VAL, "val.csv")

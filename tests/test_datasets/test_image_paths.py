@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mmorderless.datasets import image_paths
 from mmorderless.datasets.image_paths import are_files, image_backend, join_path, join_paths
 
 
@@ -49,13 +50,16 @@ def test_absolute_paths_and_urls_are_not_joined():
         assert join_path("/data/images", url) == url
 
 
-def test_windows_paths_are_read_where_only_they_exist(tmp_path, caplog):
+def test_windows_paths_are_read_where_only_they_exist(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(image_paths, "print_log", lambda line, **_: lines.append(line))
     (tmp_path / "images").mkdir()
     for name in ("images/1.jpg", "images/2.jpg", r"images\2.jpg", "images/4.jpg"):
         (tmp_path / name).touch()
     names = [rf"images\{i}.jpg" for i in (1, 2, 3)] + ["images/4.jpg"]
     found = [path.removeprefix(f"{tmp_path}/") for path in join_paths(str(tmp_path), names, "x")]
     assert found == ["images/1.jpg", r"images\2.jpg", r"images\3.jpg", "images/4.jpg"]
+    assert lines == [r"x: read \ as / in 1 image paths, such as images\1.jpg"]
 
 
 def test_the_pipeline_knows_the_storage():

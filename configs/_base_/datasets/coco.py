@@ -27,7 +27,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type="LoadImage"),
     dict(type="Resize", scale=(288, 288)),
-    dict(type="PackInputs"),
+    dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
 ]
 
 train_dataloader = dict(

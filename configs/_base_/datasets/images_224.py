@@ -24,7 +24,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type="LoadImage"),
     dict(type="Resize", scale=(224, 224)),
-    dict(type="PackInputs"),
+    dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
 ]
 
 train_dataloader = dict(

@@ -26,7 +26,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type="LoadImage", min_side=128),  # a large JPEG is decoded at 1/2, 1/4 or 1/8
     dict(type="Resize", scale=(128, 128)),
-    dict(type="PackInputs"),
+    dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
 ]
 
 train_dataloader = dict(
