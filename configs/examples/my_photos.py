@@ -27,7 +27,7 @@ train_pipeline = [
     dict(type="LoadImage"),
     dict(type="Resize", scale=(224, 224)),
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-    dict(type="PackInputs"),
+    dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
 ]
 test_pipeline = [
     dict(type="LoadImage"),

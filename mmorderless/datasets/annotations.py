@@ -5,6 +5,7 @@ of a file goes through `report_fault`, so that tools/check_dataset.py can list t
 about a whole file is raised.
 """
 
+import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mmengine.logging import print_log
 from mmorderless.datasets.faults import repeated_items, report_fault
 from mmorderless.datasets.image_paths import are_files, image_backend
 from mmorderless.datasets.json_values import shown
+from mmorderless.datasets.text_files import read_lines
 
 UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")
 """Unicode categories: control characters, lone surrogates, ends of lines and paragraphs."""
@@ -63,6 +65,23 @@ def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]
     if repeated:
         raise ValueError(f"class names {repeated} occur twice in {source}; name each class once")
     return tuple(classes)
+
+
+def read_class_names(classes: Any) -> Any:
+    """Return the option `classes` with the path of a file replaced by the names in it.
+
+    Args:
+        classes: names, or the path of a file with one per line (relative to the working directory,
+            as in mmpretrain).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not UTF-8.
+    """
+    if not isinstance(classes, str):
+        return classes
+    remedy = "set `classes` to the path of a file or to a list of names"
+    return read_lines(os.path.expanduser(classes), remedy)
 
 
 def is_class_name(name: Any) -> bool:

@@ -9,7 +9,12 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets.annotations import Published, choose_classes, select_images
+from mmorderless.datasets.annotations import (
+    Published,
+    choose_classes,
+    read_class_names,
+    select_images,
+)
 from mmorderless.datasets.faults import repeated_items, report_errors, report_fault
 from mmorderless.datasets.image_paths import image_backend, join_paths
 from mmorderless.datasets.json_values import (
@@ -217,17 +222,24 @@ class CocoMultiLabel(MultiLabelDataset):
 
     Args:
         keep_unlabeled: whether images without an object stay; the paper drops them.
-        **kwargs: of mmpretrain's `MultiLabelDataset`. `ann_file` is an instances file;
-            `classes` selects categories by name, in that order.
+        classes: names of the categories to use, in that order, or a file with one per line; None
+            for all.
+        **kwargs: of mmpretrain's `MultiLabelDataset`. `ann_file` is an instances file.
 
     Raises:
         FileNotFoundError: the annotation file is not there.
         ValueError: the file is not an instances file or contradicts itself.
     """
 
-    def __init__(self, *args, keep_unlabeled: bool = False, **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        keep_unlabeled: bool = False,
+        classes: str | Sequence[str] | None = None,
+        **kwargs,
+    ) -> None:
         self.keep_unlabeled = keep_unlabeled
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, classes=read_class_names(classes), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the instances file."""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets.annotations import check_classes, select_images
+from mmorderless.datasets.annotations import check_classes, read_class_names, select_images
 from mmorderless.datasets.faults import repeated_items, report_fault
 from mmorderless.datasets.image_paths import image_backend, join_paths
-from mmorderless.datasets.text_files import read_lines, read_text
+from mmorderless.datasets.text_files import read_text
 
 HEADER = ["image", "labels"]
 
@@ -110,9 +110,7 @@ class CsvMultiLabel(MultiLabelDataset):
         self.keep_unlabeled = keep_unlabeled
         prefix = data_prefix.get("img_path", "") if isinstance(data_prefix, dict) else data_prefix
         self.relative_to_csv = not prefix
-        if isinstance(classes, str):
-            remedy = "set `classes` to the path of a file or to a list of names"
-            classes = read_lines(osp.expanduser(classes), remedy)
+        classes = read_class_names(classes)
         super().__init__(ann_file, data_prefix=data_prefix, classes=classes, **kwargs)
 
     def load_data_list(self) -> list[dict]:

@@ -1,5 +1,6 @@
 """Label sets from the JSON of mmpretrain's `MultiLabelDataset`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmpretrain.datasets import MultiLabelDataset
@@ -9,6 +10,7 @@ from mmorderless.datasets.annotations import (
     check_classes,
     check_ignored,
     check_label_set,
+    read_class_names,
     select_images,
 )
 from mmorderless.datasets.faults import report_errors
@@ -37,6 +39,7 @@ class JsonMultiLabel(MultiLabelDataset):
 
     Args:
         keep_unlabeled: whether images with an empty label set stay.
+        classes: names that replace the file's, or a file with one per line.
         **kwargs: of mmpretrain's `MultiLabelDataset`.
 
     Raises:
@@ -44,9 +47,15 @@ class JsonMultiLabel(MultiLabelDataset):
         ValueError: the file does not have this form, or a label is out of range or occurs twice.
     """
 
-    def __init__(self, *args, keep_unlabeled: bool = True, **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        keep_unlabeled: bool = True,
+        classes: str | Sequence[str] | None = None,
+        **kwargs,
+    ) -> None:
         self.keep_unlabeled = keep_unlabeled
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, classes=read_class_names(classes), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read and check the annotation file."""

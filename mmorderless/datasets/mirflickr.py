@@ -10,6 +10,7 @@ from mmpretrain.registry import DATASETS
 from mmorderless.datasets.annotations import (
     choose_classes,
     images_on_disk,
+    read_class_names,
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
@@ -96,8 +97,9 @@ class MIRFlickr25k(MultiLabelDataset):
         data_prefix: folder of the images, relative to `data_root`.
         drop_missing: whether images that are not on disk are dropped; their number is logged.
         keep_unlabeled: whether images without a concept stay.
-        **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects concepts by name, in that
-            order.
+        classes: names of the concepts to use, in that order, or a file with one per line; None
+            for all.
+        **kwargs: of mmpretrain's `MultiLabelDataset`.
 
     Raises:
         FileNotFoundError: an annotation file is not there.
@@ -114,6 +116,7 @@ class MIRFlickr25k(MultiLabelDataset):
         data_prefix: str | dict = "mirflickr",
         drop_missing: bool = False,
         keep_unlabeled: bool = True,
+        classes: str | Sequence[str] | None = None,
         **kwargs,
     ) -> None:
         if not isinstance(numbers, str) and not (
@@ -127,7 +130,13 @@ class MIRFlickr25k(MultiLabelDataset):
         self.numbers = numbers
         self.drop_missing = drop_missing
         self.keep_unlabeled = keep_unlabeled
-        super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
+        super().__init__(
+            ann_file,
+            data_root=data_root,
+            data_prefix=data_prefix,
+            classes=read_class_names(classes),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation folder and select the images."""

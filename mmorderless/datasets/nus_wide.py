@@ -16,6 +16,7 @@ from mmorderless.datasets.annotations import (
     choose_classes,
     images_on_disk,
     labels_of_rows,
+    read_class_names,
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
@@ -134,8 +135,9 @@ class NusWide(MultiLabelDataset):
         data_prefix: folder of the images, relative to `data_root`.
         drop_missing: whether images that are not on disk are dropped (many of Flickr's links are
             dead); their number is logged.
-        **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects concepts by name, in that
-            order, and does not change which images are used.
+        classes: names of the concepts to use, in that order, or a file with one per line; None for
+            all. They do not change which images are used.
+        **kwargs: of mmpretrain's `MultiLabelDataset`.
 
     Raises:
         FileNotFoundError: an original file does not exist.
@@ -152,6 +154,7 @@ class NusWide(MultiLabelDataset):
         num_train: int = NUM_TRAIN,
         data_prefix: str | dict = "Flickr",
         drop_missing: bool = False,
+        classes: str | Sequence[str] | None = None,
         **kwargs,
     ) -> None:
         if "ann_file" in kwargs:
@@ -174,7 +177,13 @@ class NusWide(MultiLabelDataset):
         self.seed = seed
         self.num_train = num_train
         self.drop_missing = drop_missing
-        super().__init__("", data_root=data_root, data_prefix=data_prefix, **kwargs)
+        super().__init__(
+            "",
+            data_root=data_root,
+            data_prefix=data_prefix,
+            classes=read_class_names(classes),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Read the protocol's files and select the split's images."""

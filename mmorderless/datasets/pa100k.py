@@ -2,6 +2,7 @@
 
 import os.path as osp
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from mmpretrain.datasets import MultiLabelDataset
@@ -14,6 +15,7 @@ from mmorderless.datasets.annotations import (
     check_classes,
     choose_classes,
     labels_of_rows,
+    read_class_names,
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
@@ -121,8 +123,9 @@ class PA100K(MultiLabelDataset):
         ann_file: annotation.mat, relative to `data_root`.
         data_prefix: folder of the images, relative to `data_root`.
         keep_unlabeled: whether images with none of the selected `classes` stay.
-        **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects attributes by name, in that
-            order.
+        classes: names of the attributes to use, in that order, or a file with one per line; None
+            for all.
+        **kwargs: of mmpretrain's `MultiLabelDataset`.
 
     Raises:
         FileNotFoundError: the annotation file is not there.
@@ -136,13 +139,20 @@ class PA100K(MultiLabelDataset):
         ann_file: str = "annotation.mat",
         data_prefix: str | dict = "data",
         keep_unlabeled: bool = True,
+        classes: str | Sequence[str] | None = None,
         **kwargs,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r} of PA-100K; choose from {list(SPLITS)}")
         self.split = split
         self.keep_unlabeled = keep_unlabeled
-        super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
+        super().__init__(
+            ann_file,
+            data_root=data_root,
+            data_prefix=data_prefix,
+            classes=read_class_names(classes),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation file and select the split's images."""

@@ -16,6 +16,7 @@ from mmorderless.datasets.annotations import (
     Published,
     choose_classes,
     note_dropped,
+    read_class_names,
     select_images,
 )
 from mmorderless.datasets.cropping import clip_box
@@ -136,8 +137,9 @@ class WiderAttribute(MultiLabelDataset):
         unspecified: what an unspecified attribute counts as, 'negative' (as in the literature) or
             'positive'.
         keep_unlabeled: whether persons without an attribute stay.
-        **kwargs: of mmpretrain's `MultiLabelDataset`; `classes` selects attributes by name, in that
-            order.
+        classes: names of the attributes to use, in that order, or a file with one per line; None
+            for all.
+        **kwargs: of mmpretrain's `MultiLabelDataset`.
 
     Raises:
         FileNotFoundError: the annotation file is not there.
@@ -151,6 +153,7 @@ class WiderAttribute(MultiLabelDataset):
         data_prefix: str | dict = "Image",
         unspecified: str = "negative",
         keep_unlabeled: bool = True,
+        classes: str | Sequence[str] | None = None,
         **kwargs,
     ) -> None:
         if unspecified not in ("negative", "positive"):
@@ -159,7 +162,13 @@ class WiderAttribute(MultiLabelDataset):
             )
         self.unspecified = unspecified
         self.keep_unlabeled = keep_unlabeled
-        super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
+        super().__init__(
+            ann_file,
+            data_root=data_root,
+            data_prefix=data_prefix,
+            classes=read_class_names(classes),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation file and clip the boxes."""

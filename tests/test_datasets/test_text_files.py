@@ -2,10 +2,14 @@ import json
 
 import pytest
 
-from mmorderless.datasets.csv_labels import read_label_names
-from mmorderless.datasets.mirflickr import read_numbers
-from mmorderless.datasets.nus_wide import read_image_list, read_labels
+from mmorderless.datasets.coco import CocoMultiLabel
+from mmorderless.datasets.csv_labels import CsvMultiLabel, read_label_names
+from mmorderless.datasets.json_labels import JsonMultiLabel
+from mmorderless.datasets.mirflickr import MIRFlickr25k, read_numbers
+from mmorderless.datasets.nus_wide import NusWide, read_image_list, read_labels
+from mmorderless.datasets.pa100k import PA100K
 from mmorderless.datasets.text_files import read_annotation_file, read_lines
+from mmorderless.datasets.wider_attribute import WiderAttribute
 
 READERS = [
     read_annotation_file,
@@ -64,6 +68,32 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
     assert read_annotation_file(str(path)) == {"a": 1}
     path.write_bytes(b"\xef\xbb\xbfa\r\n\r\n b \rc")
     assert read_lines(str(path)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        CocoMultiLabel,
+        CsvMultiLabel,
+        JsonMultiLabel,
+        MIRFlickr25k,
+        NusWide,
+        PA100K,
+        WiderAttribute,
+    ],
+)
+def test_a_file_of_class_names(tmp_path, dataset):
+    options = {"data_root": str(tmp_path), "lazy_init": True}
+    if dataset is not NusWide:
+        options["ann_file"] = "a"
+    path = tmp_path / "classes.txt"
+    path.write_bytes(b"\xef\xbb\xbfsea\n\nsky \n")
+    assert dataset(classes=str(path), **options).metainfo["classes"] == ("sea", "sky")
+    path.write_bytes("sea\nsky\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"classes\.txt is UTF-16 text; save it as UTF-8"):
+        dataset(classes=str(path), **options)
+    with pytest.raises(FileNotFoundError, match=r"none\.txt does not exist; set `classes` to"):
+        dataset(classes="none.txt", **options)
 
 
 @pytest.mark.parametrize(

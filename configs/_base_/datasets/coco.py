@@ -22,7 +22,7 @@ train_pipeline = [
     dict(type="Resize", scale=(288, 288)),
     # Cheaper after the resize, with the same result.
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-    dict(type="PackInputs"),
+    dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
 ]
 test_pipeline = [
     dict(type="LoadImage"),

@@ -19,7 +19,7 @@ train_pipeline = [
     dict(type="Resize", scale=(224, 224)),
     # Cheaper after the resize, with the same result.
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-    dict(type="PackInputs"),
+    dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
 ]
 test_pipeline = [
     dict(type="LoadImage"),

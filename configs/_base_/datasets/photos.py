@@ -21,7 +21,7 @@ train_pipeline = [
     dict(type="Resize", scale=(128, 128)),
     # Cheaper after the resize, with the same result.
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-    dict(type="PackInputs"),
+    dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
 ]
 test_pipeline = [
     dict(type="LoadImage", min_side=128),  # a large JPEG is decoded at 1/2, 1/4 or 1/8
