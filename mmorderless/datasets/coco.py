@@ -44,14 +44,14 @@ def check_categories(categories: Any, source: str) -> list[dict]:
     Raises:
         ValueError: not a list of `id` and `name`, ids of different types, or an id occurs twice.
     """
-    what = f"a category of {source}"
-    for category in check_list(categories, f"categories of {source}", FORM):
+    for i, category in enumerate(check_list(categories, f"categories of {source}", FORM)):
+        what = f"categories[{i}] of {source}"
         check_keys(category, ("id", "name"), what, FORM)
         check_text(category["name"], f"name of {what}", FORM)
     ids = [category["id"] for category in categories]
     kind = id_kind(ids)
-    for category in categories:
-        check_id(category["id"], kind, f"id of category {category['name']}", source)
+    for i, value in enumerate(ids):
+        check_id(value, kind, f"id of categories[{i}] of {source}")
     if repeated := repeated_items(ids):
         raise ValueError(
             f"category ids {repeated[:5]} occur twice in {source}; give each category its own"
@@ -108,15 +108,15 @@ def check_images(images: Any, source: str) -> list[dict]:
     Raises:
         ValueError: not a list of `id` and `file_name`, ids of different types, or one occurs twice.
     """
-    what = f"an image of {source}"
     images = check_list(images, f"images of {source}", FORM)
     kind = id_kind([image["id"] for image in images if isinstance(image, dict) and "id" in image])
     checked = []
-    for image in images:
+    for i, image in enumerate(images):
         with report_errors():
+            what = f"images[{i}] of {source}"
             check_keys(image, ("id", "file_name"), what, FORM)
-            name = check_text(image["file_name"], f"file_name of {what}", FORM)
-            check_id(image["id"], kind, f"id of image {name}", source)
+            check_text(image["file_name"], f"file_name of {what}", FORM)
+            check_id(image["id"], kind, f"id of {what}")
             checked.append(image)
     if repeated := repeated_items([image["id"] for image in checked]):
         raise ValueError(
@@ -149,9 +149,10 @@ def collect_label_sets(
     """
     labels_of_image: dict[int | str, set[int]] = {image["id"]: set() for image in images}
     ignored_of_image: dict[int | str, set[int]] = {}
-    for annotation in annotations:
+    for i, annotation in enumerate(annotations):
+        what = f"annotations[{i}] of {source}"
         try:
-            check_annotation(annotation, labels_of_image, class_of_id, source)
+            check_annotation(annotation, labels_of_image, class_of_id, what)
         except ValueError as error:
             report_fault(str(error))
             continue
@@ -172,28 +173,24 @@ def collect_label_sets(
 
 
 def check_annotation(
-    annotation: Any, image_ids: Collection, category_ids: Collection, source: str
+    annotation: Any, image_ids: Collection, category_ids: Collection, what: str
 ) -> None:
     """Raise a ValueError when an annotation is not (image id, category id, ignore) of the file."""
     if not isinstance(annotation, tuple):  # `_slim` has reduced the complete ones
-        check_keys(annotation, ("image_id", "category_id"), f"an annotation of {source}", FORM)
+        check_keys(annotation, ("image_id", "category_id"), what, FORM)
     image_id, category_id, ignore = annotation
-    for name, value, known in (
+    for key, value, known in (
         ("image_id", image_id, image_ids),
         ("category_id", category_id, category_ids),
     ):
-        kind = type(next(iter(known), 0))
-        check_id(value, kind, f"{name} of an annotation", source)
-    if image_id not in image_ids or category_id not in category_ids:
-        raise ValueError(
-            f"an annotation of image {shown(image_id)} and category {shown(category_id)} has no "
-            f"such image or category in {source}; add it, or remove the annotation"
-        )
+        check_id(value, type(next(iter(known), 0)), f"{key} of {what}")
+        if value not in known:
+            raise ValueError(
+                f"{key} of {what} is {shown(value)}, which the file does not list; correct it, or "
+                "remove the annotation"
+            )
     if ignore not in IGNORE_VALUES:
-        raise ValueError(
-            f"ignore of an annotation of image {image_id} must be 0 or 1, got {shown(ignore)} in "
-            f"{source}; correct it"
-        )
+        raise ValueError(f"ignore of {what} must be 0 or 1, got {shown(ignore)}; correct it")
 
 
 def _slim(record: dict):

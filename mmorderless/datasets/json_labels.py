@@ -65,10 +65,11 @@ class JsonMultiLabel(MultiLabelDataset):
         self._metainfo["classes"] = self._merge_classes(annotations["metainfo"])
         for key, value in annotations["metainfo"].items():
             self._metainfo.setdefault(key, value)
-        what = f"an image of {self.ann_file}"
+        data_list = check_list(annotations["data_list"], f"data_list of {self.ann_file}", FORM)
         images = []
-        for record in check_list(annotations["data_list"], f"data_list of {self.ann_file}", FORM):
+        for i, record in enumerate(data_list):
             with report_errors():
+                what = f"data_list[{i}] of {self.ann_file}"
                 check_keys(record, ("img_path", "gt_label"), what, FORM)
                 check_text(record["img_path"], f"img_path of {what}", FORM)
                 images.append(record)

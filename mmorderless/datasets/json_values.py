@@ -74,17 +74,16 @@ def id_kind(ids: Sequence[Any]) -> type:
     return str if ids and isinstance(ids[0], str) else int
 
 
-def check_id(value: Any, kind: type, what: str, source: str) -> None:
+def check_id(value: Any, kind: type, what: str) -> None:
     """Raise a ValueError when an id has not the type of the others.
 
     Args:
         value: the id.
         kind: `int` or `str`; a boolean is no integer.
         what: whose id it is, for the message.
-        source: the file, for the message.
     """
     if type(value) is not kind:
         raise ValueError(
             f"{what} must be {KINDS[kind]} like the other ids, got {shown(value)}, which is "
-            f"{kind_of(value)}, in {source}; write all ids as {KINDS[kind]}"
+            f"{kind_of(value)}; write all ids as {'text' if kind is str else 'integers'}"
         )

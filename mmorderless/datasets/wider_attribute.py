@@ -200,10 +200,10 @@ class WiderAttribute(MultiLabelDataset):
         return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     def _check_images(self, images: Any) -> list[dict]:
-        what = f"an image of {self.ann_file}"
         checked = []
-        for image in check_list(images, f"images of {self.ann_file}", FORM):
+        for i, image in enumerate(check_list(images, f"images of {self.ann_file}", FORM)):
             with report_errors():
+                what = f"images[{i}] of {self.ann_file}"
                 check_keys(image, ("file_name", "targets"), what, FORM)
                 name = check_text(image["file_name"], f"file_name of {what}", FORM)
                 check_list(image["targets"], f"targets of {name} in {self.ann_file}", FORM)

@@ -114,12 +114,18 @@ def test_grouping_does_not_depend_on_the_order_of_objects():
         ({"categories": []}, "no class names"),
         ({"categories": [{"id": 3, "name": "car"}] * 2}, r"category ids \[3\] occur twice"),
         ({"categories": [{"id": i, "name": "car"} for i in (3, 18)]}, r"\['car'\] occur twice"),
-        ({"categories": [{"id": 3, "name": "car"}]}, "image 7 and category 18 has no such"),
-        ({"categories": [{"id": 3}]}, "a category .* lacks name"),
-        ({"images": [{"id": 7, "file_name": "7.jpg"}]}, "image 2 and category 90 has no such"),
+        (
+            {"categories": [{"id": 3, "name": "car"}]},
+            r"category_id of annotations\[0\] .* is 18, which the file does not",
+        ),
+        ({"categories": [{"id": 3}]}, r"categories\[0\] of .* lacks name"),
+        (
+            {"images": [{"id": 7, "file_name": "7.jpg"}]},
+            r"image_id of annotations\[3\] .* is 2, which the file does not",
+        ),
         ({"images": [{"id": 7, "file_name": "7.jpg"}] * 2}, r"image ids \[7\] occur twice"),
-        ({"images": [{"id": 7}]}, "an image .* lacks file_name; give an instances file"),
-        ({"annotations": [{"image_id": 7}]}, "an annotation .* lacks category_id"),
+        ({"images": [{"id": 7}]}, r"images\[0\] .* lacks file_name; give an instances file"),
+        ({"annotations": [{"image_id": 7}]}, r"annotations\[0\] of .* lacks category_id"),
         ({"annotations": []}, "lists 4 images, none of them to use; set keep_unlabeled"),
     ],
 )
@@ -187,14 +193,18 @@ def test_ids_of_a_wrong_type(load, section, key):
     for value in ODD_IDS:
         content = instances()
         content[section][1][key] = value
-        with pytest.raises(ValueError, match=rf"^{key} of .* must be an integer .*2014.json"):
+        with pytest.raises(
+            ValueError, match=rf"^{key} of {section}\[1\] of .*2014.json must be an integer"
+        ):
             load(content)
 
 
 def test_a_text_id_among_integers_is_named_as_such(load):
     content = instances()
     content["annotations"][3]["category_id"] = "90"
-    with pytest.raises(ValueError, match=r"got '90', which is text, in .*; write all ids") as error:
+    with pytest.raises(
+        ValueError, match=r"^category_id of .*2014.json must be .* got '90', which is text; write"
+    ) as error:
         load(content)
     assert "download" not in str(error.value)
 
@@ -272,7 +282,9 @@ def test_ignored_objects_are_not_judged_unless_another_makes_a_label(load):
     ignored = [dataset.get_data_info(i).get("gt_ignore") for i in range(4)]
     assert ignored == [[0], None, None, [0]]
     content["annotations"][0]["ignore"] = "no"
-    with pytest.raises(ValueError, match=r"image 7 must be 0 or 1, got 'no' in .*2014.json"):
+    with pytest.raises(
+        ValueError, match=r"ignore of annotations\[0\] of .*2014.json must be 0 or 1, got 'no'"
+    ):
         load(content)
 
 

@@ -101,7 +101,10 @@ def test_classes_can_be_renamed_but_not_recounted(load):
         ({"metainfo": {"classes": 3}, "data_list": []}, "classes of .* must be a list, got 3"),
         (annotation(classes=["a", "b\ud800", "c"]), r"text of one line, got 'b\\ud800'"),
         ({"metainfo": {"classes": CLASSES}, "data_list": {}}, "data_list of .* must be a list"),
-        ({"metainfo": {"classes": CLASSES}, "data_list": [None]}, "an image of .* must be a JSON"),
+        (
+            {"metainfo": {"classes": CLASSES}, "data_list": [None]},
+            "data_list.0. of .* must be a JSON",
+        ),
         (annotation([None]), "must be a list of class indices, got None"),
         (annotation([["1"]]), r"must be a list of class indices, got \['1'\]"),
         (annotation([[1.0]]), "must be a list of class indices"),
@@ -119,7 +122,9 @@ def test_wrong_files(load, content, rule):
 def test_image_paths_that_are_no_text(load, path):
     content = annotation()
     content["data_list"][1]["img_path"] = path
-    with pytest.raises(ValueError, match=r"img_path of an image of .*train.json must be non-blank"):
+    with pytest.raises(
+        ValueError, match=r"img_path of data_list\[1\] of .*train.json must be non-blank"
+    ):
         load(content)
     with collect_faults() as faults:
         assert labels_of(load(content)) == [[0, 2], [1], [0, 1, 2]]

@@ -183,7 +183,10 @@ def test_unspecified_attributes_reach_the_metric_through_the_model(load):
 @pytest.mark.parametrize(
     "changed, rule",
     [
-        ({"images": [{"file_name": "a.jpg"}]}, "an image .* lacks targets; give the original file"),
+        (
+            {"images": [{"file_name": "a.jpg"}]},
+            r"images\[0\] of .* lacks targets; give the original file",
+        ),
         ({"attribute_id_map": {"0": "Male", "2": "Hat"}}, "attribute_id_map .* lacks 1"),
         ({"attribute_id_map": {}}, "no class names"),
         ({"attribute_id_map": None}, "attribute_id_map .* must be a JSON object, got None"),
@@ -191,8 +194,8 @@ def test_unspecified_attributes_reach_the_metric_through_the_model(load):
         ({"attribute_id_map": {"0": 5}}, "name 0 of attribute_id_map .* must be non-blank"),
         ({"attribute_id_map": {"0": "a\ud800"}}, "name 0 of .* must be non-blank, valid text"),
         ({"images": None}, "images of .* must be a list, got None"),
-        ({"images": [None]}, "an image of .* must be a JSON object, got None"),
-        ({"images": [{"file_name": 3, "targets": []}]}, "file_name of an image of .* got 3"),
+        ({"images": [None]}, "images.0. of .* must be a JSON object, got None"),
+        ({"images": [{"file_name": 3, "targets": []}]}, "file_name of images.0. of .* got 3"),
         ({"images": [{"file_name": "a", "targets": {}}]}, "targets of a in .* must be a list"),
         ({"images": [{"file_name": "a", "targets": [7]}]}, "a person of a in .* must be a JSON"),
     ],
