@@ -1,14 +1,12 @@
 """PA-100K as published: attributes of pedestrians in one MATLAB file."""
 
 import os.path as osp
-import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from mmorderless.datasets.annotations import (
     Published,
@@ -20,7 +18,7 @@ from mmorderless.datasets.annotations import (
 )
 from mmorderless.datasets.faults import repeated_items, report_fault
 from mmorderless.datasets.json_values import check_keys
-from mmorderless.datasets.text_files import missing_file
+from mmorderless.datasets.mat_file import read_mat
 
 FILE_SPLITS = ("train", "val", "test")
 SPLITS = {**{split: (split,) for split in FILE_SPLITS}, "trainval": ("train", "val")}
@@ -52,11 +50,12 @@ def read_annotation(path: str) -> tuple[tuple[str, ...], dict[str, tuple[list[st
     split_of_image: dict[str, str] = {}
     for split in FILE_SPLITS:
         names = _texts(content[f"{split}_images_name"], f"{split}_images_name", path)
-        labels = np.asarray(content[f"{split}_label"])
-        if labels.shape != (len(names), len(attributes)):
+        labels = content[f"{split}_label"]
+        shape = labels.shape if isinstance(labels, np.ndarray) else None
+        if shape != (len(names), len(attributes)):
             raise ValueError(
                 f"{path}: {split}_label must have the shape (images, attributes) = "
-                f"{(len(names), len(attributes))}, got {labels.shape}; {FORM}"
+                f"{(len(names), len(attributes))}, got {shape}; {FORM}"
             )
         wrong = ((labels != 0) & (labels != 1)).any(axis=1)
         for row in np.flatnonzero(wrong):
@@ -80,30 +79,26 @@ def read_annotation(path: str) -> tuple[tuple[str, ...], dict[str, tuple[list[st
     return attributes, splits
 
 
-def _load(path: str) -> dict[str, np.ndarray]:
+def _load(path: str) -> dict[str, Any]:
     keys = ["attributes"]
     for split in FILE_SPLITS:
         keys += [f"{split}_images_name", f"{split}_label"]
     try:
-        content = loadmat(path, appendmat=False, variable_names=keys)
-    except FileNotFoundError:
-        raise missing_file(path) from None
-    except (MatReadError, ValueError, TypeError, OSError, NotImplementedError, zlib.error) as error:
-        raise ValueError(
-            f"annotation file {path} cannot be read ({' '.join(str(error).split())}); {FORM}"
-        ) from None
+        content = read_mat(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {FORM}") from None
     check_keys(content, keys, path, FORM)
     return content
 
 
-def _texts(cells: np.ndarray, what: str, path: str) -> list[str]:
-    """Return the texts of a MATLAB cell array of shape (N, 1)."""
-    try:
-        texts = [cell.item() for cell in cells.ravel()]
-    except (AttributeError, ValueError):  # no cell array, or a cell without exactly one text
-        texts = [None]
-    if any(not isinstance(text, str) for text in texts):
-        raise ValueError(f"{path}: {what} must be a cell array of texts; {FORM}")
+def _texts(cells: Any, what: str, path: str) -> list[str]:
+    """Return the texts of a cell array that holds nothing else."""
+    texts = cells if isinstance(cells, list) else [None]
+    for text in texts:
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            raise ValueError(
+                f"{path}: {what} must be a cell array of texts, got {text!r} in it; {FORM}"
+            )
     return texts
 
 

@@ -91,6 +91,12 @@ def test_classes_select_attributes(write):
             {"val_label": np.ones((1, 2))},
             r"val_label must have the shape .* \(1, 3\), got \(1, 2\)",
         ),
+        ({"val_label": cells(["1", "0"])}, "val_label must have the shape .*, got None"),
+        ({"val_label": np.array([[0, 1, np.nan]])}, r"must be 0 or 1, got \[0\.0, 1\.0, nan\]"),
+        (
+            {"val_images_name": cells([" "])},
+            "val_images_name must be a cell array of texts, got ' '",
+        ),
         ({"val_label": np.array([[0, 2, 1]])}, r"000004\.jpg \(val, row 1\) must be 0 or 1, got"),
         ({"val_label": np.zeros((1, 3))}, r"000004\.jpg \(val, row 1\) has no attribute at all"),
         ({"val_images_name": cells(["000003.jpg"])}, r"000003\.jpg is in train and in val"),
@@ -110,7 +116,8 @@ def test_files_that_cannot_be_read(write, tmp_path):
     write()
     path = tmp_path / "annotation.mat"
     whole = path.read_bytes()
-    for damaged in (b"", b"a,b\n", whole[: len(whole) // 2], whole[:-9]):
+    pointer = b"version https://git-lfs.github.com/spec/v1\n"
+    for damaged in (b"", b"a,b\n", pointer, whole[: len(whole) // 2], whole[:-9]):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="download it again") as error:
             pa100k(str(tmp_path))
