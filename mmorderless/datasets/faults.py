@@ -1,9 +1,12 @@
 """Report a fault of a dataset: raise an error, or collect it for tools/check_dataset.py."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+from mmengine.logging import print_log
 
 _collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
 
@@ -41,6 +44,25 @@ def report_errors() -> Iterator[None]:
         yield
     except ValueError as error:
         report_fault(str(error))
+
+
+def report_doubt(message: str) -> None:
+    """Warn of something that is probably wrong, or collect it inside `collect_faults`."""
+    faults = _collected.get()
+    if faults is None:
+        print_log(message, logger="current", level=logging.WARNING)
+    else:
+        faults.append(message)
+
+
+def report_cut_end(text: str, path: str) -> None:
+    """Report a doubt about a text file whose last line has no line end: it may have been cut."""
+    if text and not text.endswith(("\n", "\r")):
+        last = text.splitlines()[-1][-100:]
+        report_doubt(
+            f"{path}: the last line, {last!r}, has no line end, so the file may be incomplete; "
+            "compare it with the original, or end the line"
+        )
 
 
 def repeated_items(items: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from mmorderless.datasets.annotations import (
     read_class_names,
     select_images,
 )
-from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.faults import repeated_items, report_cut_end, report_fault
 from mmorderless.datasets.text_files import read_text
 
 NUM_IMAGES = 25_000
@@ -31,24 +31,30 @@ RELEVANT = (
 
 
 def read_numbers(path: str) -> list[int]:
-    """Read image numbers, one per line.
+    """Read image numbers, one per line; a last line without a line end is a doubt.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is not a number in 1 … 25000, or a number occurs twice.
+        OSError: the file cannot be read.
+        ValueError: not UTF-8; a line is not a number in 1 … 25000, a number occurs twice, or there
+            is none.
     """
+    text = read_text(path)
+    report_cut_end(text, path)
     numbers = []
-    lines = io.StringIO(read_text(path), newline=None)
+    lines = io.StringIO(text, newline=None)
     for i, line in enumerate(map(str.strip, lines), start=1):
         if line.isdecimal() and len(line) < 10 and 1 <= int(line) <= NUM_IMAGES:
             numbers.append(int(line))
         elif line:
             report_fault(
-                f"{path}, line {i}: must be an image number in 1 … {NUM_IMAGES}, got {line!r}; "
-                "correct it or download it again"
+                f"{path}, line {i}: must be an image number in 1 … {NUM_IMAGES}, got "
+                f"{line!r}; correct it or download it again"
             )
     for number in repeated_items([str(number) for number in numbers]):
         report_fault(f"{path}: image {number} occurs twice; list each once")
+    if not numbers:
+        raise ValueError(f"{path} has no image number; it may be incomplete: download it again")
     return numbers
 
 

@@ -19,7 +19,7 @@ from mmorderless.datasets.annotations import (
     read_class_names,
     select_images,
 )
-from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.faults import repeated_items, report_doubt, report_fault
 from mmorderless.datasets.text_files import read_lines, read_text
 
 PROTOCOLS = ("paper", "official", "official_labeled")
@@ -27,6 +27,7 @@ SPLITS = ("train", "test")
 NUM_SPLITS = 3
 NUM_TRAIN = 150_000
 NUM_CONCEPTS = 81
+DAMAGED = "it may be incomplete: download it again"
 LAYOUT = "set data_root to the folder with ConceptsList/, Groundtruth/ and ImageList/"
 PUBLISHED = {
     "paper": {"train": 150_000, "test": 59_347},
@@ -35,14 +36,39 @@ PUBLISHED = {
 }
 
 
+def read_concepts(path: str, may_differ: bool) -> tuple[str, ...]:
+    """Read the names of the concepts, one per line.
+
+    Args:
+        path: Concepts81.txt.
+        may_differ: whether another number of concepts than 81 is only a doubt and not an error.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: the file cannot be read.
+        ValueError: not UTF-8, or the concepts are not 81 different ones.
+    """
+    concepts = check_classes(read_lines(path, LAYOUT), path)
+    if len(concepts) != NUM_CONCEPTS:
+        message = f"{path} has {len(concepts)} concepts, NUS-WIDE {NUM_CONCEPTS}; {DAMAGED}"
+        if not may_differ:
+            raise ValueError(f"{message}; if the list is your own, repeat its names in `classes`")
+        report_doubt(f"{message}, unless the list is your own")
+    return concepts
+
+
 def read_image_list(path: str) -> list[str]:
     r"""Return the image paths of an image list, with the file's `\` replaced by `/`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an image is listed twice.
+        OSError: the file cannot be read.
+        ValueError: not UTF-8, an image is no JPEG, or it is listed twice.
     """
     images = [line.replace("\\", "/") for line in read_lines(path, LAYOUT)]
+    for image in images:
+        if not image.lower().endswith(".jpg"):
+            report_fault(f"{path} must list images that end in .jpg, got {image!r}; {DAMAGED}")
     for image in repeated_items(images):
         report_fault(f"image {image} is listed twice in {path}; download it again")
     return images
@@ -60,6 +86,7 @@ def read_labels(paths: Sequence[str], num_images: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: a file is not there.
+        OSError: a file cannot be read.
         ValueError: a file does not have N lines, or a line is not 0 or 1.
     """
     labels = np.zeros((num_images, len(paths)), dtype=bool)
@@ -188,7 +215,7 @@ class NusWide(MultiLabelDataset):
     def load_data_list(self) -> list[dict]:
         """Read the protocol's files and select the split's images."""
         concepts_file = osp.join(self.data_root, "ConceptsList", "Concepts81.txt")
-        concepts = check_classes(read_lines(concepts_file, LAYOUT), concepts_file)
+        concepts = read_concepts(concepts_file, self._metainfo.get("classes") is not None)
         classes = choose_classes(concepts, self._metainfo.get("classes"), concepts_file)
         self._metainfo["classes"] = classes
         if self.protocol == "paper":

@@ -2,8 +2,10 @@ import json
 
 import pytest
 
+from mmorderless.datasets.faults import collect_faults
 from mmorderless.datasets.mirflickr import CONCEPTS, RELEVANT, MIRFlickr25k, class_files
 
+OTHER = 24000  # the image of the concepts that a test does not look at
 BABY, BIRD, FOOD = (CONCEPTS.index(name) for name in ("baby", "bird", "food"))
 
 
@@ -18,7 +20,7 @@ def root(tmp_path):
     (tmp_path / "annotations").mkdir()
     numbers = {"baby": [3, 7], "baby_r1": [3], "bird": [7, 25000], "bird_r1": [7], "food": [2]}
     for name in [*CONCEPTS, *(f"{name}_r1" for name in RELEVANT)]:
-        text = "".join(f"{number}\n" for number in numbers.get(name, []))
+        text = "".join(f"{number}\n" for number in numbers.get(name, [OTHER]))
         (tmp_path / f"annotations/{name}.txt").write_text(text)
     return tmp_path
 
@@ -34,7 +36,7 @@ def test_24_concepts(root):
     labels = labels_of(dataset)
     assert dataset.metainfo["classes"] == CONCEPTS
     assert list(labels) == list(range(1, 25001))
-    assert {number: y for number, y in labels.items() if y} == {
+    assert {number: y for number, y in labels.items() if y and number != OTHER} == {
         2: [FOOD],
         3: [BABY],
         7: [BABY, BIRD],
@@ -44,7 +46,7 @@ def test_24_concepts(root):
 
 
 def test_relevant_annotation_replaces_the_potential_one(root):
-    labels = labels_of(mirflickr(str(root), relevant=True, keep_unlabeled=False))
+    labels = labels_of(mirflickr(str(root), numbers=(1, 7), relevant=True, keep_unlabeled=False))
     assert labels == {2: [FOOD], 3: [BABY], 7: [BIRD]}
 
 
@@ -58,7 +60,7 @@ def test_38_concepts(root):
 
 
 def test_classes_select_concepts(root):
-    options = dict(concepts=38, classes=["bird_r1", "baby"], keep_unlabeled=False)
+    options = dict(concepts=38, numbers=(1, 7), classes=["bird_r1", "baby"], keep_unlabeled=False)
     assert labels_of(mirflickr(str(root), **options)) == {3: [1], 7: [0, 1]}
 
 
@@ -84,13 +86,29 @@ def test_images_that_are_not_on_disk(root):
         ("3\nim7\n", r"baby\.txt, line 2: must be an image number in 1 … 25000, got 'im7'"),
         ("0\n", "line 1: must be an image number"),
         ("25001\n", "line 1: must be an image number"),
+        ("3\n" + "9" * 5000 + "\n", "line 2: must be an image number"),
         ("3\n5\n3\n", "image 3 occurs twice"),
+        ("", r"baby\.txt has no image number; it may be incomplete: download it again"),
+        ("\n \n", r"baby\.txt has no image number"),
+        ("Größe\n".encode("latin-1"), r"baby\.txt is not UTF-8"),
     ],
 )
 def test_wrong_lines(root, text, rule):
-    (root / "annotations/baby.txt").write_text(text)
-    with pytest.raises(ValueError, match=rule):
+    content = text if isinstance(text, bytes) else text.encode()
+    (root / "annotations/baby.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=rule) as error:
         mirflickr(str(root))
+    assert "\n" not in str(error.value)
+
+
+def test_a_cut_last_line_is_a_doubt(root):
+    """Of image 12345 may be left 123."""
+    (root / "annotations/baby.txt").write_text("3\n123")
+    with collect_faults() as faults:
+        dataset = mirflickr(str(root))
+    assert labels_of(dataset)[123] == [BABY]
+    (fault,) = faults
+    assert "baby.txt: the last line, '123', has no line end, so the file may be incomplete" in fault
 
 
 def test_missing_concept(root):

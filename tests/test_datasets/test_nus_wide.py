@@ -1,6 +1,9 @@
+import re
+
 import numpy as np
 import pytest
 
+from mmorderless.datasets.faults import collect_faults
 from mmorderless.datasets.nus_wide import NUM_TRAIN, NusWide, draw_split, read_image_list
 
 CONCEPTS = ["airport", "animal", "sky"]
@@ -37,9 +40,9 @@ def write_layout(root, images, concepts=CONCEPTS, end="\n"):
     return str(root)
 
 
-def nus_wide(*args, **options):
+def nus_wide(*args, classes=CONCEPTS, **options):
     """The dataset, not serialized: collecting garbage for that is most of a small one's time."""
-    return NusWide(*args, serialize_data=False, **options)
+    return NusWide(*args, classes=classes, serialize_data=False, **options)
 
 
 @pytest.fixture
@@ -147,6 +150,7 @@ def test_line_ends_of_windows(tmp_path):
         ("Groundtruth/TrainTestLabels/Labels_sky_Train.txt", "0\n2\n1\n", "line 2: .* got '2'"),
         ("Groundtruth/TrainTestLabels/Labels_sky_Train.txt", "0\n10\n1\n", "line 2: .* got '10'"),
         ("ConceptsList/Concepts81.txt", "", "no class names"),
+        ("ImageList/TrainImagelist.txt", "a\\1.jpg\na\\2.jp\n", r"end in \.jpg, got 'a/2\.jp'"),
     ],
 )
 def test_wrong_files(root, tmp_path, file, text, rule):
@@ -154,6 +158,20 @@ def test_wrong_files(root, tmp_path, file, text, rule):
     with pytest.raises(ValueError, match=rule) as error:
         nus_wide(root, protocol="official")
     assert "\n" not in str(error.value)
+
+
+def test_a_concept_list_that_stops_early(tmp_path):
+    concepts = [f"concept{c:02}" for c in range(81)]
+    root = write_layout(tmp_path, IMAGES, concepts)
+    assert nus_wide(root, protocol="official", classes=None).metainfo["classes"] == tuple(concepts)
+    write_layout(tmp_path, IMAGES, concepts[:80])
+    rule = r"Concepts81\.txt has 80 concepts, NUS-WIDE 81; it may be incomplete: download it again"
+    with pytest.raises(ValueError, match=rf"{rule}; if the list is your own, .*`classes`"):
+        nus_wide(root, protocol="official", classes=None)
+    with collect_faults() as faults:
+        nus_wide(root, protocol="official", classes=concepts[:80])
+    (fault,) = faults
+    assert re.search(rule, fault)
 
 
 @pytest.mark.parametrize(
