@@ -1,7 +1,5 @@
-"""Label sets from a CSV file with the header `image,labels`."""
+"""Label sets from a CSV file: names in a column `labels`, or a 0/1 column per class."""
 
-import csv
-import io
 import os.path as osp
 from collections.abc import Sequence
 
@@ -9,79 +7,28 @@ from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.annotations import check_classes, read_class_names, select_images
-from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.csv_files import LabelTable, read_label_table, report_doubtful_names
+from mmorderless.datasets.faults import report_fault
 from mmorderless.datasets.image_paths import image_backend, join_paths
-from mmorderless.datasets.text_files import read_text
-
-HEADER = ["image", "labels"]
-
-
-def read_label_names(path: str) -> list[tuple[str, list[str]]]:
-    """Read a CSV of images and label names.
-
-    Args:
-        path: UTF-8, with or without a byte-order mark, quoted as in RFC 4180. The header is
-            `image,labels`; labels are separated by `;`, and an empty cell means none. Blanks
-            around a name are removed.
-
-    Returns:
-        For each row the image's path as written and its label names in the order written.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not UTF-8, wrong quoting, another header, a row without two cells, an empty
-            image path or label name, a label twice in a cell, or an image in two rows.
-    """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    try:
-        header = next(reader, [])
-        if [cell.strip() for cell in header] != HEADER:
-            raise ValueError(f"{path} must start with the header image,labels, got {header}")
-        parsed = [_parse_row(row, f"{path}, line {reader.line_num}") for row in reader if row]
-    except csv.Error as error:
-        raise ValueError(
-            f"{path}, line {reader.line_num}: {error}; quote cells as in RFC 4180"
-        ) from None
-    rows = [row for row in parsed if row is not None]
-    for image in repeated_items([image for image, _ in rows]):
-        report_fault(
-            f"image {image} has more than one row in {path}; "
-            "write an image's labels in one cell, separated by ';'"
-        )
-    return rows
-
-
-def _parse_row(row: list[str], line: str) -> tuple[str, list[str]] | None:
-    if len(row) != 2:
-        report_fault(
-            f"{line}: a row has two cells, image and labels, got {len(row)}: {row}; "
-            "separate labels by ';' and quote a cell that holds a comma"
-        )
-        return None
-    image, cell = row[0].strip(), row[1].strip()
-    names = [name.strip() for name in cell.split(";")] if cell else []
-    if not image or "" in names:
-        report_fault(f"{line}: empty image path or label name in {row}; remove or name it")
-        return None
-    repeated = repeated_items(names)
-    if repeated:
-        report_fault(f"{line}: labels {repeated} of {image} occur twice; list each once")
-    return image, list(dict.fromkeys(names))
+from mmorderless.datasets.json_values import shown
 
 
 @DATASETS.register_module()
 class CsvMultiLabel(MultiLabelDataset):
-    """Images and the names of their labels in a CSV file.
+    """Images and the names of their labels in a CSV file; see `read_label_table` for its form.
 
     The classes come from the first of these that is given: the option `classes` (names, or a file
-    with one per line); the sorted names of the file `classes_from`; the sorted names of this file,
-    for training only. All splits must have the same classes, so validation and test sets need
-    `classes` or `classes_from`. Names are sorted by code point.
+    with one per line); the file `classes_from`; this file, for training only. All splits must have
+    the same classes, so validation and test sets need `classes` or `classes_from`. A file with a
+    column per class gives the classes in the order of the columns, another one its names, sorted by
+    code point.
 
     Image paths are relative to `data_root`/`data_prefix`, or to the CSV's folder if no
     `data_prefix` is given.
 
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
+    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none; if
+    the file has a column `ignore`, also `gt_ignore`, the same of the classes that are not judged,
+    which `LabelSetMetric` leaves out of mAP.
 
     Args:
         classes: class names, or the path of a file with one per line (relative to the working
@@ -92,7 +39,7 @@ class CsvMultiLabel(MultiLabelDataset):
 
     Raises:
         FileNotFoundError: the CSV or a class file is not there.
-        ValueError: see `read_label_names`; a label is not a class; or a dataset in test mode has
+        ValueError: see `read_label_table`; a label is not a class; or a dataset in test mode has
             neither `classes` nor `classes_from`.
     """
 
@@ -115,41 +62,47 @@ class CsvMultiLabel(MultiLabelDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the CSV and turn names into class indices."""
-        rows = read_label_names(self.ann_file)
-        classes = self._find_classes(rows)
+        table = read_label_table(self.ann_file)
+        classes = self._find_classes(table)
         self._metainfo["classes"] = classes
         class_of_name = {name: c for c, name in enumerate(classes)}
         folder = osp.dirname(self.ann_file) if self.relative_to_csv else self.img_prefix
-        label_sets = []
-        for image, names in rows:
-            unknown = [name for name in names if name not in class_of_name]
+        images = [row.image for row in table.rows]
+        paths = join_paths(folder, images, self.ann_file, image_backend(self))
+        records = []
+        for path, row in zip(paths, table.rows):
+            unknown = [name for name in (*row.labels, *row.ignored) if name not in class_of_name]
             if unknown:
                 report_fault(
-                    f"labels {unknown} of {image} in {self.ann_file} are not among the "
+                    f"labels {shown(unknown)} of {row.image} in {self.ann_file} are not among the "
                     f"{len(classes)} classes ({', '.join(classes[:5])}, …); "
                     "correct them or add them to the classes"
                 )
-            label_sets.append(
+            labels, ignored = (
                 sorted(class_of_name[name] for name in names if name in class_of_name)
+                for names in (row.labels, row.ignored)
             )
-        images = [image for image, _ in rows]
-        paths = join_paths(folder, images, self.ann_file, image_backend(self))
-        return [{"img_path": path, "gt_label": labels} for path, labels in zip(paths, label_sets)]
+            record = {"img_path": path, "gt_label": labels}
+            if table.has_ignore:
+                record["gt_ignore"] = [c for c in ignored if c not in labels]
+            records.append(record)
+        return records
 
     def filter_data(self) -> list[dict]:
         """Drop the images without a label, unless `keep_unlabeled` is set."""
         return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
-    def _find_classes(self, rows: list[tuple[str, list[str]]]) -> tuple[str, ...]:
+    def _find_classes(self, table: LabelTable) -> tuple[str, ...]:
         if self._metainfo.get("classes") is not None:
             return check_classes(self._metainfo["classes"], "the option `classes`")
         source = self.ann_file
         if self.classes_from is not None:
             source = osp.join(self.data_root or "", osp.expanduser(self.classes_from))
-            rows = read_label_names(source)
+            table = read_label_table(source)
         elif self.test_mode:
             raise ValueError(
                 f"{self.ann_file} is not a training file, so its classes must be given; set "
                 "classes_from to the training CSV, or `classes`"
             )
-        return check_classes(sorted({name for _, names in rows for name in names}), source)
+        report_doubtful_names(table.classes, source)
+        return check_classes(table.classes, source)

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from mmorderless.datasets.coco import CocoMultiLabel
-from mmorderless.datasets.csv_labels import CsvMultiLabel, read_label_names
+from mmorderless.datasets.csv_files import read_label_table
+from mmorderless.datasets.csv_labels import CsvMultiLabel
 from mmorderless.datasets.json_labels import JsonMultiLabel
 from mmorderless.datasets.mirflickr import MIRFlickr25k, read_numbers
 from mmorderless.datasets.nus_wide import NusWide, read_image_list, read_labels
@@ -14,7 +15,7 @@ from mmorderless.datasets.wider_attribute import WiderAttribute
 READERS = [
     read_annotation_file,
     read_lines,
-    read_label_names,
+    read_label_table,
     read_numbers,
     read_image_list,
     lambda path: read_labels([path], 2),

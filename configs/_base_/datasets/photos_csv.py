@@ -1,7 +1,9 @@
 """Your photos at 128×128, with their labels in data/photos/{train,val}.csv.
 
-The header is `image,labels`; labels are separated by `;`, and paths of images are relative to the
-CSV's folder. The classes are the names in train.csv: set `num_classes` to their number.
+The header is `image,labels` with labels separated by `;`, or `image` and a 0/1 column per class.
+A column `ignore`, in the form of `labels`, names the classes that are left out of mAP for an image.
+Paths of images are relative to the CSV's folder. The classes are the names in train.csv: set
+`num_classes` to their number.
 """
 
 _base_ = ["photos.py"]
