@@ -14,6 +14,7 @@ from mmorderless.datasets.annotations import (
     select_images,
 )
 from mmorderless.datasets.faults import repeated_items, report_cut_end, report_fault
+from mmorderless.datasets.json_values import shown
 from mmorderless.datasets.text_files import read_text
 
 NUM_IMAGES = 25_000
@@ -49,7 +50,7 @@ def read_numbers(path: str) -> list[int]:
         elif line:
             report_fault(
                 f"{path}, line {i}: must be an image number in 1 … {NUM_IMAGES}, got "
-                f"{line!r}; correct it or download it again"
+                f"{shown(line)}; correct it or download it again"
             )
     for number in repeated_items([str(number) for number in numbers]):
         report_fault(f"{path}: image {number} occurs twice; list each once")
