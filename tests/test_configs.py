@@ -173,7 +173,7 @@ WRITERS = {
     "WiderAttribute": write_wider,
     "PA100K": write_pa100k,
     "MIRFlickr25k": write_mirflickr,
-    "VOC": write_voc2007,
+    "VocMultiLabel": write_voc2007,
     "JsonMultiLabel": write_photos,
     "CachedFeatures": write_features,
     "DigitScenes": lambda root: None,  # draws itself

@@ -17,6 +17,7 @@ from mmorderless.datasets.mirflickr import MIRFlickr25k
 from mmorderless.datasets.nus_wide import NusWide
 from mmorderless.datasets.pa100k import PA100K
 from mmorderless.datasets.partition import DatasetPart
+from mmorderless.datasets.voc import VocMultiLabel
 from mmorderless.datasets.wider_attribute import WiderAttribute
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "LoadImage",
     "MIRFlickr25k",
     "NusWide",
+    "VocMultiLabel",
     "WiderAttribute",
 ]

@@ -47,8 +47,10 @@ class LabelSetMetric(BaseMetric):
     label_count_error and label_count_bias. mAP and mAP_all_classes (mmpretrain's convention: a
     class without a positive counts as 0) need `pred_score`; duplicates, rigidness and
     rigidness_random need `sequence`; they are left out without these fields. Classes that a sample
-    lists in `gt_ignore` (WIDER Attribute's unspecified ones) are left out of both mAPs for this
-    sample. A mean over nothing (no class with a positive, no image with two labels) is NaN.
+    lists in `gt_ignore` (WIDER Attribute's unspecified attributes, Pascal VOC's difficult objects)
+    are left out of both mAPs for this sample; in every other score they are negatives unless they
+    are in `gt_label`. A mean over nothing (no class with a positive, no image with two labels) is
+    NaN.
 
     With more than 1,000 classes both mAPs are computed from the `score_topk` highest scores of each
     image, and the log says so: in the ranking of a class, the images without a kept score for it
@@ -199,7 +201,7 @@ class LabelSetMetric(BaseMetric):
             metrics["mAP_all_classes"] = metrics["mAP"] * kept / num_classes if kept else 0.0
             notes.append(f"mAP leaves out {left_out} classes")
             if ignored is not None:
-                notes[-1] += f" and {ignored.nnz} unspecified labels"
+                notes[-1] += f" and {ignored.nnz} labels that are not judged"
             if isinstance(scores, csr_array):
                 notes.append(f"mAP from the {self.score_topk} highest scores of each image")
         if self.top3:

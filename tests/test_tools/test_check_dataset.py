@@ -377,8 +377,8 @@ def test_real_mirflickr(repository, shared_data, capsys):
     assert per_class.findall(from_annotation) == per_class.findall(output)
 
 
-def test_voc_of_the_host(repository, tmp_path, capsys):
-    """Pascal's own folders, read by mmpretrain's `VOC`; objects marked difficult do not count."""
+def test_voc(repository, tmp_path, capsys):
+    """Pascal's own folders; objects marked difficult do not count, names must be classes."""
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (tmp_path / folder).mkdir(parents=True)
     objects = {"000001": [("dog", 0), ("person", 0), ("dog", 0)], "000002": [("cat", 1)]}
@@ -393,8 +393,13 @@ def test_voc_of_the_host(repository, tmp_path, capsys):
     (tmp_path / "ImageSets/Main/test.txt").write_text("000002\n")
     code, output = real(repository, capsys, "voc2007", "--images", every={"data_root": tmp_path})
     assert code == 0
-    assert "train: VOC\n  images: 1\n  labels: 2 (2.00 per image, at most 2)" in output
-    assert "val and test: VOC\n  images: 1\n  labels: 0 " in output
+    assert "train: VocMultiLabel\n  images: 1\n  labels: 2 (2.00 per image, at most 2)" in output
+    assert "val and test: VocMultiLabel\n  images: 1\n  labels: 0 " in output
+    wrong = "<annotation><object><name>hound</name></object></annotation>"
+    (tmp_path / "Annotations/000001.xml").write_text(wrong)
+    code, output = real(repository, capsys, "voc2007", "--images", every={"data_root": tmp_path})
+    assert code == 1
+    assert "has objects named ['hound']" in output
 
 
 def test_the_tool(project):
