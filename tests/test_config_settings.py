@@ -113,6 +113,7 @@ def test_the_papers_schedule(experiment, read):
             assert cfg.model.freeze_encoder
         else:
             assert optimizer == dict(type="Adam", lr=1e-3, fused=True)
+            assert cfg.optim_wrapper.constructor == "MergedGroupsConstructor"
             assert cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.1
             assert cfg.param_scheduler == dict(type="SawtoothLR")
             assert cfg.default_hooks.swa == dict(type="SWAHook")
@@ -133,6 +134,7 @@ MAPS = {
 def test_one_stage_schedule(name, read):
     cfg = read(name)
     assert cfg.optim_wrapper.optimizer == dict(type="AdamW", lr=1e-4, weight_decay=0.05, fused=True)
+    assert cfg.optim_wrapper.constructor == "MergedGroupsConstructor"
     assert cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.1
     warm_up, cosine = cfg.param_scheduler
     assert (warm_up.type, cosine.type) == ("LinearLR", "CosineAnnealingLR")

@@ -60,6 +60,7 @@ test_evaluator = dict(_delete_=True, type="LabelSetMetric")
 optim_wrapper = dict(
     _delete_=True,
     optimizer=dict(type="Adam", lr=1e-4),
+    constructor="MergedGroupsConstructor",
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}),
 )
 default_hooks = dict(checkpoint=dict(save_best="set/OF1", rule="greater"))

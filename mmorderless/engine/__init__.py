@@ -1,5 +1,5 @@
-"""Extensions of mmengine's Runner: hooks, schedules, seeding."""
+"""Extensions of mmengine's Runner: hooks, schedules, parameter groups, seeding."""
 
-from mmorderless.engine import hooks, schedules
+from mmorderless.engine import hooks, parameter_groups, schedules
 
-__all__ = ["hooks", "schedules"]
+__all__ = ["hooks", "parameter_groups", "schedules"]

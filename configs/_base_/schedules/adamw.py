@@ -6,6 +6,7 @@ is a tenth of the decoder's.
 
 optim_wrapper = dict(
     optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.05, fused=True),
+    constructor="MergedGroupsConstructor",
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}),
     clip_grad=dict(max_norm=5.0),
 )

@@ -9,6 +9,7 @@ _base_ = ["../default_runtime.py"]
 
 optim_wrapper = dict(
     optimizer=dict(type="Adam", lr=1e-3, fused=True),
+    constructor="MergedGroupsConstructor",
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}),
 )
 param_scheduler = dict(type="SawtoothLR")

@@ -11,7 +11,7 @@ from mmorderless.engine.hooks.checkpoint_match_hook import CheckpointMatchHook
 
 
 def runner_of(model: nn.Module) -> SimpleNamespace:
-    return SimpleNamespace(model=model)
+    return SimpleNamespace(model=model, _resume=False)
 
 
 @pytest.mark.parametrize("wrap", [lambda model: model, nn.DataParallel])
