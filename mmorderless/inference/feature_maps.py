@@ -28,6 +28,7 @@ from mmorderless.models.weights import (
     pretrained_sources,
     weights_of,
 )
+from mmorderless.runs.workers import bind_workers
 
 SPLITS = ("train", "val", "test")
 
@@ -93,6 +94,7 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
                 num_workers=loader_cfg.get("num_workers", 0),
                 collate_fn=pseudo_collate,
             )
+            bind_workers(loader)
             print(f"{split}: {len(dataset)} images", flush=True)
             batches = _feature_batches(loader, preprocessor, backbone)
             weights = f"{source} (sha256 of the backbone {weights_digest[:12]})"

@@ -27,6 +27,7 @@ from mmorderless.runs.trained_model import (
     temporary_attributes,
     trained_classes,
 )
+from mmorderless.runs.workers import bind_workers
 
 
 class OrderlessInferencer:
@@ -148,6 +149,7 @@ class OrderlessInferencer:
             num_workers=self.num_workers,
             collate_fn=list,
         )
+        bind_workers(loader)
         done = 0
         show = Progress(disable=not progress, redirect_stdout=False, redirect_stderr=False)
         head = getattr(self.model, "head", None)

@@ -12,6 +12,7 @@ from mmorderless.datasets.loading import LoadImage
 from mmorderless.errors import error_line
 from mmorderless.figures.label_sets import annotated_image
 from mmorderless.figures.style import figure_to_rgb
+from mmorderless.runs.workers import bind_workers
 
 # Pictures have 400 pixels on their longer side. Downsampling a photo of 12 megapixels takes
 # matplotlib a second, so that images are decoded at about this size.
@@ -38,6 +39,7 @@ def draw_pictures(
     loader = DataLoader(
         _Pictures(drawn, files), batch_size=BATCH_SIZE, num_workers=num_workers, collate_fn=list
     )
+    bind_workers(loader)
     errors: list[str | None] = []
     with Progress() as progress:
         for batch in progress.track(loader, description="drawing"):

@@ -9,10 +9,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
 from mmorderless.runs.config import read_config
 from mmorderless.runs.distributed import start_cpu_processes
+from mmorderless.runs.workers import bind_workers
 
 
 @dataclass
@@ -201,4 +203,11 @@ def build_runner(cfg: Config) -> Runner:
         cfg: what `training_config` or `evaluation_config` returned.
     """
     start_cpu_processes(cfg.launcher)
-    return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
+    runner = Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
+    build = runner.build_dataloader
+
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        return bind_workers(build(*args, **kwargs))
+
+    runner.build_dataloader = build_dataloader
+    return runner

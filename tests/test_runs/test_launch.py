@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from torch import distributed
+from torch.utils.data import DataLoader
 
 from mmorderless.commands.test import metrics_json
 from mmorderless.runs import launch
@@ -295,3 +297,19 @@ def test_cfg_options_keep_spaces_in_paths_and_read_lists(config, capsys):
     with pytest.raises(SystemExit):
         training(config, "--cfg-options", "foo")
     assert "--cfg-options expects KEY=VALUE, got 'foo'" in capsys.readouterr().err
+
+
+def test_every_loader_of_a_run_is_bound_to_its_process(monkeypatch):
+    class Built:
+        @classmethod
+        def from_cfg(cls, cfg):
+            return cls()
+
+        def build_dataloader(self, cfg, seed):
+            return DataLoader(range(seed), batch_size=cfg)
+
+    bound = []
+    monkeypatch.setattr(launch, "Runner", Built)
+    monkeypatch.setattr(launch, "bind_workers", lambda loader: bound.append(loader) or loader)
+    loader = launch.build_runner(Config(dict(launcher="none"))).build_dataloader(2, seed=3)
+    assert (bound, len(loader)) == ([loader], 2)

@@ -21,6 +21,7 @@ from mmorderless.metrics.label_set_metric import LabelSetMetric
 from mmorderless.metrics.records import Records, join_records
 from mmorderless.models.weights import only_warnings
 from mmorderless.runs.trained_model import temporary_attributes
+from mmorderless.runs.workers import bind_workers
 
 BEAM_WIDTH = 4
 
@@ -38,7 +39,7 @@ def loader_from_config(loader: ConfigDict) -> DataLoader:
     loader = copy.deepcopy(loader)
     loader.setdefault("collate_fn", dict(type="default_collate"))
     loader.persistent_workers = False
-    return Runner.build_dataloader(loader)
+    return bind_workers(Runner.build_dataloader(loader))
 
 
 @torch.no_grad()
