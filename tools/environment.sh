@@ -1,4 +1,4 @@
-# Functions of quickstart.sh and run_tests.sh; source this file.
+# Functions of quickstart.sh, run_tests.sh and torchrun.sh; source this file.
 #   make_environment DIR FAMILY   create a virtual environment with this package, once
 #   absolute PATH                 print an absolute path
 #   count_cores                   print the number of cores that this process may use

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Used by dist_train.sh and dist_test.sh: torchrun.sh NPROC SCRIPT [arguments of the script]
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 NPROC=$1
 PYTHON=${PYTHON:-python}
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 
-# Processes times threads must not exceed the cores, or they slow each other down.
-CORES=$(getconf _NPROCESSORS_ONLN)
-THREADS=$((CORES / NPROC))
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((THREADS > 0 ? THREADS : 1))}
-export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
+# Processes times threads must not exceed the cores, or they slow each other down. A single process
+# takes all cores by itself.
+if [ "$NPROC" -gt 1 ]; then
+    THREADS=$(($(count_cores) / NPROC))
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((THREADS > 0 ? THREADS : 1))}
+    export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
+fi
 
 NNODES=${NNODES:-1}
 if [ "$NNODES" -eq 1 ] && [ -z "${PORT:-}" ]; then

@@ -1,27 +1,69 @@
-"""Start distributed runs on CPUs."""
+"""Prepare the processes of a distributed run: port, device and, on CPUs, the process group."""
 
 import os
 import re
 import subprocess
 
+import torch
 from mmengine.device import get_device
 from torch import distributed
 
+LOCAL_RANK = {
+    "pytorch": "LOCAL_RANK",
+    "slurm": "SLURM_LOCALID",
+    "mpi": "OMPI_COMM_WORLD_LOCAL_RANK",
+}
+"""Environment variable from which mmengine takes the number of a process's GPU."""
 
-def start_cpu_processes(launcher: str) -> None:
-    """Create the process group of a distributed run without an accelerator (gloo).
 
-    mmengine would call `torch.cuda.set_device`, which it skips when a process group exists. Does
-    nothing when there is an accelerator or the launcher is `none`.
+def prepare_processes(launcher: str) -> None:
+    """Prepare this process of a distributed run for mmengine; nothing to do for `none`.
+
+    - Slurm: the port depends on the job, so that two jobs on a node do not collide. MASTER_PORT, if
+      set, takes precedence.
+    - CUDA: the process gets the GPU of its number on the machine, or the only visible one if
+      Slurm or MPI has bound a GPU to each process.
+    - CPU: the process group is created (gloo); mmengine would call `torch.cuda.set_device`, which
+      it skips when a process group exists.
 
     Args:
         launcher: none, pytorch, slurm or mpi.
 
     Raises:
-        ValueError: the launcher's environment variables are missing.
+        ValueError: the launcher's environment variables are missing, or there are fewer GPUs than
+            processes.
     """
-    if launcher == "none" or get_device() != "cpu" or distributed.is_initialized():
+    if launcher == "none" or distributed.is_initialized():
         return
+    if launcher == "slurm" and "SLURM_JOB_ID" in os.environ:
+        os.environ.setdefault("MASTER_PORT", str(_slurm_port()))
+    if get_device() == "cuda":
+        _choose_gpu(launcher)
+    elif get_device() == "cpu":
+        _start_gloo(launcher)
+
+
+def _slurm_port() -> int:
+    """Return a port that depends on job and step, below those that Linux gives out (32768)."""
+    job, step = int(os.environ["SLURM_JOB_ID"]), int(os.environ.get("SLURM_STEP_ID", "0"))
+    return 10_000 + (job + 1000 * step) % 20_000
+
+
+def _choose_gpu(launcher: str) -> None:
+    variable, visible = LOCAL_RANK[launcher], torch.cuda.device_count()
+    number = int(os.environ.get(variable, "0"))
+    if number < visible:
+        return
+    if visible == 1 and launcher != "pytorch":  # torchrun binds no GPU
+        os.environ[variable] = "0"
+        return
+    raise ValueError(
+        f"process {number} of this machine ({variable}, counted from 0) has no GPU of its own: "
+        f"{visible} visible; start at most {visible} per machine, or check CUDA_VISIBLE_DEVICES"
+    )
+
+
+def _start_gloo(launcher: str) -> None:
     try:
         if launcher == "slurm":
             _set_rank("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
 from mmorderless.runs.config import read_config
-from mmorderless.runs.distributed import start_cpu_processes
+from mmorderless.runs.distributed import prepare_processes
 from mmorderless.runs.workers import bind_workers
 
 
@@ -202,7 +202,7 @@ def build_runner(cfg: Config) -> Runner:
     Args:
         cfg: what `training_config` or `evaluation_config` returned.
     """
-    start_cpu_processes(cfg.launcher)
+    prepare_processes(cfg.launcher)
     runner = Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
     build = runner.build_dataloader
 

@@ -1,21 +1,18 @@
-"""Options of tools/train.py and tools/test.py change a config; processes on CPUs."""
+"""Options of tools/train.py and tools/test.py change a config."""
 
 import json
 import re
 import shutil
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from torch import distributed
 from torch.utils.data import DataLoader
 
 from mmorderless.commands.test import metrics_json
 from mmorderless.runs import launch
-from mmorderless.runs.distributed import start_cpu_processes
 from mmorderless.runs.options import parse_evaluation_options, parse_training_options
 
 CONFIG = """
@@ -239,42 +236,6 @@ def test_processes_on_cpus_wrap_the_model_without_devices(config, monkeypatch):
     assert cfg.model_wrapper_cfg.device_ids is None
     monkeypatch.setattr(launch, "get_device", lambda: "cuda")
     assert "model_wrapper_cfg" not in training(*options)
-
-
-def test_a_launcher_without_its_environment_is_an_error(monkeypatch):
-    for launcher, variable in [("pytorch", "RANK"), ("slurm", "SLURM_PROCID")]:
-        monkeypatch.delenv(variable, raising=False)
-        with pytest.raises(ValueError, match=f"needs the environment variable {variable}; start"):
-            start_cpu_processes(launcher)
-
-
-@pytest.mark.parametrize(
-    "launcher, environment",
-    [
-        ("slurm", dict(SLURM_PROCID="0", SLURM_NTASKS="1", SLURM_NODELIST="localhost")),
-        ("mpi", dict(OMPI_COMM_WORLD_RANK="0", OMPI_COMM_WORLD_SIZE="1", MASTER_ADDR="localhost")),
-        ("pytorch", dict(RANK="0", WORLD_SIZE="1", MASTER_ADDR="localhost")),
-    ],
-)
-def test_each_launcher_joins_a_gloo_group(launcher, environment, monkeypatch):
-    for variable in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.setenv(variable, "")  # so that monkeypatch restores what the launcher sets
-        monkeypatch.delenv(variable)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    for variable, value in {**environment, "MASTER_PORT": str(port)}.items():
-        monkeypatch.setenv(variable, value)
-    start_cpu_processes(launcher)
-    try:
-        assert (distributed.get_backend(), distributed.get_world_size()) == ("gloo", 1)
-    finally:
-        distributed.destroy_process_group()
-
-
-def test_without_a_launcher_no_process_group_is_made():
-    start_cpu_processes("none")
-    assert not distributed.is_initialized()
 
 
 def test_metrics_json_has_null_for_nonfinite_values():

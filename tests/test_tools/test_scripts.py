@@ -33,13 +33,27 @@ def test_dist_scripts_share_the_cores_and_take_a_free_port(project, stand_in, re
     assert "--rdzv-endpoint=127.0.0.1:0" in called
     script = called.index(str(repository / "tools/train.py"))
     assert called[script + 1 : -1] == ["a b.py", "--launcher", "pytorch", "--resume"]
-    threads = max(1, os.sysconf("SC_NPROCESSORS_ONLN") // 2)
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
     assert called[-1] == f"threads {threads}"
 
     called = lines(project.run("dist_test.sh", "a.py", "b.pth", "9999", **environment))
     script = called.index(str(repository / "tools/test.py"))
     assert called[script + 1 : -1] == ["a.py", "b.pth", "--launcher", "pytorch"]
     assert called[-1] == "threads 1"
+
+
+def test_a_single_process_keeps_its_number_of_threads(project, stand_in):
+    environment = dict(PYTHON=str(stand_in), OMP_NUM_THREADS="")
+    assert lines(project.run("dist_train.sh", "a.py", "1", **environment))[-1] == "threads "
+
+
+def test_threads_fit_the_cores_that_the_processes_may_use(project, stand_in):
+    nproc = stand_in.with_name("nproc")
+    nproc.write_text("#!/bin/sh\necho 12\n")
+    nproc.chmod(0o755)
+    path = f"{stand_in.parent}:{os.environ['PATH']}"
+    environment = dict(PYTHON=str(stand_in), OMP_NUM_THREADS="", PATH=path)
+    assert lines(project.run("dist_train.sh", "a.py", "2", **environment))[-1] == "threads 6"
 
 
 def test_dist_scripts_read_the_environment(project, stand_in):
