@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
@@ -16,6 +17,8 @@ from mmorderless.runs.config import read_config
 from mmorderless.runs.distributed import prepare_processes
 from mmorderless.runs.workers import bind_workers
 
+AMP_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
+
 
 @dataclass
 class LaunchOptions:
@@ -24,7 +27,7 @@ class LaunchOptions:
     config: str
     cfg_options: dict[str, Any] | None = None
     work_dir: str | None = None
-    amp: bool = False
+    amp: str | None = None
     no_pin_memory: bool = False
     no_persistent_workers: bool = False
     launcher: str = "none"
@@ -62,7 +65,13 @@ def training_config(options: TrainingOptions) -> Config:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if options.amp:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
-        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+        dtype = cfg.optim_wrapper.setdefault("dtype", AMP_DTYPES[options.amp])
+        # bf16 has the range of fp32: no gradient underflows.
+        scale = "dynamic" if dtype == "float16" else dict(enabled=False)
+        cfg.optim_wrapper.setdefault("loss_scale", scale)
+        cfg.autocast_dtype = dtype
+        if cfg.get("val_cfg") is not None:
+            cfg.val_cfg.fp16 = True  # in `autocast_dtype`
     if options.auto_scale_lr:
         if "auto_scale_lr" not in cfg:
             raise ValueError(
@@ -98,7 +107,8 @@ def evaluation_config(options: EvaluationOptions) -> Config:
     cfg.load_from = existing_checkpoint(options.checkpoint)
     cfg.resume = False
     if options.amp:
-        cfg.test_cfg.fp16 = True
+        cfg.test_cfg.fp16 = True  # in `autocast_dtype`
+        cfg.autocast_dtype = AMP_DTYPES[options.amp]
     _set_hook(cfg, "CheckpointMatchHook", complete=True)
     return cfg
 
@@ -202,6 +212,11 @@ def build_runner(cfg: Config) -> Runner:
     Args:
         cfg: what `training_config` or `evaluation_config` returned.
     """
+    if (cfg.get("randomness") or {}).get("deterministic"):
+        # Without it cuBLAS, which reads it when CUDA starts, raises an error.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if "autocast_dtype" in cfg:  # of validation and testing, which have no setting of their own
+        torch.set_autocast_dtype(get_device(), getattr(torch, cfg.autocast_dtype))
     prepare_processes(cfg.launcher)
     runner = Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
     build = runner.build_dataloader

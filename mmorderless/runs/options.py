@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from mmorderless.runs.launch import EvaluationOptions, TrainingOptions
+from mmorderless.runs.launch import AMP_DTYPES, EvaluationOptions, TrainingOptions
 
 
 class ConfigOptions(DictAction):
@@ -45,7 +45,11 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 def _add_launch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work-dir", help="folder for logs, checkpoints and reports")
     parser.add_argument(
-        "--amp", action="store_true", help="automatic mixed precision (needs an accelerator)"
+        "--amp",
+        nargs="?",
+        const="fp16",
+        choices=list(AMP_DTYPES),
+        help="automatic mixed precision in this type, fp16 if none is given (needs an accelerator)",
     )
     parser.add_argument(
         "--no-pin-memory", action="store_true", help="do not pin the dataloaders' memory"

@@ -1,6 +1,7 @@
 """Options of tools/train.py and tools/test.py change a config."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -91,9 +92,61 @@ def test_amp_needs_an_accelerator(config, monkeypatch):
         with pytest.raises(ValueError, match="--amp needs an accelerator"):
             run()
     monkeypatch.setattr(launch, "get_device", lambda: "cuda")
-    wrapper = training(config, "--amp").optim_wrapper
-    assert (wrapper.type, wrapper.loss_scale) == ("AmpOptimWrapper", "dynamic")
-    assert evaluation(config, "a.pth", "--amp").test_cfg.fp16 is True
+    for run in (training(config, "--amp"), evaluation(config, "a.pth", "--amp")):
+        assert run.autocast_dtype == "float16"
+
+
+def test_amp_trains_and_evaluates_in_its_type(config, monkeypatch):
+    torch.save({}, "a.pth")
+    monkeypatch.setattr(launch, "get_device", lambda: "cuda")
+    dtype = ("--cfg-options", "optim_wrapper.dtype=bfloat16")
+    for amp, scale, name in [
+        (("--amp",), "dynamic", "float16"),
+        (("--amp", "fp16"), "dynamic", "float16"),
+        (("--amp", "bf16"), dict(enabled=False), "bfloat16"),
+        (("--amp", *dtype), dict(enabled=False), "bfloat16"),
+    ]:
+        cfg = training(config, *amp)
+        wrapper = cfg.optim_wrapper
+        assert (wrapper.type, wrapper.loss_scale) == ("AmpOptimWrapper", scale)
+        assert wrapper.dtype == cfg.autocast_dtype == name
+        assert cfg.val_cfg.fp16 is True
+    cfg = evaluation(config, "a.pth", "--amp", "bf16")
+    assert (cfg.test_cfg.fp16, cfg.autocast_dtype) == (True, "bfloat16")
+    assert training(config, "--amp", "--no-validate").val_cfg is None
+    without = training(config)
+    assert "autocast_dtype" not in without
+    assert "fp16" not in without.val_cfg
+
+
+def test_unknown_type_of_amp_is_an_error(config, capsys):
+    with pytest.raises(SystemExit):
+        training(config, "--amp", "fp8")
+    assert "--amp: invalid choice: 'fp8' (choose from" in capsys.readouterr().err
+
+
+class Built:
+    """Stands in for the Runner."""
+
+    @classmethod
+    def from_cfg(cls, cfg):
+        return cls()
+
+    def build_dataloader(self, cfg, seed):
+        return DataLoader(range(seed), batch_size=cfg)
+
+
+def test_a_deterministic_run_sets_the_workspace_of_cublas(monkeypatch):
+    monkeypatch.setattr(launch, "Runner", Built)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    launch.build_runner(Config(dict(launcher="none", randomness=dict(seed=0))))
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    deterministic = Config(dict(launcher="none", randomness=dict(deterministic=True)))
+    launch.build_runner(deterministic)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    launch.build_runner(deterministic)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
 
 
 def test_dataloaders_fit_the_machine(config, monkeypatch):
@@ -261,14 +314,6 @@ def test_cfg_options_keep_spaces_in_paths_and_read_lists(config, capsys):
 
 
 def test_every_loader_of_a_run_is_bound_to_its_process(monkeypatch):
-    class Built:
-        @classmethod
-        def from_cfg(cls, cfg):
-            return cls()
-
-        def build_dataloader(self, cfg, seed):
-            return DataLoader(range(seed), batch_size=cfg)
-
     bound = []
     monkeypatch.setattr(launch, "Runner", Built)
     monkeypatch.setattr(launch, "bind_workers", lambda loader: bound.append(loader) or loader)

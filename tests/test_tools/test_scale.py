@@ -111,31 +111,32 @@ def test_linear_scaling_for_8_processes_of_32_images(folder, monkeypatch):
     assert sorted(rates) == pytest.approx([0.8 * LR * factor, 8 * LR * factor], rel=1e-12)
 
 
-def test_amp_in_bf16_by_option_trains(folder, monkeypatch):
-    """With the CPU's autocast; without an accelerator the loss scaler is off."""
+def test_amp_in_bf16_trains_and_validates(folder, monkeypatch):
+    """With the CPU's autocast."""
     monkeypatch.setattr(launch, "get_device", lambda: "cuda")
     monkeypatch.setattr(amp, "is_cuda_available", lambda: True)
     features = []
-    args = ["swa.py", "--work-dir", "w", "--amp", "--no-pin-memory", "--no-validate"]
-    args += ["--cfg-options", "optim_wrapper.dtype=bfloat16", "train_cfg.max_epochs=1"]
-    runner = launch.build_runner(launch.training_config(parse_training_options(args)))
+    args = ["swa.py", "--work-dir", "w", "--amp", "bf16", "--no-pin-memory"]
+    args += ["--cfg-options", "train_cfg.max_epochs=1"]
+    set_dtypes = []
+    with monkeypatch.context() as recorded:
+        recorded.setattr(torch, "set_autocast_dtype", lambda *args: set_dtypes.append(args))
+        runner = launch.build_runner(launch.training_config(parse_training_options(args)))
+    assert set_dtypes == [("cuda", torch.bfloat16)]  # the validation's
     pre_logits = runner.model.head.pre_logits
     runner.model.head.pre_logits = lambda x: features.append(x[-1].dtype) or pre_logits(x)
     runner.train()
     assert type(runner.optim_wrapper).__name__ == "AmpOptimWrapper"
-    assert features[:5] == [torch.bfloat16] * 5
+    assert set(features) == {torch.bfloat16}  # of training and validation
+    assert not runner.optim_wrapper.loss_scaler.is_enabled()
     assert {weight.dtype for weight in runner.model.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize(
-    "option, dtype", [([], None), (["optim_wrapper.dtype=bfloat16"], torch.bfloat16)]
-)
-def test_amp_is_fp16_with_a_loss_scaler_unless_the_dtype_says_bf16(
-    folder, monkeypatch, option, dtype
-):
+@pytest.mark.parametrize("option, dtype", [("fp16", torch.float16), ("bf16", torch.bfloat16)])
+def test_amp_builds_mmengines_wrapper(folder, monkeypatch, option, dtype):
     monkeypatch.setattr(launch, "get_device", lambda: "cuda")
     monkeypatch.setattr(amp, "is_cuda_available", lambda: True)
-    args = ["swa.py", "--amp", "--cfg-options", "optim_wrapper.accumulative_counts=2", *option]
+    args = ["swa.py", "--amp", option, "--cfg-options", "optim_wrapper.accumulative_counts=2"]
     cfg = launch.training_config(parse_training_options(args)).optim_wrapper
     cfg = dict(cfg, optimizer=torch.optim.Adam([torch.zeros(1, requires_grad=True)]))
     del cfg["paramwise_cfg"]

@@ -57,7 +57,7 @@ class DeterministicResumeHook(Hook):
 
     On a CPU the resumed run equals the uninterrupted one bit for bit, provided that no transform
     has its own random generator (Albumentations has) and that the config, `max_epochs` included,
-    is unchanged.
+    is unchanged. On a GPU this also needs `randomness.deterministic=True`.
 
     Raises:
         ValueError: the training set's batches do not come from a sampler; or it is unknown which
