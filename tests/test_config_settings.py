@@ -106,7 +106,7 @@ def test_the_papers_schedule(experiment, read):
             assert cfg.train_cfg.max_epochs == (20 if is_ablation else 40)
             assert cfg.hand_over == "best"
         elif name.endswith("finetune"):
-            assert optimizer == dict(type="Adam", lr=1e-5)
+            assert optimizer == dict(type="Adam", lr=1e-5, fused=True)
             assert cfg.param_scheduler.type == "ReduceOnPlateauLR"
             assert cfg.train_cfg.max_epochs == 5
             assert cfg.model.type == "LabelSetClassifier"

@@ -54,6 +54,18 @@ def test_these_configs_are_shipped():
     assert names | set(NOT_IN_THE_PAPER) == {path.stem for path in CONFIGS}
 
 
+def test_settings_for_a_gpu():
+    """Adam is fused, except for the digits (on a CPU); large sets drop the last batch."""
+    for config in CONFIGS:
+        cfg = read_config(str(config))
+        optimizer, loader = cfg.optim_wrapper.optimizer, cfg.train_dataloader
+        on_cpu = config.parent.name == "digits"
+        assert optimizer.get("fused") == (None if on_cpu or optimizer.type == "SGD" else True)
+        large = config.parent.name not in ("digits", "photos", "examples")
+        assert loader.get("drop_last", False) == large
+        assert loader.num_workers == 8 or not large
+
+
 # Small data -------------------------------------------------------------------------------------
 
 NUM_IMAGES = 10
@@ -229,7 +241,7 @@ SIZE = (64, 64)
 def small(cfg, folder_of):
     """Options for few and small images, a narrow backbone and one step (of SWA: a cycle)."""
     averaged = "swa" in cfg.default_hooks
-    batch_size = 2 if averaged else NUM_IMAGES
+    batch_size = 2 if averaged else NUM_IMAGES - 2  # the smallest training set
     schedulers = cfg.param_scheduler if isinstance(cfg.param_scheduler, list) else [1]
     epochs = len(schedulers)  # the cosine begins after an epoch of warm-up
     options = {

@@ -59,7 +59,7 @@ test_evaluator = dict(_delete_=True, type="LabelSetMetric")
 
 optim_wrapper = dict(
     _delete_=True,
-    optimizer=dict(type="Adam", lr=1e-4),
+    optimizer=dict(type="Adam", lr=1e-4, fused=True),
     constructor="MergedGroupsConstructor",
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}),
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -222,7 +223,22 @@ def build_runner(cfg: Config) -> Runner:
     build = runner.build_dataloader
 
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
-        return bind_workers(build(*args, **kwargs))
+        loader = build(*args, **kwargs)
+        _check_batches(loader)
+        return bind_workers(loader)
 
     runner.build_dataloader = build_dataloader
     return runner
+
+
+def _check_batches(loader: DataLoader) -> None:
+    """Raise a ValueError if dropping the last batch leaves none; mmengine would train for 0 steps.
+
+    A sampler that goes on with the next pass over the data (InfiniteSampler) fills every batch.
+    """
+    if loader.drop_last and not len(loader) and not isinstance(loader.sampler, InfiniteSampler):
+        raise ValueError(
+            f"drop_last=True leaves no batch: a process has {len(loader.sampler)} images, fewer "
+            f"than batch_size={loader.batch_size}; set train_dataloader.drop_last=False or a "
+            "smaller train_dataloader.batch_size"
+        )

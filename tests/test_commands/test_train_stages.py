@@ -75,9 +75,9 @@ def train(*options: str, configs=NAMES) -> int:
 
 
 def test_each_stage_starts_from_the_checkpoint_of_the_one_before(folder, trainer, capsys):
-    assert train("--work-dir", "w", "--amp", "--cfg-options", "seed=1") == 0
+    assert train("--work-dir", "w", "--amp", "bf16", "--cfg-options", "seed=1") == 0
     python = [sys.executable, "/repository/tools/train.py"]
-    options = ["--resume", "--amp", "--cfg-options", "seed=1"]
+    options = ["--resume", "--amp", "bf16", "--cfg-options", "seed=1"]
     assert trainer.calls == [
         [*python, "bce.py", "--work-dir", "w/bce", *options],
         [
@@ -193,7 +193,7 @@ def test_changed_settings_are_rejected_and_listed(folder, trainer):
             rf"remove w/{stage} to train this stage again$",
         ):
             train("--work-dir", "w", "--stage-options", number, "train_cfg.max_epochs=5", "seed=1")
-    with pytest.raises(ValueError, match=r"w/bce .*\(options.amp: False → True\)"):
+    with pytest.raises(ValueError, match=r"w/bce .*\(options.amp: None → fp16\)"):
         train("--work-dir", "w", "--amp")
     assert trainer.trained() == []
     # Later stages and options that only affect speed may change.

@@ -153,10 +153,11 @@ def test_seeded_indices_can_be_pickled():
     assert fetch([draw]) == SeededFetch(Noise(), 0)([draw])
 
 
-def stream_of(workers, endless, position, announced=0):
+def stream_of(workers, endless, position, announced=0, drop_last=False):
     dataset = Noise()
     sampler = (InfiniteSampler if endless else DefaultSampler)(dataset, seed=5)
-    loader = loader_of(workers, sampler, dataset, persistent_workers=workers > 0)
+    options = dict(persistent_workers=workers > 0, drop_last=drop_last)
+    loader = loader_of(workers, sampler, dataset, **options)
     draws = seed_samples(loader, 0)
     draws.endless = endless
     return BatchStream(loader, draws, position, announced)
@@ -179,6 +180,18 @@ def test_stream_starts_at_any_position(endless):
         stream = stream_of(0, endless, position, announced=position)
         stream.skip_iter(position)
         assert next(stream) == whole[position]
+
+
+@pytest.mark.parametrize("endless", [False, True])
+def test_stream_starts_at_any_position_if_the_last_batch_is_dropped(endless):
+    stream = stream_of(0, endless, 0, drop_last=True)
+    whole = [next(stream) for _ in range(7)]  # two of seven images' three batches are complete
+    assert all(len(batch) == 3 for batch in whole)
+    samples = [sample[1] for batch in whole for sample in batch]
+    assert len(set(samples)) == len(samples)
+    for position in (1, 2, 5):
+        stream = stream_of(2, endless, position, drop_last=True)
+        assert [next(stream) for _ in range(7 - position)] == whole[position:]
 
 
 def test_processes_sharing_a_pass_get_different_samples():

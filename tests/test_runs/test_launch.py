@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from torch.utils.data import DataLoader
 
 from mmorderless.commands.test import metrics_json
@@ -132,8 +133,8 @@ class Built:
     def from_cfg(cls, cfg):
         return cls()
 
-    def build_dataloader(self, cfg, seed):
-        return DataLoader(range(seed), batch_size=cfg)
+    def build_dataloader(self, cfg, **options):
+        return DataLoader(range(3), **cfg, **options)
 
 
 def test_a_deterministic_run_sets_the_workspace_of_cublas(monkeypatch):
@@ -317,5 +318,17 @@ def test_every_loader_of_a_run_is_bound_to_its_process(monkeypatch):
     bound = []
     monkeypatch.setattr(launch, "Runner", Built)
     monkeypatch.setattr(launch, "bind_workers", lambda loader: bound.append(loader) or loader)
-    loader = launch.build_runner(Config(dict(launcher="none"))).build_dataloader(2, seed=3)
-    assert (bound, len(loader)) == ([loader], 2)
+    build = launch.build_runner(Config(dict(launcher="none"))).build_dataloader
+    loader = build(dict(batch_size=2), num_workers=1)
+    assert (bound, loader.batch_size, loader.num_workers) == ([loader], 2, 1)
+
+
+def test_fewer_images_than_a_batch_are_an_error_if_it_is_dropped(monkeypatch):
+    monkeypatch.setattr(launch, "Runner", Built)
+    build = launch.build_runner(Config(dict(launcher="none"))).build_dataloader
+    assert len(build(dict(batch_size=3, drop_last=True))) == 1
+    assert len(build(dict(batch_size=4))) == 1
+    with pytest.raises(ValueError, match=r"3 images, fewer than batch_size=4; set .*drop_last=F"):
+        build(dict(batch_size=4, drop_last=True))
+    endless = InfiniteSampler(range(3))
+    build(dict(batch_size=4, drop_last=True, sampler=endless))

@@ -32,8 +32,9 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=32,
-    num_workers=4,
+    num_workers=8,
     persistent_workers=True,
+    drop_last=True,  # a last batch of a few images would be a noisy update
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(
         type="CocoMultiLabel",
@@ -45,7 +46,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=32,
-    num_workers=4,
+    num_workers=8,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(

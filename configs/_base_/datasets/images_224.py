@@ -29,14 +29,15 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=32,
-    num_workers=4,
+    num_workers=8,
     persistent_workers=True,
+    drop_last=True,  # a last batch of a few images would be a noisy update
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=32,
-    num_workers=4,
+    num_workers=8,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(pipeline=test_pipeline, test_mode=True),

@@ -3,7 +3,7 @@
 It is meant for a `LabelSetClassifier` with `freeze_encoder=True`.
 """
 
-optim_wrapper = dict(optimizer=dict(type="Adam", lr=1e-5))
+optim_wrapper = dict(optimizer=dict(type="Adam", lr=1e-5, fused=True))
 param_scheduler = dict(
     type="ReduceOnPlateauLR",
     monitor="set/OF1",

@@ -60,5 +60,5 @@ def test_stages_as_specified(repository):
     first, third = (Config.fromfile(schedules / f"{name}.py") for name in ("sgd", "finetune"))
     assert first.optim_wrapper.optimizer == dict(type="SGD", lr=0.01, momentum=0.9)
     assert (first.train_cfg.max_epochs, first.hand_over) == (40, "best")
-    assert third.optim_wrapper.optimizer == dict(type="Adam", lr=1e-5)
+    assert third.optim_wrapper.optimizer == dict(type="Adam", lr=1e-5, fused=True)
     assert third.train_cfg.max_epochs == 5
