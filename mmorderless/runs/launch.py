@@ -236,9 +236,10 @@ def _check_batches(loader: DataLoader) -> None:
 
     A sampler that goes on with the next pass over the data (InfiniteSampler) fills every batch.
     """
-    if loader.drop_last and not len(loader) and not isinstance(loader.sampler, InfiniteSampler):
+    sampler: Any = loader.sampler
+    if loader.drop_last and not len(loader) and not isinstance(sampler, InfiniteSampler):
         raise ValueError(
-            f"drop_last=True leaves no batch: a process has {len(loader.sampler)} images, fewer "
+            f"drop_last=True leaves no batch: a process has {len(sampler)} images, fewer "
             f"than batch_size={loader.batch_size}; set train_dataloader.drop_last=False or a "
             "smaller train_dataloader.batch_size"
         )

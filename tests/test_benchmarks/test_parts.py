@@ -9,8 +9,10 @@ import pytest
 import torch
 from benchmarks import memory
 from benchmarks.command import PARTS
+from benchmarks.models import config_of
 from benchmarks.photos import write_photos
 from benchmarks.settings import Settings
+from benchmarks.train_step import TrainingSteps
 
 QUICK = Settings(torch.device("cpu"), repeats=1, quick=True)
 
@@ -91,3 +93,9 @@ def test_photos_have_cocos_size(tmp_path):
     assert cv2.imread(paths[0]).shape == (480, 640, 3)
     size = np.mean([Path(path).stat().st_size for path in paths])
     assert 80_000 < size < 250_000
+
+
+def test_training_images_are_a_batch_of_the_dataloader():
+    cfg, side = config_of(QUICK)
+    images = TrainingSteps(cfg, side, 4, QUICK).data["inputs"]
+    assert (tuple(images.shape), images.dtype) == ((4, 3, side, side), torch.uint8)

@@ -108,8 +108,11 @@ class TrainingSteps:
         counts = label_counts(batch)
         self.num_steps = max(counts) + 1
         labels = random_labels(counts, cfg.model.head.num_classes)
+        images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
+        # Like a batch of the training's dataloader.
+        images = images.pin_memory() if settings.device.type == "cuda" else images
         self.data = {
-            "inputs": list(torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)),
+            "inputs": images,
             "data_samples": [DataSample().set_gt_label(label_set) for label_set in labels],
         }
         self._own_loss = self.model.head.loss
