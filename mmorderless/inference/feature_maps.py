@@ -20,7 +20,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from mmorderless.datasets.cached_features import read_index, write_split
+from mmorderless.datasets.cached_features import LABEL_FIELDS, read_index, write_split
 from mmorderless.datasets.partition import FOLDS
 from mmorderless.models.weights import (
     initialize_quietly,
@@ -51,7 +51,7 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
 
     Raises:
         ValueError: there are no weights; the folder holds features of other weights, data or
-            pipeline; the backbone does not give a map.
+            pipeline, or was damaged; the backbone does not give a map.
     """
     init_default_scope(cfg.get("default_scope", "mmpretrain"))
     device = get_device()
@@ -77,7 +77,11 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
             _plain(pipeline),
             list(classes),
             [
-                [image["img_path"], _file_size(image["img_path"]), _plain(list(image["gt_label"]))]
+                [
+                    image["img_path"],
+                    _file_size(image["img_path"]),
+                    _plain({name: list(image[name]) for name in LABEL_FIELDS if name in image}),
+                ]
                 for image in images
             ],
         )

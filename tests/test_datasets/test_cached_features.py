@@ -1,7 +1,8 @@
 """Features are read as they were written; an incomplete cache is not trusted."""
 
+import io
 import json
-import pickle
+import os
 
 import numpy as np
 import pytest
@@ -62,12 +63,12 @@ def test_workers_read_the_same_features(cache):
     assert torch.equal(inputs, torch.from_numpy(FEATURES).half())
 
 
-def test_a_pickled_dataset_does_not_carry_the_features(cache):
-    dataset = CachedFeatures(str(cache), "train")
-    dataset[0]
-    copy = pickle.loads(pickle.dumps(dataset))
-    assert copy._features is None
-    assert torch.equal(copy[1]["inputs"], dataset[1]["inputs"])
+def test_labels_that_are_not_judged_are_kept(tmp_path):
+    images = [{**IMAGES[0], "gt_ignore": [1]}, IMAGES[1]]
+    write_split(tmp_path, "train", "k", images, CLASSES, [FEATURES[:2]])
+    first, second = (item["data_samples"] for item in CachedFeatures(str(tmp_path), "train"))
+    assert first.gt_ignore == [1]
+    assert "gt_ignore" not in second
 
 
 def test_missing_split_names_the_command(cache):
@@ -93,7 +94,7 @@ def test_features_that_overflow_float16_are_an_error(tmp_path):
     huge = FEATURES.copy()
     huge[4] = 1e6
     with pytest.raises(
-        ValueError, match=r"images 3 to 4 is not finite in float16 \(largest 1e\+06"
+        ValueError, match=r"images 3 to 4 have .* not finite in float16 \(largest 1e\+06"
     ):
         write_split(tmp_path, "train", "k", IMAGES, CLASSES, [FEATURES[:3], huge[3:]])
     assert read_index(tmp_path, "train") is None
@@ -107,8 +108,100 @@ def test_too_few_features_are_an_error(tmp_path):
 def test_another_version_is_an_error(cache):
     index = json.loads((cache / "train.json").read_text())
     (cache / "train.json").write_text(json.dumps({**index, "version": 0}))
-    with pytest.raises(ValueError, match="has version 0, this package reads version 1"):
+    with pytest.raises(ValueError, match=rf"version 0, this package reads.*{remedy(cache)}"):
         CachedFeatures(str(cache), "train")
+
+
+def remedy(cache):
+    return f"; delete the folder {cache} and run tools/cache_features.py again$"
+
+
+INDEX_CHANGES = {
+    "negative label": lambda index: index["images"][0].update(gt_label=[-1]),
+    "label out of range": lambda index: index["images"][0].update(gt_label=[3]),
+    "doubled label": lambda index: index["images"][0].update(gt_label=[0, 0]),
+    "text": lambda index: index["images"][0].update(gt_label=["ant"]),
+    "another label": lambda index: index["images"][0].update(gt_label=[1]),
+    "fewer rows": lambda index: index["images"].append(dict(IMAGES[0])),
+    "another shape": lambda index: index.update(shape=[5, 7, 3, 2]),
+    "another path": lambda index: index["images"][0].update(img_path=None),
+    "doubled class": lambda index: index.update(classes=["ant", "ant", "cat"]),
+    "no key": lambda index: index.pop("key"),
+    "no checksum": lambda index: index.pop("checksum"),
+}
+
+
+@pytest.mark.parametrize("change", INDEX_CHANGES.values(), ids=list(INDEX_CHANGES))
+def test_a_changed_index_is_an_error(cache, change):
+    index = json.loads((cache / "train.json").read_text())
+    change(index)
+    (cache / "train.json").write_text(json.dumps(index))
+    message = f"^{cache}/train.json does not have the checksum that it names{remedy(cache)}"
+    with pytest.raises(ValueError, match=message):
+        CachedFeatures(str(cache), "train")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 2', "[" * 100_000, "\xff"])
+def test_an_index_that_is_no_json_object_is_an_error(cache, text):
+    (cache / "train.json").write_text(text, encoding="latin-1")
+    message = f"^{cache}/train.json is not the JSON object that was written{remedy(cache)}"
+    with pytest.raises(ValueError, match=message):
+        CachedFeatures(str(cache), "train")
+
+
+def saved(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+FEATURES_CHANGES = {
+    "truncated": lambda content: content[:-2],
+    "empty": lambda content: b"",
+    "flipped bit": lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
+    "flipped header": lambda content: content[:20] + bytes([content[20] ^ 1]) + content[21:],
+    "fewer rows": lambda content: saved(FEATURES[:4].astype(np.float16)),
+    "another type": lambda content: saved(FEATURES),
+    "another shape": lambda content: saved(FEATURES.astype(np.float16).swapaxes(2, 3)),
+    "NaN": lambda content: saved(np.full_like(FEATURES, np.nan, np.float16)),
+}
+
+
+@pytest.mark.parametrize("change", FEATURES_CHANGES.values(), ids=list(FEATURES_CHANGES))
+def test_changed_features_are_an_error(cache, change):
+    file = cache / "train.npy"
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(ValueError, match=rf"^{file} has .* expected 548 with .*{remedy(cache)}"):
+        CachedFeatures(str(cache), "train")
+
+
+def test_features_truncated_while_they_are_used_are_an_error(cache):
+    """With a memory map the process would end with SIGBUS."""
+    dataset = CachedFeatures(str(cache), "train")
+    dataset[4]
+    os.truncate(cache / "train.npy", 540)
+    with pytest.raises(ValueError, match=f"^{cache}/train.npy was truncated.*{remedy(cache)}"):
+        dataset[4]
+
+
+@pytest.mark.parametrize("labels", [[-1], [3], [0, 0], ["ant"], [0.5]])
+def test_wrong_labels_are_not_written(tmp_path, labels):
+    images = [{"img_path": "0.jpg", "gt_label": labels}]
+    with pytest.raises(ValueError, match=r"^labels of 0\.jpg must be .* of the split 'train'; "):
+        write_split(tmp_path, "train", "k", images, CLASSES, [FEATURES[:1]])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_maps_of_different_sizes_are_an_error(tmp_path):
+    batches = [FEATURES[:3], FEATURES[3:, :, :1, :1]]
+    with pytest.raises(ValueError, match=r"images 3 to 4 have maps of shape \(7, 1, 1\), .*resize"):
+        write_split(tmp_path, "train", "k", IMAGES, CLASSES, batches)
+
+
+def test_the_features_are_a_file_of_numpy(cache):
+    features = np.load(cache / "train.npy")
+    assert features.dtype == np.float16
+    assert np.array_equal(features, FEATURES.astype(np.float16))
 
 
 def test_the_log_describes_the_features(cache, monkeypatch):

@@ -87,6 +87,14 @@ def test_second_run_keeps_cached_splits(config, checkpoint, tmp_path, capsys):
     assert (tmp_path / "cache/train.npy").stat().st_mtime_ns == before
 
 
+def test_a_damaged_cache_is_not_kept(config, checkpoint, tmp_path):
+    cache_features(config, tmp_path / "cache", checkpoint)
+    file = tmp_path / "cache/train.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=rf"^{file} has .*; delete the folder {file.parent} and "):
+        cache_features(config, tmp_path / "cache", checkpoint)
+
+
 def change_weights(config, checkpoint):
     content = torch.load(checkpoint)
     content["state_dict"]["backbone.conv1.weight"] += 1
