@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 
+from mmorderless.metrics.label_set_metric import LabelSetMetric
 from mmorderless.runs.launch import build_runner, evaluation_config
 from mmorderless.runs.options import parse_evaluation_options
 
@@ -23,6 +24,9 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=options.dump))
     metrics = runner.test()
     if options.out and is_main_process():
+        for metric in runner.test_evaluator.metrics:
+            if isinstance(metric, LabelSetMetric) and metric.of_classes is not None:
+                metrics[f"{metric.prefix}/per_class"] = metric.of_classes
         out = Path(options.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(metrics_json(metrics))
@@ -32,7 +36,8 @@ def metrics_json(metrics: Mapping[str, Any]) -> str:
     """Return metrics as JSON; values that are not finite become null.
 
     Args:
-        metrics: by name a number of Python, NumPy or PyTorch, or a list of numbers.
+        metrics: by name a number or text, or lists and mappings of them; the numbers of Python,
+            NumPy or PyTorch.
     """
 
     def plain(value: Any) -> Any:
@@ -40,6 +45,8 @@ def metrics_json(metrics: Mapping[str, Any]) -> str:
             value = value.tolist()
         if isinstance(value, list | tuple):
             return [plain(item) for item in value]
+        if isinstance(value, Mapping):
+            return {name: plain(item) for name, item in value.items()}
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return json.dumps({name: plain(value) for name, value in metrics.items()}, indent=2) + "\n"
+    return json.dumps(plain(metrics), indent=2) + "\n"

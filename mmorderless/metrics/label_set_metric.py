@@ -13,6 +13,7 @@ from mmpretrain.registry import METRICS
 from scipy.sparse import csr_array
 
 from mmorderless.labels.label_lists import sparse_label_matrix
+from mmorderless.metrics.per_class import class_records, class_table
 from mmorderless.metrics.ranking import keep_top, mean_average_precision, top_scores
 from mmorderless.metrics.records import (
     Records,
@@ -46,11 +47,13 @@ class LabelSetMetric(BaseMetric):
     (labels per image): CP CR CF1, OP OR OF1, example_accuracy/precision/recall/F1, exact_match, mA,
     label_count_error and label_count_bias. mAP and mAP_all_classes (mmpretrain's convention: a
     class without a positive counts as 0) need `pred_score`; duplicates, rigidness and
-    rigidness_random need `sequence`; they are left out without these fields. Classes that a sample
-    lists in `gt_ignore` (WIDER Attribute's unspecified attributes, Pascal VOC's difficult objects)
-    are left out of both mAPs for this sample; in every other score they are negatives unless they
-    are in `gt_label`. A mean over nothing (no class with a positive, no image with two labels) is
-    NaN.
+    rigidness_random need `sequence`; they are left out without these fields. A mean over nothing
+    (no class with a positive, no image with two labels) is NaN.
+
+    Labels not judged: the classes that a sample lists in `gt_ignore` (VOC's difficult objects,
+    WIDER Attribute's unspecified attributes) count neither as positives nor as negatives in both
+    mAPs and AP, whatever `gt_label` says. All other scores compare two sets and ignore the field:
+    there such a class is a negative unless `gt_label` lists it, and emitting it is an error.
 
     With more than 1,000 classes both mAPs are computed from the `score_topk` highest scores of each
     image, and the log says so: in the ranking of a class, the images without a kept score for it
@@ -65,11 +68,14 @@ class LabelSetMetric(BaseMetric):
             highest scores, as CP_top3 and so on.
         score_topk: how many scores of an image are kept with more than 1,000 classes; None keeps
             all of them, in 4 · images · classes bytes.
+        per_class: also log a table of every class's precision, recall, F1 and AP in percent and
+            its support, and keep it in `of_classes`; tools/test.py writes it to `--out`.
         **kwargs: of mmengine's `BaseMetric`.
 
     Attributes:
         records: predictions and ground truth of the last evaluation, in the order of the dataset;
             None in other processes than the main one, and until an evaluation is complete.
+        of_classes: with `per_class`, the `class_records` of the last evaluation; else None.
 
     Raises:
         ValueError: there is no prediction, a class index is out of range, a score is not finite,
@@ -83,6 +89,7 @@ class LabelSetMetric(BaseMetric):
         num_classes: int | None = None,
         top3: bool = False,
         score_topk: int | None = 100,
+        per_class: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -91,11 +98,13 @@ class LabelSetMetric(BaseMetric):
         if score_topk is not None and score_topk < 1:
             raise ValueError(f"score_topk must be at least 1, or None for all, got {score_topk}")
         self.score_topk = score_topk
+        self.per_class = per_class
         self.records: Records | None = None
+        self.of_classes: list[dict[str, Any]] | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store what the scores need of a batch, with one copy to the host per field."""
-        self.records = None
+        self.records = self.of_classes = None
         for sample in data_samples:
             for field in ("pred_label", "gt_label"):
                 if field not in sample:
@@ -192,10 +201,10 @@ class LabelSetMetric(BaseMetric):
         ]
         metrics["mA"], left_out = mean_accuracy(predicted, truth)
         notes.append(f"mA leaves out {left_out} classes")
+        ignored = None
+        if records.ignored is not None:
+            ignored = sparse_label_matrix(records.ignored, num_classes, "gt_ignore")
         if scores is not None:
-            ignored = None
-            if records.ignored is not None:
-                ignored = sparse_label_matrix(records.ignored, num_classes, "gt_ignore")
             metrics["mAP"], left_out = mean_average_precision(scores, truth, ignored)
             kept = num_classes - left_out
             metrics["mAP_all_classes"] = metrics["mAP"] * kept / num_classes if kept else 0.0
@@ -215,6 +224,11 @@ class LabelSetMetric(BaseMetric):
             if np.isnan(metrics["rigidness"]):
                 notes.append("rigidness is NaN: no image has two labels")
         print_log(f"{type(self).__name__}: {'; '.join(notes)}", logger="current")
+        if self.per_class:
+            names = (self.dataset_meta or {}).get("classes") or range(num_classes)
+            self.of_classes = class_records(names, predicted, truth, scores, ignored)
+            table = class_table(self.of_classes)
+            print_log(f"{type(self).__name__}, per class:\n{table}", logger="current")
         return metrics
 
     def count_classes(self, scores: np.ndarray | csr_array | None) -> int:

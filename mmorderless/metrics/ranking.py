@@ -13,12 +13,9 @@ def mean_average_precision(
     """Compute mAP: the mean of `average_precision` over the classes that have a positive.
 
     Args:
-        scores: score of each class, shape (N, C). In a sparse array (as from `top_scores`),
-            images without an entry for a class tie in last place, even behind negative scores; if
-            no entry is missing, the result is that of the dense array.
-        truth: shape (N, C).
-        ignored: entries that count neither as positive nor as negative (an attribute that is
-            unspecified), boolean, shape (N, C); None for none.
+        scores: as in `average_precisions`.
+        truth: as in `average_precisions`.
+        ignored: as in `average_precisions`.
 
     Returns:
         mAP in percent (NaN when no class has a positive), and the number of classes left out.
@@ -31,6 +28,28 @@ def mean_average_precision(
     >>> mean_average_precision(scores, truth)
     (83.33333333333333, 1)
     """
+    of_classes = average_precisions(scores, truth, ignored)
+    left_out = np.isnan(of_classes)
+    return mean_or_nan(of_classes[~left_out]), int(left_out.sum())
+
+
+def average_precisions(scores: Matrix, truth: Matrix, ignored: Matrix | None = None) -> np.ndarray:
+    """Compute the `average_precision` of each class.
+
+    Args:
+        scores: score of each class, shape (N, C). In a sparse array (as from `top_scores`),
+            images without an entry for a class tie in last place, even behind negative scores; if
+            no entry is missing, the result is that of the dense array.
+        truth: shape (N, C).
+        ignored: labels not judged, which count neither as positives nor as negatives, boolean,
+            shape (N, C); None for none.
+
+    Returns:
+        Percentages, shape (C,); NaN for a class without a positive.
+
+    Raises:
+        ValueError: the arrays are empty or of different shapes, or a score is not finite.
+    """
     check_sets(scores, truth)
     check_finite_scores(scores)
     ignored = csr_array(truth.shape, dtype=bool) if ignored is None else ignored
@@ -39,7 +58,7 @@ def mean_average_precision(
     truth_columns, ignored_columns = csr_array(truth).tocsc(), csr_array(ignored).tocsc()
     score_columns = scores if isinstance(scores, np.ndarray) else scores.tocsc()
     every_image = np.arange(num_images)
-    average_precisions = []
+    of_classes = np.full(num_classes, np.nan)
     for c in range(num_classes):
         is_counted = np.ones(num_images, dtype=bool)
         is_counted[rows_of_column(ignored_columns, c)] = False
@@ -56,9 +75,8 @@ def mean_average_precision(
         counted = is_counted[images]
         images, values = images[counted], values[counted]
         unscored = is_counted.sum() - len(images), is_true.sum() - is_true[images].sum()
-        average_precisions.append(average_precision(values, is_true[images], *unscored))
-    left_out = num_classes - len(average_precisions)
-    return mean_or_nan(100 * np.array(average_precisions)), left_out
+        of_classes[c] = 100 * average_precision(values, is_true[images], *unscored)
+    return of_classes
 
 
 def average_precision(

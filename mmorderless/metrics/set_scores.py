@@ -34,10 +34,28 @@ def class_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
     >>> class_scores(np.array([[True, True], [True, False]]), np.eye(2, dtype=bool))
     {'CP': 25.0, 'CR': 50.0, 'CF1': 33.333333333333336}
     """
-    true_positives, num_predicted, num_true = confusion_counts(predicted, truth, axis=0)
-    precision = percent(true_positives, num_predicted).mean()
-    recall = percent(true_positives, num_true).mean()
+    of_classes = scores_of_classes(predicted, truth)
+    precision, recall = of_classes["precision"].mean(), of_classes["recall"].mean()
     return {"CP": float(precision), "CR": float(recall), "CF1": harmonic_mean(precision, recall)}
+
+
+def scores_of_classes(predicted: Matrix, truth: Matrix) -> dict[str, np.ndarray]:
+    """Compute the scores of each class; a ratio whose denominator is 0 is 0.
+
+    Returns:
+        precision, recall and F1 in percent, and support, the number of images that have the class;
+        each of shape (C,).
+
+    >>> scores_of_classes(np.array([[True, True], [True, False]]), np.eye(2, dtype=bool))["F1"]
+    array([66.66666667,  0.        ])
+    """
+    true_positives, num_predicted, num_true = confusion_counts(predicted, truth, axis=0)
+    return {
+        "precision": percent(true_positives, num_predicted),
+        "recall": percent(true_positives, num_true),
+        "F1": percent(2 * true_positives, num_predicted + num_true),
+        "support": num_true,
+    }
 
 
 def overall_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:

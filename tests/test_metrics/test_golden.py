@@ -14,6 +14,7 @@ from mmengine.evaluator import Evaluator
 from mmpretrain.structures import DataSample
 
 from mmorderless.metrics.label_set_metric import LabelSetMetric
+from mmorderless.metrics.per_class import class_records
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn")
 
@@ -125,6 +126,20 @@ def test_scores_of_the_images(drawn):
     assert found["example_accuracy"] == pytest.approx(100 * accuracy)
     exact = sklearn_metrics.accuracy_score(drawn.truth, drawn.predicted)
     assert found["exact_match"] == pytest.approx(100 * exact)
+
+
+@pytest.mark.parametrize("drawn", CASES)
+def test_scores_of_each_class(drawn):
+    """AP of a class without a positive is NaN here, 0 in scikit-learn."""
+    num_classes = drawn.truth.shape[1]
+    records = class_records(range(num_classes), drawn.predicted, drawn.truth, drawn.scores)
+    for name, values in zip(("precision", "recall", "F1"), by_sklearn(drawn, None)):
+        assert [record[name] for record in records] == pytest.approx(values)
+    for record, truth, scores in zip(records, drawn.truth.T, drawn.scores.T):
+        expected = float("nan")
+        if truth.any():
+            expected = 100 * sklearn_metrics.average_precision_score(truth, scores)
+        assert record["AP"] == pytest.approx(expected, nan_ok=True)
 
 
 # Ranking ----------------------------------------------------------------------------------------

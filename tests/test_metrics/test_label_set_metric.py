@@ -12,6 +12,7 @@ from mmpretrain.structures import DataSample
 from mmorderless.labels.label_lists import label_matrix
 from mmorderless.metrics import label_set_metric, set_scores
 from mmorderless.metrics.label_set_metric import LabelSetMetric
+from mmorderless.metrics.per_class import class_table
 from mmorderless.metrics.ranking import mean_average_precision
 
 NUM_CLASSES = 5
@@ -159,6 +160,29 @@ def test_ignored_labels_are_left_out_of_map_alone(log):
     assert before["set/mAP"] != pytest.approx(np.mean(expected))
     assert after == {name: value for name, value in before.items() if "mAP" not in name}
     assert f"mAP leaves out 0 classes and {ignored.sum()} labels that are not judged" in log[-1]
+
+
+@pytest.mark.parametrize("with_scores", [True, False])
+def test_scores_of_each_class_are_logged_and_kept(log, with_scores):
+    samples = [sample.to_dict() for sample in make_samples(9)]
+    for sample in samples:
+        sample["gt_ignore"] = [0]
+        if not with_scores:
+            del sample["pred_score"]
+    metric = LabelSetMetric(per_class=True, num_classes=NUM_CLASSES)
+    metric.dataset_meta = {"classes": ("ant", "bee", "cat", "dog", "emu")}
+    metric.process(None, samples)
+    results = metric.evaluate(9)
+    rows = metric.of_classes
+    assert np.mean([row["precision"] for row in rows]) == pytest.approx(results["set/CP"])
+    assert [row["class"] for row in rows] == list(metric.dataset_meta["classes"])
+    assert all(("AP" in row) == with_scores for row in rows)
+    if with_scores:
+        assert np.isnan(rows[0]["AP"])  # never judged
+        assert np.nanmean([row["AP"] for row in rows]) == pytest.approx(results["set/mAP"])
+    assert log[-1] == f"LabelSetMetric, per class:\n{class_table(rows)}"
+    metric.process(None, samples)
+    assert metric.of_classes is None  # until the next evaluation
 
 
 def test_works_inside_a_multi_task_metric():

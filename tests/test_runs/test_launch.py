@@ -294,7 +294,9 @@ def test_processes_on_cpus_wrap_the_model_without_devices(config, monkeypatch):
 
 def test_metrics_json_has_null_for_nonfinite_values():
     metrics = {"a": np.float32(0.5), "b": float("nan"), "c": torch.tensor([1, 2]), "d": 3}
-    assert json.loads(metrics_json(metrics)) == {"a": 0.5, "b": None, "c": [1, 2], "d": 3}
+    expected = {"a": 0.5, "b": None, "c": [1, 2], "d": 3}
+    assert json.loads(metrics_json(metrics)) == expected
+    assert json.loads(metrics_json({"rows": [metrics]})) == {"rows": [expected]}
 
 
 def test_file_that_is_not_a_checkpoint_is_an_error(config, tmp_path):

@@ -29,9 +29,14 @@ def test_train_killed_resumed_tested_and_used(project):
     assert steps == {EPOCHS * BATCHES}
 
     command = ("test.py", "tiny.py", f"w/epoch_{EPOCHS}.pth", "--work-dir", "t")
-    tested = project.run(*command, "--out", "t/metrics.json", "--dump", "t/predictions.pkl")
+    outputs = ("--out", "t/metrics.json", "--dump", "t/predictions.pkl")
+    tested = project.run(*command, *outputs, "--cfg-options", "test_evaluator.per_class=True")
     assert tested.returncode == 0, tested.stderr
     metrics = metrics_of(project.folder / "t/metrics.json")
+    per_class = metrics.pop("set/per_class")
+    assert [row["class"] for row in per_class] == ["ant", "bee", "cat", "dog"]
+    mean_recall = sum(row["recall"] for row in per_class) / 4
+    assert mean_recall == pytest.approx(metrics["set/CR"])
     assert metrics["set/OF1"] is not None
     validated = metrics_of(project.folder / "w/val_rank0.json")
     assert metrics == pytest.approx(validated, nan_ok=True)
