@@ -45,7 +45,8 @@ class OrderlessRNNHead(BaseModule):
 
     Raises:
         ValueError: the strategy or score is unknown, both `strategy` and `loss` are given, the loss
-            is no `SequenceLoss`, `score='beam'` is set without beam search, or a size is invalid.
+            is no `SequenceLoss` or does not have C class weights, `score='beam'` is set without
+            beam search, or a size is invalid.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class OrderlessRNNHead(BaseModule):
                 f"{type(loss_module).__name__} does not train a decoder; set the head's loss to a "
                 "SequenceLoss such as PLALoss"
             )
+        loss_module.check_class_weight(num_classes)
         self.loss_module = loss_module
 
     def pre_logits(self, feats: Features) -> Tensor:

@@ -67,6 +67,7 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         loss_weight: factor on the loss.
         teacher_forcing: in training, feed back the true previous label. The paper never does: it
             feeds back the model's arg max for every strategy.
+        class_weight: see `SequenceLoss`.
 
     Raises:
         ValueError: the order is unknown, or counts and names do not match.
@@ -80,8 +81,9 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         average: str = "local",
         loss_weight: float = 1.0,
         teacher_forcing: bool = False,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(average, loss_weight)
+        super().__init__(average, loss_weight, class_weight)
         check_order(order)
         self.order = order
         self.teacher_forcing = teacher_forcing

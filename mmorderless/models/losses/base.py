@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from mmorderless.labels.checks import LabelSets
@@ -19,17 +21,40 @@ class SequenceLoss(nn.Module):
     Args:
         average: `local` or `world`, see `sequence_cross_entropy`.
         loss_weight: factor on the loss.
+        class_weight: weight of each class in the cross-entropy, C numbers; a step whose target is
+            END has weight 1. The loss is the weighted mean over the counted steps, so that weights
+            of 1 change nothing, and weights far from 1 on average change the balance between
+            labels and END. The alignment does not use them: which label belongs to which step
+            follows from the model's probabilities alone.
 
     Raises:
-        ValueError: the average is unknown.
+        ValueError: the average is unknown, or a weight is negative or not finite.
     """
 
-    def __init__(self, average: str = "local", loss_weight: float = 1.0) -> None:
+    token_weight: Tensor | None
+
+    def __init__(
+        self,
+        average: str = "local",
+        loss_weight: float = 1.0,
+        class_weight: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         if average not in ("local", "world"):
             raise ValueError(f"unknown average {average!r}; choose one of local, world")
         self.average = average
         self.loss_weight = loss_weight
+        weight = None if class_weight is None else as_token_weight(class_weight)
+        # Not in checkpoints: like loss_weight, it comes from the config.
+        self.register_buffer("token_weight", weight, persistent=False)
+
+    def check_class_weight(self, num_classes: int) -> None:
+        """Raise a ValueError when the number of class weights is not C."""
+        if self.token_weight is not None and len(self.token_weight) != num_classes + 1:
+            raise ValueError(
+                f"class_weight of {type(self).__name__} has {len(self.token_weight) - 1} numbers "
+                f"for {num_classes} classes; give one for each class, in the order of the classes"
+            )
 
     def align(self, logits: Tensor, label_sets: LabelSets) -> Tensor:
         """Return the target token of every step, shape (B, T)."""
@@ -43,7 +68,7 @@ class SequenceLoss(nn.Module):
             label_sets: B one-dimensional tensors of class indices, or a multi-hot tensor (B, C).
 
         Returns:
-            A scalar in nats per counted step.
+            A scalar in nats per counted step, or per unit of weight with `class_weight`.
 
         Raises:
             ValueError: a label is out of range or given twice, the labels and END do not fit into
@@ -61,7 +86,9 @@ class SequenceLoss(nn.Module):
 
     def loss_of_tokens(self, logits: Tensor, tokens: Tensor) -> Tensor:
         """Return the loss of a batch whose target tokens (B, T) are known."""
-        return self.loss_weight * sequence_cross_entropy(logits, tokens, self.average)
+        self.check_class_weight(logits.shape[2] - 1)
+        cross_entropy = sequence_cross_entropy(logits, tokens, self.average, self.token_weight)
+        return self.loss_weight * cross_entropy
 
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
@@ -81,3 +108,24 @@ class SequenceLoss(nn.Module):
         """
         lengths = [len(label_set) + 1 for label_set in labels]  # END is a step
         return dict(loss=self(decoder.training_rollout(grid, lengths).logits, labels))
+
+
+def as_token_weight(class_weight: Sequence[float]) -> Tensor:
+    """Return the weights of the classes and of END, which has 1, shape (C + 1,).
+
+    Raises:
+        ValueError: not a list of numbers, or one of them is negative or not finite in float32.
+    """
+    array = np.asarray(class_weight)
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        raise ValueError(
+            f"class_weight must be a list of numbers, got {class_weight!r}; give one for each class"
+        )
+    weight = torch.tensor([*array, 1], dtype=torch.float32)
+    wrong = torch.nonzero(~(weight.isfinite() & (weight >= 0)))
+    if len(wrong):
+        raise ValueError(
+            f"class_weight must be finite and not negative, got {array[wrong[0]].item()} for class "
+            f"{wrong[0].item()}; use 1 for a class of normal weight"
+        )
+    return weight

@@ -50,19 +50,26 @@ def completion_targets(tokens: Tensor, labels: Tensor) -> Tensor:
     return policy.masked_fill(ended_before[:, :, None], 0)
 
 
-def policy_cross_entropy(logits: Tensor, policy: Tensor, average: str = "local") -> Tensor:
+def policy_cross_entropy(
+    logits: Tensor, policy: Tensor, average: str = "local", token_weight: Tensor | None = None
+) -> Tensor:
     """Return the cross-entropy to target distributions, averaged over the steps that have one.
 
     Args:
         logits: shape (B, T, C + 1).
         policy: probabilities, all 0 at steps that do not count, shape (B, T, C + 1).
         average: as in `sequence_cross_entropy`.
+        token_weight: weight of each target token, shape (C + 1,). The average is then weighted: a
+            step enters the number of steps with the mean weight of its policy.
 
     Returns:
-        A scalar in nats, float32.
+        A scalar in nats, float32; 0 when all weights of the steps are 0.
     """
+    if token_weight is not None:
+        policy = policy * token_weight.float()
     summed = -(policy * logits.float().log_softmax(2)).sum()
-    return summed / loss_normalizer(policy.any(2).sum().float(), average)
+    smallest = torch.finfo(torch.float32).tiny
+    return summed / loss_normalizer(policy.sum(), average).clamp(min=smallest)
 
 
 @MODELS.register_module()
@@ -80,6 +87,7 @@ class OCDLoss(RandomDraws, SequenceLoss):
     Args:
         average: see `SequenceLoss`.
         loss_weight: factor on the loss.
+        class_weight: see `SequenceLoss`.
     """
 
     def forward_train(
@@ -96,4 +104,5 @@ class OCDLoss(RandomDraws, SequenceLoss):
         )
         check_finite(logits, logits.shape[1] - 1)
         policy = completion_targets(tokens, mask)
-        return dict(loss=self.loss_weight * policy_cross_entropy(logits, policy, self.average))
+        loss = policy_cross_entropy(logits, policy, self.average, self.token_weight)
+        return dict(loss=self.loss_weight * loss)

@@ -40,15 +40,20 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
         uniform_steps: training batches during which the order is uniform.
         average: see `SequenceLoss`.
         loss_weight: factor on the loss.
+        class_weight: see `SequenceLoss`.
 
     Raises:
         ValueError: `uniform_steps` is negative.
     """
 
     def __init__(
-        self, uniform_steps: int = 1000, average: str = "local", loss_weight: float = 1.0
+        self,
+        uniform_steps: int = 1000,
+        average: str = "local",
+        loss_weight: float = 1.0,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(average, loss_weight)
+        super().__init__(average, loss_weight, class_weight)
         if uniform_steps < 0:
             raise ValueError(f"uniform_steps must not be negative, got {uniform_steps}")
         self.uniform_steps = uniform_steps
