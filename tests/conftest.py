@@ -17,6 +17,8 @@ TIMEOUT = 600  # seconds that a process may take on a busy machine
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the sizes of the campaigns, of which the suite runs a small part."""
     parser.addoption("--kills", type=int, default=10, help="random kills of test_kills.py")
+    parser.addoption("--fuzz-cases", type=int, default=360, help="damaged files of test_fuzz.py")
+    parser.addoption("--fuzz-seed", type=int, help="read only this damaged file of each format")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks

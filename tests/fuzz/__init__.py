@@ -1,0 +1,1 @@
+"""Parts of the fuzzer that `test_fuzz.py` runs."""
