@@ -6,7 +6,6 @@
 import os
 
 import pytest
-
 from fuzz.campaign import judge, run_cases, summarize
 from fuzz.formats import FORMATS, CsvMultiLabel
 

@@ -8,8 +8,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from mmorderless.errors import error_line, is_user_error
 from fuzz.formats import Format
+from mmorderless.errors import error_line, is_user_error
 
 TIMEOUT = 120  # seconds for a case on a busy machine
 
@@ -32,7 +32,8 @@ def judge(form: Format, root: Path, kind: str) -> Result:
         found = form.read(root)
     except Exception as error:
         line = error_line(error)
-        is_refusal = is_user_error(error) and str(root) in line and "; " in line
+        has_path = str(root) in line or line.startswith("/")  # of a file or of one that it names
+        is_refusal = is_user_error(error) and has_path and "; " in line
         detail = f"{type(error).__name__}: {line}"
         return Result("refused" if is_refusal else "wrong", kind, detail)
     try:

@@ -11,6 +11,7 @@ import os
 import struct
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ from mmengine.runner import CheckpointLoader
 from mmpretrain.registry import DATASETS
 from scipy.io import savemat
 
+from fuzz.mutations import BYTES, LINES, NODES
 from mmorderless.datasets.cached_features import write_split
 from mmorderless.datasets.mirflickr import CONCEPTS
-from fuzz.mutations import BYTES, LINES, NODES
 
 CLASSES = ["ant", "bee", "été", "sea lion"]
 SETS = {"p/0.jpg": [0, 2], "p/1.jpg": [], "p/2.jpg": [1], "p/3.jpg": [0, 1, 3], "p/4.jpg": [3]}
@@ -262,6 +263,37 @@ class MIRFlickr25k(Format):
         return [record(f"{root}/mirflickr/im{n}.jpg", x) for n, x in labels.items()]
 
 
+class VocMultiLabel(Format):
+    options = dict(classes=CLASSES)
+
+    def write(self, root):
+        for folder in ("ImageSets/Main", "Annotations"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / "ImageSets/Main/trainval.txt").write_text("000001\n000002\n000003\n")
+        for image, labels in enumerate(([0, 0, 3], [], [1, 2]), start=1):
+            objects = [
+                f"  <object>\n    <name>{CLASSES[c]}</name>\n    <difficult>{i % 2}</difficult>\n"
+                f"    <bndbox>\n      <xmin>{c}</xmin>\n    </bndbox>\n  </object>\n"
+                for i, c in enumerate(labels)
+            ]
+            text = f"<annotation>\n{''.join(objects)}</annotation>\n"
+            (root / f"Annotations/{image:06d}.xml").write_text(text, encoding="utf-8")
+
+    def truth(self, root):
+        images = plain_lines(root / "ImageSets/Main/trainval.txt")
+        need(are_names(images), not any(len(image.split()) > 1 for image in images))
+        found = []
+        for image in images:
+            tree = ElementTree.parse(root / f"Annotations/{image}.xml").getroot()
+            sets: dict[str, set[str]] = {"0": set(), "1": set()}
+            for element in tree.findall("object"):
+                name = element.find("name").text.strip()
+                sets[element.findtext("difficult", "0").strip()].add(name)
+                need(name in CLASSES)
+            found.append(record(f"{root}/JPEGImages/{image}.jpg", sets["0"], sets["1"] - sets["0"]))
+        return found
+
+
 class PA100K(Format):
     """The file is not compressed, so that damage is not found by a checksum."""
 
@@ -366,5 +398,5 @@ class Checkpoint(Format):
 
 FORMATS = [
     *(JsonMultiLabel(), CocoMultiLabel(), CsvMultiLabel(), NusWide(), WiderAttribute()),
-    *(MIRFlickr25k(), PA100K(), CachedFeatures(), Checkpoint()),
+    *(MIRFlickr25k(), VocMultiLabel(), PA100K(), CachedFeatures(), Checkpoint()),
 ]
