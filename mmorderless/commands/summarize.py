@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 COLUMNS = {
     "CF1": "C-F1",
@@ -38,5 +39,15 @@ def main(argv: list[str] | None = None) -> None:
         name, separator, path = argument.partition("=")
         if not separator:
             raise ValueError(f"expected NAME=METRICS.json, got {argument!r}")
-        results[name] = json.loads(Path(path).read_text())
+        results[name] = _read_metrics(path)
     print(table(results))
+
+
+def _read_metrics(path: str) -> dict[str, Any]:
+    try:
+        metrics = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        metrics = None
+    if not isinstance(metrics, dict):
+        raise ValueError(f"{path} is not a JSON object; give a file of tools/test.py --out")
+    return metrics

@@ -1,9 +1,13 @@
 """The runs of a comparison, its record, and its finished results."""
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
 
 from mmorderless.runs.records import raise_if_changed, read_json
 
@@ -110,6 +114,22 @@ def read_result(run: Run) -> dict[str, Any] | None:
     if result is None or (result.get("method"), result.get("seed")) != (run.method, run.seed):
         return None
     return result
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """Read an `.npz` file of a finished run; NumPy compares its checksums.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        with file.open("rb") as stream, np.load(stream) as arrays:
+            return dict(arrays)
+    except (ValueError, EOFError, BadZipFile, NotImplementedError, zlib.error) as error:
+        raise ValueError(
+            f"{file} is damaged ({error}); remove {file.with_name(RESULT)} and run "
+            "tools/compare.py again to evaluate this run again"
+        ) from error
 
 
 def read_finished_results(comparison: Path) -> list[dict[str, Any]]:

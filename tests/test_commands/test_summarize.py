@@ -17,7 +17,11 @@ def test_table_has_a_row_per_model_and_a_dash_for_missing_metrics(tmp_path, caps
 
 
 def test_errors_are_one_line(tmp_path, capsys):
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "cut.json").write_text('{"set/CF1": 6')
     for argument, message in [
+        (f"PLA={tmp_path / 'list.json'}", f"{tmp_path}/list.json is not a JSON object; give"),
+        (f"PLA={tmp_path / 'cut.json'}", f"{tmp_path}/cut.json is not a JSON object; give"),
         ("pla.json", "expected NAME=METRICS.json, got 'pla.json'"),
         (f"PLA={tmp_path / 'none.json'}", "none.json"),
     ]:

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from mmorderless.comparison.plan import (
@@ -8,6 +9,7 @@ from mmorderless.comparison.plan import (
     RESULT,
     expand,
     merge_records,
+    read_arrays,
     read_comparison_record,
     read_finished_results,
     read_result,
@@ -93,3 +95,22 @@ def test_a_damaged_record_is_refused(tmp_path):
     (tmp_path / RECORD).write_text(json.dumps({"version": 1})[:-1])
     with pytest.raises(ValueError, match="damaged"):
         read_comparison_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:-30],
+        lambda data: b"version https://git-lfs",
+        lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
+    ],
+    ids=["empty", "truncated", "another file", "flipped bit"],
+)
+def test_damaged_arrays_are_an_error(tmp_path, damage):
+    file = tmp_path / "predictions.npz"
+    np.savez_compressed(file, truth=np.random.default_rng(0).integers(99, size=300))
+    assert len(read_arrays(file)["truth"]) == 300
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=rf"^{file} is damaged .*; remove {tmp_path}/result\.json"):
+        read_arrays(file)

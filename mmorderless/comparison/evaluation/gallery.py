@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmorderless.comparison.plan import read_arrays
 from mmorderless.labels.label_lists import LabelLists, sparse_label_matrix
 
 GALLERY_SIZE = 60
@@ -93,14 +94,17 @@ def read_gallery_attention(folder: Path) -> dict[int, AttentionMaps]:
 
     Returns:
         The maps by index of the image in the test set.
+
+    Raises:
+        ValueError: the file is damaged.
     """
     path = folder / ATTENTION_FILE
     if not path.is_file():
         return {}
-    with np.load(path) as file:
-        ends = np.cumsum(file["length"])[:-1]
-        sequences, maps = (np.split(file[name], ends) for name in ("sequence", "maps"))
-        return {
-            int(image): AttentionMaps(sequence.tolist(), image_maps.astype(np.float32))
-            for image, sequence, image_maps in zip(file["index"], sequences, maps, strict=True)
-        }
+    arrays = read_arrays(path)
+    ends = np.cumsum(arrays["length"])[:-1]
+    sequences, maps = (np.split(arrays[name], ends) for name in ("sequence", "maps"))
+    return {
+        int(image): AttentionMaps(sequence.tolist(), image_maps.astype(np.float32))
+        for image, sequence, image_maps in zip(arrays["index"], sequences, maps, strict=True)
+    }

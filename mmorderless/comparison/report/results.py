@@ -15,6 +15,7 @@ from mmorderless.comparison.plan import (
     PREDICTIONS,
     TIMES,
     expand,
+    read_arrays,
     read_comparison_record,
     read_finished_results,
 )
@@ -202,8 +203,7 @@ def paired_differences(
 
 def _read_predictions(file: Path) -> Predictions:
     """Read the arrays of a file; methods without sequences get empty ones."""
-    with np.load(file) as arrays:
-        read = dict(arrays)
+    read = read_arrays(file)
     read.setdefault("sequence", np.empty(0, dtype=np.int32))
     read.setdefault("sequence_length", np.zeros_like(read["truth_length"]))
     return read
