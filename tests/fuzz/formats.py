@@ -55,7 +55,8 @@ def plain_json(file: Path) -> Any:
 
 
 def plain_lines(file: Path) -> list[str]:
-    return [line.strip() for line in file.read_bytes().decode("utf-8-sig").split("\n") if line]
+    text = io.StringIO(file.read_bytes().decode("utf-8-sig"), newline=None)
+    return [line.strip() for line in text if line.strip()]
 
 
 class Format:
@@ -254,9 +255,9 @@ class MIRFlickr25k(Format):
         labels: dict[int, list[str]] = {n: [] for n in range(1, 21)}
         for name in CONCEPTS:
             lines = plain_lines(root / f"annotations/{name}.txt")
-            numbers = [int(line) for line in lines if line]
+            numbers = [int(line) for line in lines]
             need(numbers, are_distinct(numbers))
-            need(all(line.isascii() and line.isdecimal() for line in lines if line))
+            need(all(line.isascii() and line.isdecimal() for line in lines))
             need(all(1 <= n <= 25_000 for n in numbers))
             for n in set(numbers) & set(labels):
                 labels[n].append(name)
