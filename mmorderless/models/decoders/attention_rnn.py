@@ -54,6 +54,7 @@ class AttentionRNN(LabelDecoder):
         embed_size: E.
         attention_size: A; None switches attention off, and the input is the embedding alone.
         dropout: probability of dropping an entry of the attended cells.
+        graphed: see `LabelDecoder`.
 
     Raises:
         ValueError: a size is not positive.
@@ -67,8 +68,9 @@ class AttentionRNN(LabelDecoder):
         embed_size: int = 256,
         attention_size: int | None = 512,
         dropout: float = 0.5,
+        graphed: bool = False,
     ) -> None:
-        super().__init__(num_classes)
+        super().__init__(num_classes, graphed)
         check_sizes(in_channels=in_channels, hidden_size=hidden_size, embed_size=embed_size)
         self.dropout = dropout
         self.init_hidden = nn.Linear(in_channels, hidden_size)

@@ -5,12 +5,15 @@ channels, C classes, T steps. Tokens: see `labels.vocabulary`; START is an input
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmorderless.labels.vocabulary import IGNORE, Vocabulary
+from mmorderless.models.decoders.graphed import GraphedPasses
 
 Choose = Callable[[int, Tensor, Tensor], Tensor]
 """Takes step t, logits (R, C + 1) and each row's image index (R,); returns the tokens (R,) to emit
@@ -39,6 +42,7 @@ class LabelDecoder(nn.Module):
 
     Args:
         num_classes: C.
+        graphed: run training rollouts as CUDA graphs where `choose` is not given.
 
     Raises:
         ValueError: there is no class.
@@ -47,9 +51,10 @@ class LabelDecoder(nn.Module):
     attends = False
     """Whether a step returns attention weights."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, graphed: bool = False) -> None:
         super().__init__()
         self.vocabulary = Vocabulary(num_classes)
+        self.graphs = GraphedPasses() if graphed else None
 
     def init_state(self, grid: Tensor) -> Any:
         """Return the state before the first step.
@@ -185,6 +190,8 @@ class LabelDecoder(nn.Module):
         Returns:
             Steps beyond an image's length have logits 0 and the token END; no attention.
         """
+        if self.graphs is not None and choose is None and self.graphs.serves(self, grid):
+            return self.fixed_shape_rollout(grid, lengths, feed)
         batch, num_steps, end = len(grid), max(lengths), self.vocabulary.end
         order = sorted(range(batch), key=lambda image: -lengths[image])
         active = [sum(length > t for length in lengths) for t in range(num_steps)]  # R_t
@@ -210,6 +217,39 @@ class LabelDecoder(nn.Module):
         tokens = tokens.index_copy(0, index, torch.cat(all_tokens))
         shape = (batch, num_steps)
         return Rollout(logits.unflatten(0, shape), tokens.unflatten(0, shape), None)
+
+    def fixed_shape_rollout(
+        self, grid: Tensor, lengths: Sequence[int], feed: Tensor | None = None
+    ) -> Rollout:
+        """Decode all images for as many steps as a CUDA graph has, if `graphed`.
+
+        Arguments and result are those of `training_rollout`.
+        """
+        num_steps, end = max(lengths), self.vocabulary.end
+        steps = 4  # then 5, 6, 8, 10, 13, 17, 22, 29, ...: few graphs, at most a third too long
+        while steps < num_steps:
+            steps += steps // 3
+        inputs = [grid]
+        if feed is not None:
+            feed = torch.where(feed == IGNORE, end, feed)[:, :num_steps]
+            inputs.append(F.pad(feed, (0, steps - feed.shape[1]), value=end))
+        call = self if self.graphs is None else partial(self.graphs, self)
+        logits = call(*inputs, num_steps=steps)[:, :num_steps]
+        counted = [t < length for length in lengths for t in range(num_steps)]
+        beyond = ~_to_device(counted, grid.device).unflatten(0, (-1, num_steps))
+        logits = logits.masked_fill(beyond[:, :, None], 0)
+        return Rollout(logits, logits.detach().argmax(2).masked_fill(beyond, end), None)
+
+    def forward(self, grid: Tensor, feed: Tensor | None = None, *, num_steps: int) -> Tensor:
+        """Return the logits of a rollout whose shapes do not depend on data, (B, T, C + 1).
+
+        Args:
+            grid: cells, shape (B, L, D).
+            feed: tokens to feed back instead of the emitted ones, shape (B, T).
+            num_steps: T.
+        """
+        choose = None if feed is None else lambda t, logits, images: feed[:, t]
+        return self.rollout(grid, num_steps, choose=choose).logits
 
 
 def select(state: Any, rows: Tensor | slice) -> Any:

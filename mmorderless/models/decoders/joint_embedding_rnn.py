@@ -52,6 +52,7 @@ class JointEmbeddingRNN(LabelDecoder):
         hidden_size: H.
         embed_size: E, the size of the joint space.
         dropout: probability of dropping an entry of x_t.
+        graphed: see `LabelDecoder`.
 
     Raises:
         ValueError: a size is not positive.
@@ -64,8 +65,9 @@ class JointEmbeddingRNN(LabelDecoder):
         hidden_size: int = 512,
         embed_size: int = 256,
         dropout: float = 0.5,
+        graphed: bool = False,
     ) -> None:
-        super().__init__(num_classes)
+        super().__init__(num_classes, graphed)
         check_sizes(in_channels=in_channels, hidden_size=hidden_size, embed_size=embed_size)
         self.dropout = dropout
         self.embedding = nn.Embedding(self.vocabulary.num_inputs, embed_size)  # U_lᵀ

@@ -36,6 +36,7 @@ class SemanticRNN(AttentionLSTM):
         hidden_size: H.
         embed_size: E.
         semantic_weight: factor on the loss of the class probabilities.
+        graphed: see `LabelDecoder`.
 
     Raises:
         ValueError: a size is not positive.
@@ -48,9 +49,10 @@ class SemanticRNN(AttentionLSTM):
         hidden_size: int = 512,
         embed_size: int = 256,
         semantic_weight: float = 1.0,
+        graphed: bool = False,
     ) -> None:
-        sizes = dict(hidden_size=hidden_size, embed_size=embed_size, attention_size=None)
-        super().__init__(num_classes, num_classes, **sizes)
+        options = dict(hidden_size=hidden_size, embed_size=embed_size, attention_size=None)
+        super().__init__(num_classes, num_classes, graphed=graphed, **options)
         self.semantic_weight = semantic_weight
         self.image_classifier = ImageClassifierBranch(num_classes, in_channels)
 

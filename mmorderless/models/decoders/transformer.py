@@ -154,6 +154,7 @@ class TransformerLabelDecoder(LabelDecoder):
         feedforward_size: size of the feed-forward nets' hidden layer.
         layer_dropout: probability of dropping an entry of the embedded tokens, and of the residual
             branches.
+        graphed: see `LabelDecoder`; teacher forcing, which computes all steps together, is not.
 
     Raises:
         ValueError: a size is not positive, or the heads do not share the attention evenly.
@@ -173,8 +174,9 @@ class TransformerLabelDecoder(LabelDecoder):
         num_heads: int = 4,
         feedforward_size: int = 2048,
         layer_dropout: float = 0.1,
+        graphed: bool = False,
     ) -> None:
-        super().__init__(num_classes)
+        super().__init__(num_classes, graphed)
         check_sizes(
             in_channels=in_channels,
             hidden_size=hidden_size,
