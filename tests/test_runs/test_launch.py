@@ -264,11 +264,12 @@ def test_truncated_checkpoint_is_an_error(config, tmp_path):
     assert evaluation(config, "https://host/a.pth").load_from == "https://host/a.pth"
 
 
-def test_every_run_checks_its_checkpoint_and_class_names_once(config):
-    assert hook_types(training(config)) == ["ClassNamesMatchHook", "CheckpointMatchHook"]
+def test_the_tools_add_every_check_once(config):
+    every_training = ["ClassNamesMatchHook", "CheckpointMatchHook", "FiniteLossHook"]
+    assert hook_types(training(config)) == every_training
     with open(config, "a") as file:
         file.write("custom_hooks = [dict(type='CheckpointMatchHook'), dict(type='EMAHook')]")
-    own = ["CheckpointMatchHook", "EMAHook", "ClassNamesMatchHook"]
+    own = ["CheckpointMatchHook", "EMAHook", "ClassNamesMatchHook", "FiniteLossHook"]
     assert hook_types(training(config)) == own
     torch.save({}, "a.pth")
     match, *_ = evaluation(config, "a.pth").custom_hooks

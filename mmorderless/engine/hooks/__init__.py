@@ -5,6 +5,7 @@ from mmorderless.engine.hooks.checkpoint_match_hook import CheckpointMatchHook
 from mmorderless.engine.hooks.class_names_match_hook import ClassNamesMatchHook
 from mmorderless.engine.hooks.compile_backbone_hook import CompileBackboneHook
 from mmorderless.engine.hooks.deterministic_resume_hook import DeterministicResumeHook
+from mmorderless.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.engine.hooks.label_set_report_hook import LabelSetReportHook
 from mmorderless.engine.hooks.swa_hook import SWAHook
@@ -17,6 +18,7 @@ __all__ = [
     "ClassNamesMatchHook",
     "CompileBackboneHook",
     "DeterministicResumeHook",
+    "FiniteLossHook",
     "LabelOrderHook",
     "LabelSetReportHook",
     "SWAHook",
