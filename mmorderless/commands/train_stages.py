@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from mmorderless.runs.config import read_config
 from mmorderless.runs.launch import TrainingOptions
 from mmorderless.runs.options import parse_training_options
-from mmorderless.runs.processes import run
+from mmorderless.runs.processes import exclusive, run
 from mmorderless.runs.records import training_settings
 from mmorderless.runs.stage_records import (
     Stage,
@@ -200,6 +201,13 @@ def train_stages(argv: Sequence[str] | None = None, *, tools: Path) -> int:
         The exit code of the stage that failed, or 0.
     """
     stages, args = read_stages(argv)
+    with exclusive(stages[0].folder.parent) as lock:
+        return _train_unfinished(stages, args, tools, lock)
+
+
+def _train_unfinished(
+    stages: Sequence[Stage], args: argparse.Namespace, tools: Path, lock: IO[str]
+) -> int:
     checkpoints = finished_checkpoints(stages)
     for i, stage in enumerate(stages):
         title = f"stage {i + 1} of {len(stages)} ({stage.folder.name})"
@@ -211,7 +219,7 @@ def train_stages(argv: Sequence[str] | None = None, *, tools: Path) -> int:
         print(f"== {title}: {shlex.join(command)}", flush=True)
         write_record(stage, start, None)
         try:
-            code, what = run(command), "failed"
+            code, what = run(command, lock), "failed"
         except KeyboardInterrupt:
             code, what = 130, "was interrupted"
         if code:

@@ -8,12 +8,24 @@ import torch
 from mmengine.device import get_device
 from torch import distributed
 
+RANK = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
+"""Environment variable that holds the rank of a process."""
+
 LOCAL_RANK = {
     "pytorch": "LOCAL_RANK",
     "slurm": "SLURM_LOCALID",
     "mpi": "OMPI_COMM_WORLD_LOCAL_RANK",
 }
 """Environment variable from which mmengine takes the number of a process's GPU."""
+
+
+def is_first_process(launcher: str) -> bool:
+    """Return whether this is the first process of a run, before the processes have met.
+
+    Args:
+        launcher: none, pytorch, slurm or mpi.
+    """
+    return launcher == "none" or os.environ.get(RANK[launcher], "0") == "0"
 
 
 def prepare_processes(launcher: str) -> None:
@@ -66,10 +78,10 @@ def _choose_gpu(launcher: str) -> None:
 def _start_gloo(launcher: str) -> None:
     try:
         if launcher == "slurm":
-            _set_rank("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
+            _set_rank(RANK[launcher], "SLURM_NTASKS", "SLURM_LOCALID")
             os.environ.setdefault("MASTER_ADDR", _first_slurm_host())
         elif launcher == "mpi":
-            _set_rank("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK")
+            _set_rank(RANK[launcher], "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK")
         os.environ.setdefault("MASTER_PORT", "29500")
         rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         os.environ["MASTER_ADDR"]

@@ -9,7 +9,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from socket import gethostname
 from threading import Lock
 from typing import IO
 
@@ -40,25 +42,41 @@ class Job:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[IO[str]]:
+def exclusive(folder: Path, option: str = "--work-dir") -> Iterator[IO[str]]:
     """Hold a lock on a folder so that only one process writes to it.
 
+    Args:
+        folder: created if it does not exist.
+        option: command-line option that names another folder.
+
     Yields:
-        The lock file. Processes that inherit it keep the lock until the last one ends.
+        The lock file, which names this process. Processes that inherit it keep the lock until the
+        last one ends.
 
     Raises:
         ValueError: another process holds the lock.
     """
     # Not filelock: its file descriptor is private, and its release also unlocks child processes.
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with (folder / ".lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            lock.seek(0)
             raise ValueError(
-                f"another process, or one that a killed process left behind, writes to {folder}; "
-                "wait until it ends or choose another folder (--work-dir)"
+                f"{lock.read() or 'another process'}, or one that it left behind, writes to "
+                f"{folder}; wait until it ends or choose another folder ({option})"
             ) from error
+        except OSError as error:  # some network file systems have no locks
+            print(
+                f"warning: cannot lock {folder} ({error.strerror}); let no other process write "
+                "to it",
+                file=sys.stderr,
+                flush=True,
+            )
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {gethostname()} since {datetime.now():%F %T}")
+        lock.flush()
         yield lock
 
 
@@ -176,13 +194,18 @@ def exit_on_signals() -> Iterator[None]:
             signal.signal(sign, handler)
 
 
-def run(command: Sequence[str]) -> int:
+def run(command: Sequence[str], lock: IO[str]) -> int:
     """Run a command to its end, even after a signal, and return the exit code a shell gives it.
+
+    Args:
+        command: words of the command.
+        lock: the folder's lock file; the command, which may outlive this process, inherits it.
 
     Raises:
         KeyboardInterrupt: this process was interrupted, and the command has ended.
     """
-    process = subprocess.Popen(command, env={"PYTHON": sys.executable, **os.environ})
+    environment = {"PYTHON": sys.executable, **os.environ}
+    process = subprocess.Popen(command, env=environment, pass_fds=(lock.fileno(),))
     before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         code = process.wait()

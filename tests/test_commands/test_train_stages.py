@@ -11,7 +11,7 @@ import torch
 from mmorderless.commands import train_stages as stages
 from mmorderless.commands.train_stages import read_stages, train_stages
 from mmorderless.runs import processes
-from mmorderless.runs.processes import run
+from mmorderless.runs.processes import exclusive, run
 from mmorderless.runs.records import differences
 
 CONFIG = """
@@ -43,7 +43,7 @@ def trainer(monkeypatch):
         fails = {}  # exit code by stage
         writes = True
 
-        def __call__(self, command):
+        def __call__(self, command, lock):
             self.calls.append(list(command))
             stage = Path(command[command.index("--work-dir") + 1])
             if self.writes:
@@ -66,6 +66,12 @@ def trainer(monkeypatch):
     trainer.fails = {}
     monkeypatch.setattr(stages, "run", trainer)
     return trainer
+
+
+@pytest.fixture
+def lock(tmp_path):
+    with exclusive(tmp_path / "locked") as lock:
+        yield lock
 
 
 def train(*options: str, configs=NAMES) -> int:
@@ -114,7 +120,7 @@ def test_finished_stages_are_not_trained_again(folder, trainer, capsys):
     assert train() == 0
     assert trainer.trained() == []
     assert "stage 3 of 3 (fine): already finished" in capsys.readouterr().out
-    assert sorted(os.listdir("work_dirs/fine_stages")) == sorted(NAMES)
+    assert sorted(os.listdir("work_dirs/fine_stages")) == sorted([".lock", *NAMES])
 
 
 def test_folder_of_all_stages_may_be_moved(folder, trainer):
@@ -131,8 +137,8 @@ def test_folder_of_all_stages_may_be_moved(folder, trainer):
 def test_the_last_checkpoint_says_which_best_one_is_handed_over(folder, trainer, monkeypatch):
     """A folder that was moved during a stage also has an earlier best checkpoint."""
 
-    def leave_both(command):
-        trainer(command)
+    def leave_both(command, lock):
+        trainer(command, lock)
         stage = Path(command[command.index("--work-dir") + 1])
         torch.save({}, stage / "best_set_OF1_epoch_1.pth")
         notes = {"best_ckpt": "/before/the/move/best_set_OF1_epoch_3.pth"}
@@ -251,8 +257,8 @@ def test_training_that_was_not_a_stage_is_rejected(folder, trainer):
     ],
 )
 def test_checkpoint_to_hand_over(folder, trainer, monkeypatch, spoil, message):
-    def spoiling(command):
-        code = trainer(command)
+    def spoiling(command, lock):
+        code = trainer(command, lock)
         spoil(Path(command[command.index("--work-dir") + 1]))
         return code
 
@@ -338,11 +344,11 @@ def test_differences_name_the_keys():
     assert long == "a: " + "x" * 57 + "... → y"
 
 
-def test_command_that_is_killed_has_the_exit_code_of_a_shell(monkeypatch):
+def test_command_that_is_killed_has_the_exit_code_of_a_shell(monkeypatch, lock):
     monkeypatch.setenv("PYTHON", "mine")
     script = "import os, sys; sys.exit(7 if os.environ['PYTHON'] == 'mine' else 1)"
-    assert run([sys.executable, "-c", script]) == 7
-    assert run(["sh", "-c", "kill -9 $$"]) == 137
+    assert run([sys.executable, "-c", script], lock) == 7
+    assert run(["sh", "-c", "kill -9 $$"], lock) == 137
 
 
 def signal_parent(name: str) -> list[str]:
@@ -350,13 +356,13 @@ def signal_parent(name: str) -> list[str]:
     return ["sh", "-c", f"sleep 0.3; kill -{name} $PPID; exec sleep 60"]
 
 
-def test_termination_signal_is_passed_on_to_the_command():
+def test_termination_signal_is_passed_on_to_the_command(lock):
     handler = signal.getsignal(signal.SIGTERM)
-    assert run(signal_parent("TERM")) == 128 + signal.SIGTERM
+    assert run(signal_parent("TERM"), lock) == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
-def test_interrupt_waits_for_the_command_and_then_ends_it(monkeypatch):
+def test_interrupt_waits_for_the_command_and_then_ends_it(monkeypatch, lock):
     started = []
 
     class Popen(subprocess.Popen):
@@ -367,5 +373,37 @@ def test_interrupt_waits_for_the_command_and_then_ends_it(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", Popen)
     monkeypatch.setattr(processes, "SECONDS_TO_END", 0.2)
     with pytest.raises(KeyboardInterrupt):
-        run(signal_parent("INT"))
+        run(signal_parent("INT"), lock)
     assert started[0].returncode == -signal.SIGTERM
+
+
+# The driver by itself: the whole package takes seconds to import.
+DRIVER = """
+import sys
+from pathlib import Path
+from processes import exclusive, run
+child = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+with exclusive(Path("w")) as lock:
+    run(["sh", "-c", f'{sys.executable} -S -c "{child}"; exit'], lock)
+"""
+
+
+def test_the_training_of_a_killed_driver_keeps_the_folder(folder, trainer, repository):
+    modules = {"PYTHONPATH": str(repository / "mmorderless/runs")}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER], env=os.environ | modules, stdout=subprocess.PIPE, text=True
+    )
+    with driver.stdout:
+        training = int(driver.stdout.readline())
+    driver.kill()
+    driver.wait()
+    try:
+        who = (
+            rf"process {driver.pid} on \S+ since .*, or one that it left behind, writes to w; wait"
+        )
+        with pytest.raises(ValueError, match=who):
+            train("--work-dir", "w")
+    finally:
+        os.kill(training, signal.SIGKILL)
+    assert trainer.calls == []
+    assert [path.name for path in Path("w").iterdir()] == [".lock"]

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -146,7 +148,7 @@ def test_a_folder_stays_locked_until_the_last_child_of_a_killed_process_has_ende
     caller.kill()
     caller.wait(300)
     try:
-        refused = pytest.raises(ValueError, match="killed")
+        refused = pytest.raises(ValueError, match=f"process {caller.pid} .*left behind")
         with refused, exclusive(tmp_path):
             pass
     finally:
@@ -159,3 +161,26 @@ def test_a_folder_stays_locked_until_the_last_child_of_a_killed_process_has_ende
         except ValueError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_the_second_process_says_who_works_in_a_folder(tmp_path, interrupted):
+    caller, _ = interrupted
+    before = sorted(tmp_path.iterdir())
+    since = r"since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d"
+    who = rf"^process {caller.pid} on \S+ {since}, .* writes to {tmp_path}; .*--out"
+    with pytest.raises(ValueError, match=who), exclusive(tmp_path, "--out"):
+        pass
+    assert sorted(tmp_path.iterdir()) == before
+    caller.terminate()
+    caller.wait(300)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, capsys, code):
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with exclusive(tmp_path) as lock:
+        assert lock.fileno()
+    assert f"warning: cannot lock {tmp_path} ({os.strerror(code)})" in capsys.readouterr().err
