@@ -50,8 +50,8 @@ def exclusive(folder: Path, option: str = "--work-dir") -> Iterator[IO[str]]:
         option: command-line option that names another folder.
 
     Yields:
-        The lock file, which names this process. Processes that inherit it keep the lock until the
-        last one ends.
+        The lock file, which names this process. Commands that inherit it (`pass_fds`) keep the lock
+        until the last one ends; forked processes such as a dataloader's workers do not.
 
     Raises:
         ValueError: another process holds the lock.
@@ -77,6 +77,7 @@ def exclusive(folder: Path, option: str = "--work-dir") -> Iterator[IO[str]]:
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {gethostname()} since {datetime.now():%F %T}")
         lock.flush()
+        os.register_at_fork(after_in_child=lock.close)  # dataloader workers may outlive a kill
         yield lock
 
 

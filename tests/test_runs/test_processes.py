@@ -184,3 +184,29 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, capsys,
     with exclusive(tmp_path) as lock:
         assert lock.fileno()
     assert f"warning: cannot lock {tmp_path} ({os.strerror(code)})" in capsys.readouterr().err
+
+
+KILLED_WITH_WORKER = """
+import os, signal, sys, time
+from pathlib import Path
+from processes import exclusive
+with exclusive(Path(sys.argv[1])):
+    if worker := os.fork():
+        print(worker, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+"""
+
+
+def test_a_forked_worker_does_not_keep_the_folder_of_a_killed_process(tmp_path, repository):
+    modules = {"PYTHONPATH": str(repository / "mmorderless/runs")}
+    command = [sys.executable, "-S", "-c", KILLED_WITH_WORKER, str(tmp_path)]
+    killed = subprocess.Popen(command, env=os.environ | modules, stdout=subprocess.PIPE, text=True)
+    with killed.stdout:
+        worker = int(killed.stdout.readline())
+    assert killed.wait(300) == -signal.SIGKILL
+    try:
+        with exclusive(tmp_path):
+            os.kill(worker, 0)  # still there
+    finally:
+        os.kill(worker, signal.SIGKILL)
