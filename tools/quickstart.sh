@@ -21,14 +21,20 @@ LOG=$OUT/log.txt
 : >"$LOG"
 echo "== log: $LOG"
 
+last_checkpoint() {
+    local program='import sys; from mmorderless.runs.checkpoint_files import last_checkpoint
+print(last_checkpoint(sys.argv[1]) or sys.exit(f"error: no whole checkpoint in {sys.argv[1]}"))'
+    "$PYTHON" -c "$program" "$1" 2>>"$LOG" | tail -n 1
+}
+
 echo "== 1/4 BCE: train an encoder with a linear head, 8 epochs (first, scenes are drawn)"
 logged "$LOG" "$PYTHON" tools/train.py configs/digits/bce_digits.py --work-dir "$OUT/bce" \
     --cfg-options train_cfg.max_epochs=8
-BCE=$OUT/bce/$(basename "$(cat "$OUT/bce/last_checkpoint")")
+BCE=$(last_checkpoint "$OUT/bce") || failed "$LOG" $?
 echo "== 2/4 PLA: train the attention LSTM on this encoder, 16 epochs"
 logged "$LOG" "$PYTHON" tools/train.py configs/digits/pla_digits.py --work-dir "$OUT/pla" \
     --cfg-options load_from="$BCE"
-PLA=$OUT/pla/$(basename "$(cat "$OUT/pla/last_checkpoint")")
+PLA=$(last_checkpoint "$OUT/pla") || failed "$LOG" $?
 echo "== 3/4 test both"
 logged "$LOG" "$PYTHON" tools/test.py configs/digits/bce_digits.py "$BCE" --work-dir "$OUT/bce" \
     --out "$OUT/bce.json"

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -296,3 +297,17 @@ def test_progress_is_read_from_the_lines_of_pip_and_mmengine(repository, line, s
     script = f'source {repository}/tools/logged.sh; progress "$1"'
     done = subprocess.run(["bash", "-c", script, "bash", line], capture_output=True, text=True)
     assert lines(done) == ([shown] if shown else [])
+
+
+def test_the_quickstart_needs_no_pointer_that_is_whole(repository, tmp_path):
+    torch.save({}, tmp_path / "epoch_3.pth")
+    (tmp_path / "last_checkpoint").touch()  # as a kill leaves it
+    function = f"sed -n '/^last_checkpoint()/,/^}}/p' {repository}/tools/quickstart.sh"
+    script = f'LOG=/dev/null; PYTHON={sys.executable}; eval "$({function})"; last_checkpoint "$1"'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(repository)},
+    )
+    assert lines(done) == [str(tmp_path / "epoch_3.pth")]
