@@ -20,6 +20,7 @@ custom_hooks = [
     dict(type="DeterministicResumeHook"),
     dict(type="ValidateOnResumeHook"),
     dict(type="CheckpointMatchHook"),
+    dict(type="TrainingLabelsHook"),
     dict(type="FiniteLossHook"),
     dict(type="LabelOrderHook"),
     dict(type="LabelSetReportHook"),

@@ -19,15 +19,14 @@ from mmorderless.datasets.annotations import Published, check_label_set
 from mmorderless.datasets.class_names import compare_names
 from mmorderless.datasets.faults import collect_faults, repeated_items
 from mmorderless.datasets.image_paths import image_backend, is_local
-from mmorderless.datasets.label_checks import labelless_problem
+from mmorderless.datasets.label_checks import labelless_problem, steps_problem
 from mmorderless.datasets.loading import LoadImage
-from mmorderless.datasets.partition import nested_datasets
+from mmorderless.datasets.partition import REPEATING_WRAPPERS, nested_datasets
 from mmorderless.datasets.text_files import READ_ERRORS, reason_of
 from mmorderless.errors import error_line, is_user_error
 from mmorderless.labels.fixed_orders import count_labels
 
 SPLITS = ("train", "val", "test")
-REPEATING_WRAPPERS = ("RepeatDataset", "ClassBalancedDataset")
 FULL_SHARE = 0.9
 """A split with a smaller share of the published images is taken for a part of it."""
 
@@ -208,12 +207,7 @@ def compare_steps(split: Split, cfg: Config) -> None:
     max_steps = head.get("max_steps")
     if max_steps is None or not split.labels:
         return
-    most, image = max(zip(map(len, split.labels), split.images))
-    if most >= max_steps:
-        problem = (
-            f"{image} has {most} labels, which do not fit with END into max_steps={max_steps}; "
-            f"set model.head.max_steps to {most + 1} or more"
-        )
+    if problem := steps_problem(split.labels, split.images, max_steps):
         split.add("max_steps", [problem])
 
 

@@ -28,3 +28,22 @@ def classes_without_image(counts: np.ndarray, classes: Sequence[str]) -> list[st
         classes: the C class names.
     """
     return [name for name, count in zip(classes, counts, strict=True) if count == 0]
+
+
+def steps_problem(
+    label_sets: Sequence[Sequence[int]], images: Sequence[str], max_steps: int
+) -> str | None:
+    """Say that the largest label set does not fit into a head's steps; None if it does.
+
+    Args:
+        label_sets: labels of each image, at least one image.
+        images: path of each image.
+        max_steps: maximum number of steps, including END.
+    """
+    most, image = max(zip(map(len, label_sets), images))
+    if most < max_steps:
+        return None
+    return (
+        f"{image} has {most} labels, which do not fit with END into max_steps={max_steps}; "
+        f"set model.head.max_steps to {most + 1} or more"
+    )

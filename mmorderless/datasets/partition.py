@@ -12,6 +12,8 @@ from mmpretrain.registry import DATASETS
 FOLDS = ("DatasetPart", "KFoldDataset")
 """Wrappers that take a part of a dataset: ours and mmpretrain's."""
 
+REPEATING_WRAPPERS = ("RepeatDataset", "ClassBalancedDataset")
+
 TOLERANCE = 1e-9
 
 

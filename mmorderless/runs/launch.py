@@ -86,6 +86,7 @@ def training_config(options: TrainingOptions) -> Config:
     if checkpoint is not None and checkpoint.get("type") == "CheckpointHook":
         cfg.default_hooks = {**hooks, "checkpoint": {**checkpoint, "type": "WholeCheckpointHook"}}
     _set_hook(cfg, "CheckpointMatchHook")
+    _set_hook(cfg, "TrainingLabelsHook")
     _set_hook(cfg, "FiniteLossHook")
     _set_compile(cfg)
     return cfg

@@ -265,11 +265,11 @@ def test_truncated_checkpoint_is_an_error(config, tmp_path):
 
 
 def test_the_tools_add_every_check_once(config):
-    every_training = ["ClassNamesMatchHook", "CheckpointMatchHook", "FiniteLossHook"]
-    assert hook_types(training(config)) == every_training
+    own = ["TrainingLabelsHook", "FiniteLossHook"]
+    assert hook_types(training(config)) == ["ClassNamesMatchHook", "CheckpointMatchHook", *own]
     with open(config, "a") as file:
         file.write("custom_hooks = [dict(type='CheckpointMatchHook'), dict(type='EMAHook')]")
-    own = ["CheckpointMatchHook", "EMAHook", "ClassNamesMatchHook", "FiniteLossHook"]
+    own = ["CheckpointMatchHook", "EMAHook", "ClassNamesMatchHook", *own]
     assert hook_types(training(config)) == own
     torch.save({}, "a.pth")
     match, *_ = evaluation(config, "a.pth").custom_hooks
