@@ -11,21 +11,27 @@ def class_names(dataset: Dataset) -> Sequence[str] | None:
     return getattr(dataset, "metainfo", {}).get("classes")
 
 
+def difference(before: Sequence[str] | None, now: Sequence[str] | None) -> str | None:
+    """Return the first difference of two lists of names in words, None where they are equal.
+
+    None instead of a list matches everything.
+    """
+    if before is None or now is None or list(before) == list(now):
+        return None
+    index = next((i for i, (a, b) in enumerate(zip(before, now)) if a != b), None)
+    if index is None:
+        index = min(len(before), len(now))
+    name, name_before = (names[index] if index < len(names) else None for names in (now, before))
+    return f"class {index} is {name!r} instead of {name_before!r}"
+
+
 def compare_names(trained: Sequence[str] | None, used: Sequence[str] | None, what: str) -> None:
     """Raise a ValueError when two lists of names differ; None matches everything."""
-    if trained is None or used is None or list(trained) == list(used):
-        return
-    index = next(
-        (i for i, (a, b) in enumerate(zip(trained, used)) if a != b), min(len(trained), len(used))
-    )
-    name, name_in_training = (
-        names[index] if index < len(names) else None for names in (used, trained)
-    )
-    raise ValueError(
-        f"the {what} has {len(used)} classes, training had {len(trained)}, and class {index} is "
-        f"{name!r} instead of {name_in_training!r}; give every split the same classes "
-        "(CsvMultiLabel: classes_from=TRAIN.csv)"
-    )
+    if differs := difference(trained, used):
+        raise ValueError(
+            f"the {what} has {len(used)} classes, training had {len(trained)}, and {differs}; give "
+            "every split the same classes (CsvMultiLabel: classes_from=TRAIN.csv)"
+        )
 
 
 def compare_number(model: nn.Module, names: Sequence[str] | None, what: str) -> None:

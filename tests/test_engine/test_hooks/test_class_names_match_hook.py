@@ -1,20 +1,23 @@
+import re
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mmorderless.datasets.csv_labels import CsvMultiLabel
+from mmorderless.engine.hooks import class_names_match_hook as module
 from mmorderless.engine.hooks.class_names_match_hook import ClassNamesMatchHook
 
 
-def runner_of(train=None, val=None, test=None, resume=False, num_classes=None):
-    head = torch.nn.Identity()
+def runner_of(train=None, val=None, test=None, resume=False, num_classes=None, head=None):
+    head = head or torch.nn.Identity()
     if num_classes is not None:
         head.num_classes = num_classes
     loaders = {"train": train, "val": val, "test": test}
     return SimpleNamespace(
         val_loop=None if val is None else object(),
         _resume=resume,
+        _load_from="start.pth",
         model=torch.nn.ModuleDict(dict(head=head)),
         **{f"{k}_dataloader": SimpleNamespace(dataset=v) for k, v in loaders.items()},
     )
@@ -81,3 +84,28 @@ def test_matching_heads_and_heads_without_num_classes_are_accepted():
     ):
         hook.before_train(runner)
         hook.before_test(runner)
+
+
+@pytest.mark.parametrize(
+    "before, rows, is_warned",
+    [
+        (["ant", "bee"], 2, False),
+        (["ant", "cow"], 2, True),
+        (["bee", "ant"], 2, True),
+        (["ant", "cow", "bee"], 3, False),  # mmengine leaves its rows out and says so
+        (["ant", "cow"], 5, False),  # another head
+        (None, 2, False),
+    ],
+)
+def test_weights_of_as_many_other_classes_are_a_warning(before, rows, is_warned, monkeypatch):
+    logged = []
+    monkeypatch.setattr(module, "print_log", lambda text, **options: logged.append(text))
+    state = {"head.weight": torch.zeros(rows, 3), "backbone.weight": torch.zeros(1)}
+    hook = ClassNamesMatchHook()
+    meta = {"dataset_meta": {"classes": before}}
+    hook.after_load_checkpoint(None, {"state_dict": state, "meta": meta})
+    hook.before_train(runner_of(dataset_of("ant", "bee"), head=torch.nn.Linear(3, 2)))
+    assert bool(logged) == is_warned
+    if before == ["ant", "cow"] and is_warned:
+        found = r"those of start\.pth: class 1 is 'bee' instead of 'cow'; .*init_cfg"
+        assert re.search(found, *logged)
