@@ -21,6 +21,7 @@ custom_hooks = [
     dict(type="ValidateOnResumeHook"),
     dict(type="CheckpointMatchHook"),
     dict(type="TrainingLabelsHook"),
+    dict(type="ScoreNamesHook"),
     dict(type="FiniteLossHook"),
     dict(type="LabelOrderHook"),
     dict(type="LabelSetReportHook"),

@@ -86,8 +86,8 @@ def training_config(options: TrainingOptions) -> Config:
     if checkpoint is not None and checkpoint.get("type") == "CheckpointHook":
         cfg.default_hooks = {**hooks, "checkpoint": {**checkpoint, "type": "WholeCheckpointHook"}}
     _set_hook(cfg, "CheckpointMatchHook")
-    _set_hook(cfg, "TrainingLabelsHook")
-    _set_hook(cfg, "FiniteLossHook")
+    for hook in ("TrainingLabelsHook", "ScoreNamesHook", "FiniteLossHook"):
+        _set_hook(cfg, hook)
     _set_compile(cfg)
     return cfg
 

@@ -265,7 +265,7 @@ def test_truncated_checkpoint_is_an_error(config, tmp_path):
 
 
 def test_the_tools_add_every_check_once(config):
-    own = ["TrainingLabelsHook", "FiniteLossHook"]
+    own = ["TrainingLabelsHook", "ScoreNamesHook", "FiniteLossHook"]
     assert hook_types(training(config)) == ["ClassNamesMatchHook", "CheckpointMatchHook", *own]
     with open(config, "a") as file:
         file.write("custom_hooks = [dict(type='CheckpointMatchHook'), dict(type='EMAHook')]")

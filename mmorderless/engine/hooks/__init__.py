@@ -8,6 +8,7 @@ from mmorderless.engine.hooks.deterministic_resume_hook import DeterministicResu
 from mmorderless.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.engine.hooks.label_set_report_hook import LabelSetReportHook
+from mmorderless.engine.hooks.score_names_hook import ScoreNamesHook
 from mmorderless.engine.hooks.swa_hook import SWAHook
 from mmorderless.engine.hooks.training_labels_hook import TrainingLabelsHook
 from mmorderless.engine.hooks.validate_on_resume_hook import ValidateOnResumeHook
@@ -23,6 +24,7 @@ __all__ = [
     "LabelOrderHook",
     "LabelSetReportHook",
     "SWAHook",
+    "ScoreNamesHook",
     "TrainingLabelsHook",
     "ValidateOnResumeHook",
     "WholeCheckpointHook",
