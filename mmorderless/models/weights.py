@@ -102,6 +102,29 @@ def load_all_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         )
 
 
+def check_same_shapes(saved: Any, expected: Mapping[str, Any], what: str) -> None:
+    """Check that the tensors of a checkpoint have the names and shapes of the model's.
+
+    Args:
+        saved: tensors by name, if the checkpoint is whole.
+        expected: tensors by name.
+        what: name of the saved tensors in errors.
+
+    Raises:
+        ValueError: one is missing, unknown or has another shape.
+    """
+    given = saved if isinstance(saved, Mapping) else {}
+    for name in {**expected, **given}:
+        before, now = (getattr(t.get(name), "shape", None) for t in (given, expected))
+        if before != now:
+            shapes = [str(shape and tuple(shape)) for shape in (before, now)]
+            raise ValueError(
+                f"the checkpoint's {what} do not fit the model: the shape of {name} is {shapes[0]} "
+                f"instead of {shapes[1]}; use the config that it was trained with, or start from "
+                "its weights with load_from"
+            )
+
+
 def pretrained_sources(module: nn.Module) -> list[str]:
     """Return the pretrained checkpoints that a module's `init_cfg` names, usually none or one."""
     init_cfg = getattr(module, "init_cfg", None) or []

@@ -3,13 +3,21 @@
 import os
 import re
 import zipfile
+from collections.abc import Mapping
 from functools import wraps
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from mmengine.runner import CheckpointLoader, checkpoint
+from mmengine.logging import print_log
+from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
+
+from mmorderless.errors import error_line
+
+OTHER_KEYS = ("model", "module", "model_state_dict", "model_ema", "state_dict_ema")
+"""Keys under which other programs save weights, the first that holds some is read."""
 
 FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
@@ -20,8 +28,9 @@ def protect_checkpoint_loader() -> None:
     The OneDL fork reads a file that `weights_only=True` rejects a second time without it; both
     families read downloads without it. torch's environment variable overrules both.
     """
-    if hasattr(checkpoint, "_safe_torch_load"):  # its log would announce the second attempt
-        checkpoint._safe_torch_load = torch.load
+    # The fork's log would announce the second attempt.
+    if hasattr(mmengine_checkpoint, "_safe_torch_load"):
+        mmengine_checkpoint._safe_torch_load = torch.load
     load = CheckpointLoader.load_checkpoint
 
     @wraps(load)
@@ -30,16 +39,51 @@ def protect_checkpoint_loader() -> None:
         before = os.environ.get(FORCE, "0")
         os.environ[FORCE] = "1"
         try:
-            return load(filename, *args, **kwargs)
-        except UnpicklingError as error:
+            checkpoint = load(filename, *args, **kwargs)
+        except (OSError, ImportError):
+            raise
+        except Exception as error:  # torch raises a dozen kinds for damaged files
+            if isinstance(error, UnpicklingError):
+                reason = "holds more than weights, or is damaged (nothing in it was executed)"
+            else:
+                reason = f"is damaged ({error_line(error)})"
             raise ValueError(
-                f"{filename} holds more than weights, or is damaged (nothing in it was executed): "
-                "mmengine did not write it; save its state_dict alone, or use another checkpoint"
+                f"{filename} {reason}, or mmengine did not write it; save its state_dict alone, or "
+                "use another checkpoint"
             ) from error
         finally:
             os.environ[FORCE] = before
+        return with_state_dict(checkpoint, filename)
 
     CheckpointLoader.load_checkpoint = staticmethod(load_checkpoint)
+
+
+def with_state_dict(checkpoint: Any, filename: str) -> Mapping[str, Any]:
+    """Return a checkpoint with its weights where mmengine looks for them.
+
+    These are `state_dict` or, without it, the whole; other programs use other keys.
+
+    Raises:
+        ValueError: the checkpoint holds no weights by name.
+    """
+    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(state, Mapping):
+        kind = type(checkpoint if state is None else state).__name__
+        raise ValueError(
+            f"{filename} holds a {kind} instead of weights by name; save a model's state_dict"
+        )
+    if state is not checkpoint or _has_weights(state):
+        return checkpoint
+    key = next((key for key in OTHER_KEYS if _has_weights(checkpoint.get(key))), None)
+    if key is None:
+        keys = ", ".join(map(str, list(checkpoint)[:5])) or "nothing"
+        raise ValueError(f"{filename} holds no weights but {keys}; save a model's state_dict")
+    print_log(f"reading the weights under {key!r} of {filename}", logger="current")
+    return {**checkpoint, "state_dict": checkpoint[key]}
+
+
+def _has_weights(state: Any) -> bool:
+    return isinstance(state, Mapping) and any(isinstance(w, torch.Tensor) for w in state.values())
 
 
 def existing_checkpoint(path: str) -> str:

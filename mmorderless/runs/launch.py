@@ -13,6 +13,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmorderless.errors import error_line
 from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
 from mmorderless.runs.config import read_config
 from mmorderless.runs.distributed import prepare_processes
@@ -230,6 +231,20 @@ def build_runner(cfg: Config) -> Runner:
         return bind_workers(loader)
 
     runner.build_dataloader = build_dataloader
+    load = runner.load_or_resume
+
+    def load_or_resume() -> None:
+        try:
+            load()
+        except Exception as error:  # of mmengine or a hook that expects what the file lacks
+            line = error_line(error)
+            if str(cfg.load_from) in line:
+                raise
+            if not isinstance(error, ValueError):
+                line += "; use a checkpoint that a training of this config wrote"
+            raise ValueError(f"{cfg.load_from}: {line}") from error
+
+    runner.load_or_resume = load_or_resume
     return runner
 
 

@@ -71,7 +71,10 @@ def load_trained_model(
 
 def trained_classes(checkpoint: Mapping[str, Any]) -> Sequence[str] | None:
     """Return the class names that a checkpoint was trained with, None when it names none."""
-    return (checkpoint.get("meta", {}).get("dataset_meta") or {}).get("classes")
+    inner: Any = checkpoint
+    for key in ("meta", "dataset_meta", "classes"):
+        inner = inner.get(key) if isinstance(inner, Mapping) else None
+    return inner if isinstance(inner, list | tuple) else None
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def trainer(monkeypatch):
             stage = Path(command[command.index("--work-dir") + 1])
             if self.writes:
                 for name in ("epoch_4.pth", "best_set_OF1_epoch_3.pth"):
-                    torch.save({"of": stage.name}, stage / name)
+                    torch.save({"state_dict": {}, "of": stage.name}, stage / name)
                 (stage / "last_checkpoint").write_text(str(stage.absolute() / "epoch_4.pth"))
             code = self.fails.get(stage.name, 0)
             if code == "^C":
@@ -142,7 +142,8 @@ def test_the_last_checkpoint_says_which_best_one_is_handed_over(folder, trainer,
         stage = Path(command[command.index("--work-dir") + 1])
         torch.save({}, stage / "best_set_OF1_epoch_1.pth")
         notes = {"best_ckpt": "/before/the/move/best_set_OF1_epoch_3.pth"}
-        torch.save({"message_hub": {"runtime_info": notes}}, stage / "epoch_4.pth")
+        hub = {"runtime_info": notes}
+        torch.save({"state_dict": {}, "message_hub": hub}, stage / "epoch_4.pth")
         return 0
 
     monkeypatch.setattr(stages, "run", leave_both)

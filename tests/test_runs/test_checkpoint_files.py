@@ -1,9 +1,12 @@
 """A checkpoint is read, never executed, and only if it is whole."""
 
+import io
 import os
 import pickle
 import random
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +14,11 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from mmpretrain.registry import MODELS
 
+from mmorderless.errors import error_line
 from mmorderless.inference.feature_maps import _load_backbone
 from mmorderless.inference.inferencer import OrderlessInferencer
-from mmorderless.runs.checkpoint_files import existing_checkpoint
+from mmorderless.runs.checkpoint_files import OTHER_KEYS, existing_checkpoint
+from mmorderless.runs.trained_model import trained_classes
 
 RESNET = dict(type="ResNet", depth=18, base_channels=4, stem_channels=4)
 
@@ -135,7 +140,7 @@ def test_downloads_and_an_environment_variable_are_no_exception(tmp_path, monkey
     with pytest.raises(ValueError, match=r"test://a\.pth holds more than weights"):
         CheckpointLoader.load_checkpoint("test://a.pth")
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(RuntimeError, match="Only one of"):
+    with pytest.raises(ValueError, match=r"test://a\.pth is damaged \(Only one of"):
         CheckpointLoader.load_checkpoint("test://a.pth")
     assert not marker.exists()
     monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
@@ -158,10 +163,96 @@ def test_flipped_bits_are_noticed(tmp_path):
             CheckpointLoader.load_checkpoint(str(file))
 
 
-@pytest.mark.parametrize("content", [b"<!DOCTYPE html>", b"version https://git-lfs", b""])
-def test_what_is_no_checkpoint_is_an_error_wherever_it_is_read(content, tmp_path):
+def legacy_bytes():
+    buffer = io.BytesIO()
+    content = {"state_dict": {"w": torch.ones(50)}, "meta": {"epoch": 3}}
+    torch.save(content, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def zip_bytes():
+    buffer = io.BytesIO()
+    torch.save({"state_dict": {"w": torch.ones(50)}}, buffer)
+    return buffer.getvalue()
+
+
+NO_CHECKPOINTS = {
+    "page": (b"<!DOCTYPE html>", r"\(15 bytes\) is not a checkpoint .* web page; download"),
+    "pointer": (b"version https://git-lfs", r"is not a checkpoint .* Git LFS pointer"),
+    "empty": (b"", r"\(0 bytes\) is not a checkpoint"),
+    "truncated pickle": (legacy_bytes()[:200], "is damaged .*; .* use another checkpoint"),
+    "truncated zip": (zip_bytes()[:500], "is damaged: writing or copying"),
+    "folder": (None, r"give the path of a \.pth file"),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("name", NO_CHECKPOINTS)
+def test_what_is_no_checkpoint_is_an_error_wherever_it_is_read(name, use, tmp_path):
+    content, message = NO_CHECKPOINTS[name]
     file = tmp_path / "a.pth"
-    file.write_bytes(content)
-    for use in ("load_checkpoint", "init_cfg", "load_from"):
-        with pytest.raises(ValueError, match=f"{file} .* is not a checkpoint"):
-            USES[use](str(file), tmp_path / use)
+    file.mkdir() if content is None else file.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=f"{file}.*{message}"):
+        USES[use](str(file), tmp_path / "w")
+
+
+def test_an_unreadable_file_is_an_error_that_names_it(tmp_path, monkeypatch):
+    file = tmp_path / "a.pth"
+    torch.save({"state_dict": {"w": torch.ones(2)}}, file)
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError) as raised:
+        CheckpointLoader.load_checkpoint(str(file))
+    assert error_line(raised.value) == f"{file}: Permission denied"
+
+
+def test_every_damage_of_the_legacy_format_is_one_line_that_names_the_file(tmp_path):
+    """The format has no checksums: torch raises a dozen kinds of errors."""
+    file, content, rng = tmp_path / "a.pth", legacy_bytes(), random.Random(0)
+    for i in range(150):
+        damaged = bytearray(content)
+        damaged[rng.randrange(300)] = rng.randrange(256)
+        file.write_bytes(damaged if i % 2 else damaged[: rng.randrange(1, len(damaged))])
+        # A changed byte may be harmless.
+        with suppress(ValueError) if i % 2 else pytest.raises(ValueError, match=f"^{file}"):
+            CheckpointLoader.load_checkpoint(str(file))
+
+
+@pytest.mark.parametrize("key", OTHER_KEYS)
+def test_weights_under_the_keys_of_other_programs_are_read(key, tmp_path):
+    model = MODELS.build(RESNET)
+    file = tmp_path / "a.pth"
+    torch.save({"epoch": 3, key: model.state_dict(), "optimizer": {}}, file)
+    read = MODELS.build(RESNET)
+    load_checkpoint(read, str(file))
+    for name, weight in model.state_dict().items():
+        assert torch.equal(read.state_dict()[name], weight)
+    torch.save({"state_dict": {"w": torch.ones(2)}, key: {"w": torch.zeros(2)}}, file)
+    assert CheckpointLoader.load_checkpoint(str(file))["state_dict"]["w"].sum() == 2
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (torch.zeros(2), "holds a Tensor instead of weights by name"),
+        ([1], "holds a list instead of weights by name"),
+        ({"state_dict": 3}, "holds a int instead of weights by name"),
+        (
+            {"epoch": 3, "teacher": {"w": torch.zeros(2)}},
+            "holds no weights but epoch, teacher; save",
+        ),
+        ({}, "holds no weights but nothing; save"),
+    ],
+)
+def test_a_file_without_weights_says_what_it_holds(content, message, tmp_path):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=f"{tmp_path / 'a.pth'} {message}"):
+        CheckpointLoader.load_checkpoint(str(tmp_path / "a.pth"))
+
+
+@pytest.mark.parametrize("meta", [None, [], {"dataset_meta": 3}, {"dataset_meta": {"classes": 3}}])
+def test_meta_data_of_other_programs_name_no_classes(meta):
+    assert trained_classes({"meta": meta}) is None

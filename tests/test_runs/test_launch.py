@@ -129,6 +129,11 @@ def test_unknown_type_of_amp_is_an_error(config, capsys):
 class Built:
     """Stands in for the Runner."""
 
+    fails_with = None
+
+    def load_or_resume(self):
+        raise self.fails_with
+
     @classmethod
     def from_cfg(cls, cfg):
         return cls()
@@ -274,6 +279,25 @@ def test_the_tools_add_every_check_once(config):
     torch.save({}, "a.pth")
     match, *_ = evaluation(config, "a.pth").custom_hooks
     assert match == dict(type="CheckpointMatchHook", complete=True)
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (
+            KeyError("meta"),
+            r"^w/a\.pth: missing key 'meta'; use a checkpoint that a training of this",
+        ),
+        (ValueError("no sums; do so"), r"^w/a\.pth: no sums; do so$"),
+        (ValueError("w/a.pth is damaged"), r"^w/a\.pth is damaged$"),
+    ],
+)
+def test_errors_while_a_checkpoint_is_loaded_name_it(error, line, monkeypatch):
+    monkeypatch.setattr(launch, "Runner", Built)
+    monkeypatch.setattr(Built, "fails_with", error)
+    built = launch.build_runner(Config(dict(launcher="none", load_from="w/a.pth", resume=True)))
+    with pytest.raises(ValueError, match=line):
+        built.load_or_resume()
 
 
 def test_processes_on_cpus_wrap_the_model_without_devices(config, monkeypatch):

@@ -24,6 +24,7 @@ from mmorderless.engine.seeding import (
     seed_samples,
 )
 from mmorderless.models.losses.sampling import RandomDraws
+from mmorderless.models.weights import check_same_shapes
 
 KEY = "deterministic_resume"
 """Key of a checkpoint under which this hook saves its state."""
@@ -74,8 +75,14 @@ class DeterministicResumeHook(Hook):
         self._random_losses: list[RandomDraws] = []
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the checkpoint, in case the run is resumed from it."""
+        """Keep the checkpoint, in case the run is resumed from it.
+
+        Raises:
+            ValueError: its state of this hook is damaged or does not fit the model.
+        """
         self._loaded = checkpoint
+        if runner._resume and KEY in checkpoint:
+            check_state(checkpoint[KEY], bare_model(runner))
 
     def before_train(self, runner: Runner) -> None:
         """Seed the samples and restore the saved state."""
@@ -167,6 +174,24 @@ class DeterministicResumeHook(Hook):
         loop.dataloader_iterator = BatchStream(loader, seeded, loop.iter, to_skip)
 
 
+def check_state(saved: Any, model: nn.Module) -> None:
+    """Check the state that DeterministicResumeHook saved in a checkpoint.
+
+    Raises:
+        ValueError: a value is missing or of another type, or a gradient does not fit the model.
+    """
+    kinds = {"seen_batches": int, "settings": dict, "sampler_seed": int | None, "gradients": dict}
+    for key, kind in kinds.items():
+        if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
+            raise ValueError(
+                f"the checkpoint's {KEY}.{key} is missing or not what this package saves; resume "
+                "from another checkpoint, or start from its weights with load_from"
+            )
+    gradients = saved["gradients"]
+    known = {name: weight for name, weight in model.named_parameters() if name in gradients}
+    check_same_shapes({name: gradients[name] for name in known}, known, "gradients")
+
+
 def restore_gradients(model: nn.Module, gradients: dict[str, Tensor]) -> None:
     """Restore the gradients that were accumulated when a checkpoint was written."""
     for name, parameter in model.named_parameters():
@@ -237,9 +262,9 @@ def changed_settings(runner: Runner, saved: dict[str, Any]) -> str:
     """List the settings that differ from the checkpoint's; empty when none differs."""
     now = batch_settings(runner)
     return ", ".join(
-        f"{name} {before} → {now[name]}"
+        f"{name} {before} → {now.get(name)}"
         for name, before in saved["settings"].items()
-        if before != now[name]
+        if before != now.get(name)
     )
 
 

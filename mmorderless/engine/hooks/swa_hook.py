@@ -25,6 +25,7 @@ from mmorderless.engine.hooks.bare_model import bare_model
 from mmorderless.engine.schedules.sawtooth import CYCLE
 from mmorderless.engine.schedules.updates import after_each_update
 from mmorderless.engine.seeding import preserved_random_state, reseed, seed_samples
+from mmorderless.models.weights import check_same_shapes
 
 
 @HOOKS.register_module()
@@ -83,19 +84,23 @@ class SWAHook(Hook):
         """Restore the raw weights and the sum of snapshots when resuming.
 
         Raises:
-            ValueError: the checkpoint holds no SWA state.
+            ValueError: the checkpoint holds no SWA state, or one that does not fit the model.
         """
         if not runner._resume:
             return
-        if "swa" not in checkpoint:
+        swa = checkpoint.get("swa")
+        counters = [swa.get(key) for key in ("updates", "count")] if isinstance(swa, dict) else []
+        if not counters or not all(isinstance(number, int) for number in counters):
             raise ValueError(
                 "the checkpoint to resume from holds no SWA state, only averaged weights or those "
                 "of a run without SWAHook; resume from an epoch_N.pth or iter_N.pth of this run, "
                 "or start from its weights with load_from"
             )
-        swa = checkpoint["swa"]
-        self.updates, self.count = swa["updates"], swa["count"]
+        self.updates, self.count = counters
         if self.count:
+            model = bare_model(runner)
+            check_same_shapes(swa.get("sum"), named_weights(model), "sums of SWA snapshots")
+            check_same_shapes(swa.get("raw"), model.state_dict(), "raw weights (swa)")
             self._sums = swa["sum"]
             checkpoint["state_dict"] = swa["raw"]
 
