@@ -1,6 +1,7 @@
 """Load an image, with errors that name a missing or damaged file."""
 
-from io import BytesIO
+import logging
+from http.client import HTTPException
 
 import cv2
 import mmcv
@@ -8,9 +9,18 @@ import mmengine.fileio as fileio
 import numpy as np
 from mmcv.image.io import imread_flags
 from mmcv.transforms import LoadImageFromFile
+from mmengine.logging import print_log
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
+
+from mmorderless.datasets.image_headers import (
+    MAX_PIXELS,
+    PILLOW_ERRORS,
+    is_jpeg,
+    is_truncated_jpeg,
+    stored_maximum,
+    stored_size,
+)
 
 # Divisors by which libjpeg can reduce the sides while it decodes, and OpenCV's flags for them.
 REDUCED_FLAGS = {
@@ -25,8 +35,14 @@ class LoadImage(LoadImageFromFile):
     """mmcv's `LoadImageFromFile` with errors that name the file and the remedy.
 
     mmcv reports a file that cannot be decoded by an assertion or an internal error of OpenCV, and
-    OpenCV 4 loads a truncated JPEG as a half-gray picture. The file is read once; checking its end
-    costs microseconds.
+    OpenCV loads a truncated JPEG as a half-gray picture. The file is read once; checking its header
+    and its end costs microseconds.
+
+    A picture of more than `MAX_PIXELS` is not decoded. If the header says that the samples of a
+    16-bit file have fewer bits, OpenCV's result is scaled by them; a file that loads nearly black
+    without saying so is logged once per process. Results that already have an `img` are
+    passed on, so that mmpretrain's inferencers, which read images themselves, can run a config's
+    pipeline.
 
     With `min_side`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, the smallest at which both
     sides still have that many pixels; each pixel is nearly the average of those that it replaces.
@@ -46,9 +62,10 @@ class LoadImage(LoadImageFromFile):
 
     Raises:
         FileNotFoundError: the image does not exist.
-        ValueError: the file is not an image or is truncated; `min_side` is given and the image has
-            a `box`, which is in pixels of the full picture; or `min_side` contradicts the other
-            options.
+        OSError: it cannot be read.
+        ValueError: the file is not an image, is truncated or has too many pixels; `min_side` is
+            given and the image has a `box`, which is in pixels of the full picture; or `min_side`
+            contradicts the other options.
     """
 
     missing_remedy = (
@@ -56,6 +73,7 @@ class LoadImage(LoadImageFromFile):
         "MIRFlickr25k: set drop_missing=True)"
     )
     damaged_remedy = "copy or download it again, or remove it from the annotation file"
+    _warned_of_depth = False  # of the class, so that a process logs it once
 
     def __init__(
         self,
@@ -83,6 +101,9 @@ class LoadImage(LoadImageFromFile):
 
     def transform(self, results: dict) -> dict | None:
         """Add the image to the results; None if it is unreadable and `ignore_empty` is set."""
+        if "img" in results:
+            size = results["img"].shape[:2]
+            return {"img_shape": size, "ori_shape": size, **results}
         path = results["img_path"]
         if self.min_side is not None and "box" in results:
             raise ValueError(
@@ -90,9 +111,8 @@ class LoadImage(LoadImageFromFile):
                 f"min_side={self.min_side}; remove min_side from the pipeline"
             )
         try:
-            content = self._read(path)
-            img, results["ori_shape"] = self._decode(content, path)
-        except (FileNotFoundError, ValueError):
+            img, results["ori_shape"] = self.decode(self._read(path), path)
+        except (OSError, ValueError):
             if self.ignore_empty:
                 return None
             raise
@@ -105,23 +125,35 @@ class LoadImage(LoadImageFromFile):
             return fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
             raise FileNotFoundError(f"image {path} does not exist; {self.missing_remedy}") from None
+        except (OSError, ValueError, KeyError, HTTPException) as error:  # KeyError: no such backend
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise OSError(
+                f"image {path!r} cannot be read: {reason}; {self.missing_remedy}"
+            ) from None
 
-    def _decode(self, content: bytes, path: str) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return the image and its full (H, W)."""
+    def decode(self, content: bytes, path: str) -> tuple[np.ndarray, tuple[int, int]]:
+        """Decode an image file.
+
+        Args:
+            content: the file's bytes.
+            path: what messages call it.
+
+        Returns:
+            The image and its full (H, W).
+
+        Raises:
+            ValueError: the file is not an image, is truncated or has too many pixels.
+        """
+        size = self._size_of(content, path)
         flag: str | int = self.color_type
-        size = None if self.min_side is None else jpeg_size(content)
         divisor = 1
-        if self.min_side is not None and size is not None:
+        if self.min_side is not None and size is not None and is_jpeg(content):
             divisor = largest_divisor(size, self.min_side)
             if divisor > 1:
                 flag = imread_flags[self.color_type] | REDUCED_FLAGS[divisor]
-        if is_truncated_jpeg(content):
-            img = None
-        else:
-            try:
-                img = mmcv.imfrombytes(content, flag=flag, backend=self.imdecode_backend)
-            except (cv2.error, OSError):  # OpenCV on an empty file; Pillow on any damage
-                img = None
+        img = None if is_truncated_jpeg(content) else self._pixels(content, flag)
+        if self.imdecode_backend == "cv2" and self.color_type != "unchanged":
+            img = self._scale_depth(img, content, path)
         if img is None:
             raise ValueError(
                 f"image {path} ({len(content)} bytes) is truncated or not an image; "
@@ -133,17 +165,42 @@ class LoadImage(LoadImageFromFile):
         # The header's size is as stored; OpenCV has rotated the picture by its EXIF orientation.
         return img, size if shape == divide_sides(size, divisor) else size[::-1]
 
+    def _size_of(self, content: bytes, path: str) -> tuple[int, int] | None:
+        """Return (H, W) as stored, or raise a ValueError if the image is too large to decode."""
+        try:
+            return stored_size(content)
+        except Image.DecompressionBombError:
+            raise ValueError(
+                f"image {path} ({len(content)} bytes) has more than {MAX_PIXELS:,} pixels by its "
+                f"header, so it is not decoded; scale it down, or {self.damaged_remedy}"
+            ) from None
 
-def jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Read (H, W) as stored in the header of a JPEG file; None if it is no JPEG."""
-    if not content.startswith(b"\xff\xd8\xff"):
-        return None
-    try:
-        # Not Image.open, which warns about pictures beyond 89 megapixels.
-        width, height = JpegImageFile(BytesIO(content)).size
-    except (OSError, SyntaxError):  # what Pillow raises on a broken header
-        return None
-    return height, width
+    def _pixels(self, content: bytes, flag: str | int) -> np.ndarray | None:
+        """Return the decoded pixels; None if the file is damaged."""
+        try:
+            return mmcv.imfrombytes(content, flag=flag, backend=self.imdecode_backend)
+        except (cv2.error, *PILLOW_ERRORS):
+            return None
+
+    def _scale_depth(self, img: np.ndarray | None, content: bytes, path: str) -> np.ndarray | None:
+        """Scale samples of 9 to 15 bits in a file of 16 bits, which OpenCV divides by 256."""
+        if is_jpeg(content) or (img is not None and img.max(initial=0) >= 1 << 15 - 8):
+            return img
+        deep = self._pixels(content, imread_flags[self.color_type] | cv2.IMREAD_ANYDEPTH)
+        if deep is None or deep.dtype != np.uint16:
+            return img
+        maximum = stored_maximum(content)
+        if maximum is not None and deep.max() <= maximum:
+            return np.uint8(deep * (255 / maximum))
+        if img is not None and 0 < deep.max() < 1 << 12 and not self._warned_of_depth:
+            LoadImage._warned_of_depth = True
+            print_log(
+                f"image {path} has 16 bits per sample but no value above {deep.max()}, so it loads "
+                "nearly black; save such images with 8 bits, or scaled to 16 bits",
+                logger="current",
+                level=logging.WARNING,
+            )
+        return np.uint8(deep >> 8) if img is None else img
 
 
 def largest_divisor(size: tuple[int, int], min_side: int) -> int:
@@ -155,23 +212,3 @@ def largest_divisor(size: tuple[int, int], min_side: int) -> int:
 def divide_sides(size: tuple[int, int], divisor: int) -> tuple[int, int]:
     """Divide the sides of a picture and round up, as libjpeg does."""
     return -(-size[0] // divisor), -(-size[1] // divisor)
-
-
-def is_truncated_jpeg(content: bytes) -> bool:
-    """Tell whether a JPEG file is truncated.
-
-    OpenCV 4 decodes such a file without an error and fills the missing rows with gray.
-    """
-    if not content.startswith(b"\xff\xd8\xff"):
-        return False
-    # Neither marker can occur inside coded pixels, and an embedded thumbnail precedes the picture's
-    # own scans: a complete file has its end marker after the start of the last scan.
-    if content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda"):
-        return False
-    # Data appended after the picture may look like a scan, so only a full decode decides.
-    try:
-        with Image.open(BytesIO(content)) as picture:
-            picture.load()
-    except OSError:
-        return True
-    return False

@@ -1,4 +1,6 @@
 import json
+import struct
+import zlib
 from io import BytesIO
 
 import cv2
@@ -9,8 +11,10 @@ from mmcv.transforms import LoadImageFromFile
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
+from mmorderless.datasets import loading
+from mmorderless.datasets.image_headers import MAX_SAMPLE_VALUE
 from mmorderless.datasets.json_labels import JsonMultiLabel
-from mmorderless.datasets.loading import LoadImage, is_truncated_jpeg, jpeg_size
+from mmorderless.datasets.loading import LoadImage
 
 
 @pytest.fixture
@@ -164,14 +168,6 @@ def test_damaged_image_is_named_with_min_side(folder, name):
     assert LoadImage(min_side=4, ignore_empty=True)({"img_path": str(folder / name)}) is None
 
 
-def test_size_comes_from_the_header_alone(tmp_path):
-    save(tmp_path / "a.jpg", photo(24, 40))
-    content = (tmp_path / "a.jpg").read_bytes()
-    assert jpeg_size(content) == (24, 40)
-    assert jpeg_size(content[: content.rfind(b"\xff\xda")]) == (24, 40)  # no pixels follow
-    assert jpeg_size(b"\xff\xd8\xff") is None
-
-
 def test_boxes_need_the_full_picture(folder):
     with pytest.raises(ValueError, match=r"a\.jpg has a box in pixels .* remove min_side"):
         LoadImage(min_side=8)({"img_path": str(folder / "a.jpg"), "box": (0, 0, 4, 4)})
@@ -198,27 +194,117 @@ def test_every_real_photo_is_complete(shared_data):
         )
 
 
-def jpeg(side=64, **options) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+def chunk(name: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+
+def png_header(height: int, width: int) -> bytes:
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + bytes([8, 0, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("backend", ["cv2", "pillow"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_an_image_of_too_many_pixels_is_not_decoded(folder, monkeypatch, suffix, backend):
+    """The file is cut after its header, as a bomb or a broken download."""
+    path = folder / f"huge{suffix}"
+    content = bytearray((folder / "a.jpg").read_bytes())
+    start = content.index(b"\xff\xc0") + 5
+    content[start : start + 4] = (20_000).to_bytes(2, "big") + (12_000).to_bytes(2, "big")
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    huge = {".png": png_header(25_000, 25_000) + pixels, ".jpg": content[:-50]}
+    path.write_bytes(huge[suffix])
+    monkeypatch.setattr(mmcv, "imfrombytes", lambda *args, **kwargs: pytest.fail("decoded"))
+    with pytest.raises(ValueError, match=r"more than 178,956,970 pixels.* scale it down") as error:
+        LoadImage(imdecode_backend=backend)({"img_path": str(path)})
+    assert str(path) in str(error.value)
+    assert LoadImage(ignore_empty=True)({"img_path": str(path)}) is None
+
+
+@pytest.fixture
+def notes(monkeypatch):
+    lines = []
+    monkeypatch.setattr(loading, "print_log", lambda line, **_: lines.append(line))
+    monkeypatch.setattr(LoadImage, "_warned_of_depth", False)
+    return lines
+
+
+RAMP = np.linspace(0, 4095, 64 * 48).round().astype(np.uint16).reshape(48, 64)  # 12 bits
+
+
+def deep_png(depth: int | None) -> bytes:
+    content = cv2.imencode(".png", RAMP)[1].tobytes()
+    end = len(png_header(1, 1))
+    return (
+        content[:end] + (b"" if depth is None else chunk(b"sBIT", bytes([depth]))) + content[end:]
+    )
+
+
+def deep_tiff() -> bytes:
     file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", **options)
+    Image.fromarray(RAMP).save(file, "TIFF", tiffinfo={MAX_SAMPLE_VALUE: 4095})
     return file.getvalue()
 
 
-def with_thumbnail() -> bytes:
-    exif = b"Exif\0\0" + jpeg(8)
-    content = jpeg()
-    return content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + content[2:]
+@pytest.mark.parametrize(
+    "content",
+    [deep_png(12), deep_tiff(), b"P5\n# 12 bits\n64 48\n4095\n" + RAMP.byteswap().tobytes()],
+)
+@pytest.mark.parametrize("color_type, shape", [("color", (48, 64, 3)), ("grayscale", (48, 64))])
+def test_twelve_bits_are_scaled_if_the_header_says_so(tmp_path, notes, content, color_type, shape):
+    (tmp_path / "a").write_bytes(content)
+    img = LoadImage(color_type)({"img_path": str(tmp_path / "a")})["img"]
+    assert (img.shape, img.dtype) == (shape, np.uint8)
+    expected = (RAMP * (255 / 4095)).astype(np.uint8).reshape(48, 64, *[1] * (len(shape) - 2))
+    np.testing.assert_array_equal(img, np.broadcast_to(expected, shape))
+    assert not notes
 
 
-@pytest.mark.parametrize("content", [jpeg(), jpeg(progressive=True), with_thumbnail()])
-def test_jpeg_is_truncated_wherever_it_is_cut(content):
-    assert not is_truncated_jpeg(content)
-    assert not is_truncated_jpeg(content + b"appended \xff\xda data")
-    for end in (len(content) - 2, len(content) - 40, len(content) // 2):
-        assert is_truncated_jpeg(content[:end])
+def test_twelve_bits_without_a_word_are_reported_once(tmp_path, notes):
+    path = tmp_path / "a.png"
+    path.write_bytes(deep_png(None))
+    for _ in range(2):
+        img = LoadImage("grayscale")({"img_path": str(path)})["img"]
+    np.testing.assert_array_equal(img, RAMP >> 8)
+    (note,) = notes
+    assert f"{path} has 16 bits per sample but no value above 4095" in note
 
 
-def test_other_formats_are_never_truncated():
-    assert not is_truncated_jpeg(b"")
-    assert not is_truncated_jpeg(b"\x89PNG")
+def test_packed_samples_of_twelve_bits_are_read(tmp_path, notes):
+    """OpenCV cannot convert such a TIFF to 8 bits itself."""
+    first, second = RAMP.reshape(-1, 2).astype(int).T
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1)
+    pixels = packed.astype(np.uint8).tobytes()
+    tags = {256: 64, 257: 48, 258: 12, 259: 1, 262: 1, 273: 122, 277: 1, 278: 48, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    header = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    (tmp_path / "a.tif").write_bytes(header + pixels)
+    img = LoadImage("grayscale")({"img_path": str(tmp_path / "a.tif")})["img"]
+    np.testing.assert_array_equal(img, RAMP >> 4)
+
+
+def test_dark_images_stay_dark(tmp_path, notes):
+    for name, dtype in (("a.png", np.uint8), ("b.png", np.uint16)):
+        cv2.imwrite(str(tmp_path / name), np.full((4, 4), 0, dtype))
+        assert not LoadImage()({"img_path": str(tmp_path / name)})["img"].any()
+    cv2.imwrite(str(tmp_path / "c.png"), RAMP * 16)
+    img = LoadImage("grayscale")({"img_path": str(tmp_path / "c.png")})["img"]
+    np.testing.assert_array_equal(img, RAMP >> 4)
+    assert not notes
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path):
+    for path in (str(tmp_path), "a\0b.jpg", "nowhere://a.jpg"):
+        with pytest.raises(OSError, match=r"cannot be read: .*; check data_root") as error:
+            LoadImage()({"img_path": path})
+        assert repr(path) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_a_loaded_image_is_passed_on():
+    """The inferencers of mmpretrain load images themselves and remove only LoadImageFromFile."""
+    img = np.zeros((4, 6, 3), np.uint8)
+    results = LoadImage()({"img": img})
+    assert results["img"] is img
+    assert results["img_shape"] == results["ori_shape"] == (4, 6)
+    assert LoadImage()({"img": img, "ori_shape": (8, 12)})["ori_shape"] == (8, 12)
