@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,6 +38,10 @@ def run_tool(main: Main, argv: Sequence[str] | None = None) -> None:
         main: function of the command line's arguments that returns the exit code; None means 0.
         argv: the arguments without the program's name; None takes the process's own.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A file's name may hold characters that the terminal's encoding lacks.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main(argv) or 0
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from types import SimpleNamespace
 
 import numpy as np
@@ -122,6 +123,17 @@ def test_tool_passes_on_exit_codes_and_bugs(capsys):
     assert run(lambda argv: 3, capsys) == (3, "")
     with pytest.raises(ZeroDivisionError):
         run_tool(lambda argv: 1 // 0, [])
+
+
+def test_tools_print_names_that_the_terminal_cannot_show(monkeypatch):
+    name = b"caf\xe9 \xc3\xbc".decode("utf-8", "surrogateescape")
+    for encoding, shown in (("ascii", rb"caf\udce9 \xfc"), ("utf-8", b"caf\\udce9 \xc3\xbc")):
+        stream = TextIOWrapper(BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit):
+            run_tool(lambda argv: print(name), [])
+        stream.flush()
+        assert stream.buffer.getvalue() == shown + b"\n"
 
 
 def test_ctrl_c_has_its_own_exit_code(capsys):

@@ -14,6 +14,7 @@ from mmorderless.inference.inferencer import OrderlessInferencer
 from mmorderless.inference.pictures import draw_pictures
 from mmorderless.inference.predictions import predictions_json
 from mmorderless.runs.config import read_config
+from mmorderless.runs.files import write_text
 from mmorderless.runs.machine import usable_cores
 from mmorderless.runs.options import add_config_options
 
@@ -41,10 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     drawing_errors = []
     if not args.no_pictures:
         drawing_errors = draw_pictures(results, out / "pictures", workers)
-    out.mkdir(parents=True, exist_ok=True)
     file = out / "predictions.json"
-    text = predictions_json(results, inferencer.classes, args.checkpoint)
-    file.write_text(text, encoding="utf-8")
+    write_text(file, predictions_json(results, inferencer.classes, args.checkpoint))
     print(f"{file}: {len(results) - len(unreadable)} images")
     errors = [result["error"] for result in unreadable] + drawing_errors
     for error in errors:

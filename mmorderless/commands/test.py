@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 
 from mmorderless.metrics.label_set_metric import LabelSetMetric
+from mmorderless.runs.files import write_text
 from mmorderless.runs.launch import build_runner, evaluation_config
 from mmorderless.runs.options import parse_evaluation_options
 
@@ -27,9 +28,7 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LabelSetMetric) and metric.of_classes is not None:
                 metrics[f"{metric.prefix}/per_class"] = metric.of_classes
-        out = Path(options.out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(metrics_json(metrics))
+        write_text(Path(options.out), metrics_json(metrics))
 
 
 def metrics_json(metrics: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from mmorderless.inference.decoded_image import find_images
 from mmorderless.inference.visualizer import ImageVisualizer
 from mmorderless.runs.config import read_config
+from mmorderless.runs.files import replacing
 from mmorderless.runs.options import add_config_options
 
 
@@ -24,12 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     visualizer = ImageVisualizer(cfg, args.checkpoint, args.device)
     indices = find_images(visualizer.dataset, args.images) if args.images else args.index
     folder = Path(args.out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     for index in indices:
         figures, left_out = visualizer.figures(index)
         for name, figure in figures.items():
             file = folder / f"{index:06d}_{name}.png"
-            figure.savefig(file)
+            with replacing(file) as unfinished:
+                figure.savefig(unfinished)
             print(file)
         for reason in left_out:
             print(f"image {index}: {reason}")

@@ -11,6 +11,7 @@ from mmorderless.comparison.evaluation.trained import CONFIG
 from mmorderless.comparison.plan import RESULT, TIMES, Run, read_result
 from mmorderless.comparison.progress import JobProgress
 from mmorderless.runs.config import read_config
+from mmorderless.runs.files import write_text
 from mmorderless.runs.launch import TrainingOptions
 from mmorderless.runs.machine import measurement_conditions, shared_environment
 from mmorderless.runs.processes import Job, Step, run_jobs
@@ -20,7 +21,6 @@ from mmorderless.runs.records import (
     read_json,
     training_settings,
     write_json,
-    write_text,
 )
 
 LOG = "log.txt"

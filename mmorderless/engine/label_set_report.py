@@ -23,6 +23,7 @@ from mmorderless.metrics.order_statistics import (
 )
 from mmorderless.metrics.ranking import scores_at
 from mmorderless.metrics.records import Records
+from mmorderless.runs.files import replacing, write_png
 
 # The figures of (C, C) counts are left out for more classes: a cell would be less than a pixel.
 MAX_DRAWN_CLASSES = 1000
@@ -58,12 +59,10 @@ def write_report(
             "LabelSetReportHook needs pred_score in every prediction to annotate pictures; set "
             "num_images=0"
         )
-    folder.mkdir(parents=True, exist_ok=True)
 
     def save(path: Path, figure: Figure) -> None:
-        path.parent.mkdir(exist_ok=True)
         rgb = figure_to_rgb(figure)
-        cv2.imwrite(str(path), rgb[..., ::-1])
+        write_png(path, rgb)
         show(path.stem, rgb)
 
     write_cooccurrence(records, classes, folder, save)
@@ -82,13 +81,14 @@ def write_cooccurrence(records: Records, classes: list[str], folder: Path, save:
         figure = cooccurrence_figure(predicted.toarray(), truth.toarray(), classes)
         save(folder / "cooccurrence.png", figure)
     pairs, counts = pair_table(predicted, truth)
-    np.savez_compressed(
-        folder / "cooccurrence.npz",
-        pairs=pairs,
-        predicted=counts[:, 0],
-        truth=counts[:, 1],
-        classes=np.array(classes),
-    )
+    with replacing(folder / "cooccurrence.npz") as unfinished:
+        np.savez_compressed(
+            unfinished,
+            pairs=pairs,
+            predicted=counts[:, 0],
+            truth=counts[:, 1],
+            classes=np.array(classes),
+        )
 
 
 def write_order(sequences: RaggedLabels, classes: list[str], folder: Path, save: Save) -> None:
@@ -99,14 +99,15 @@ def write_order(sequences: RaggedLabels, classes: list[str], folder: Path, save:
     if len(classes) <= MAX_DRAWN_CLASSES:
         save(folder / "pair_order.png", pair_order_figure(before.toarray(), classes))
     pairs, both_orders = pair_table(before, before.T)
-    np.savez_compressed(
-        folder / "order.npz",
-        count_at_step=counts,
-        pairs=pairs,
-        before=both_orders,
-        rigidness=100 * both_orders.max(axis=1) / both_orders.sum(axis=1),
-        classes=np.array(classes),
-    )
+    with replacing(folder / "order.npz") as unfinished:
+        np.savez_compressed(
+            unfinished,
+            count_at_step=counts,
+            pairs=pairs,
+            before=both_orders,
+            rigidness=100 * both_orders.max(axis=1) / both_orders.sum(axis=1),
+            classes=np.array(classes),
+        )
 
 
 def write_images(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcv
 from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
 
@@ -12,6 +11,7 @@ from mmorderless.datasets.loading import LoadImage
 from mmorderless.errors import error_line
 from mmorderless.figures.label_sets import annotated_image
 from mmorderless.figures.style import figure_to_rgb
+from mmorderless.runs.files import write_png
 from mmorderless.runs.workers import bind_workers
 
 # Pictures have 400 pixels on their longer side. Downsampling a photo of 12 megapixels takes
@@ -82,7 +82,7 @@ class _Pictures(Dataset):
         try:
             bgr = self.load({"img_path": image})["img"]
             picture = figure_to_rgb(annotated_image(bgr[..., ::-1], names, probabilities))
-            mmcv.imwrite(picture[..., ::-1], str(self.files[index]))
+            write_png(self.files[index], picture)
         except (ValueError, OSError) as error:
             return error_line(error)
         return None

@@ -1,7 +1,6 @@
 """Record a run's settings as JSON, and compare them with those of an earlier run."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmorderless.runs.files import write_text
 from mmorderless.runs.launch import TrainingOptions
 
 VERSION = 1
@@ -86,11 +86,3 @@ def write_json(file: Path, value: Mapping[str, Any]) -> None:
         value: JSON types.
     """
     write_text(file, json.dumps({"version": VERSION, **value}, indent=1, allow_nan=False) + "\n")
-
-
-def write_text(file: Path, text: str) -> None:
-    """Replace a text file atomically: an interruption leaves the earlier file or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(file)

@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
-from mmorderless.runs.records import differences, raise_if_changed, write_text
+from mmorderless.runs.files import write_text
+from mmorderless.runs.records import differences, raise_if_changed
 
 RECORD = "stage.json"
 HAND_OVER = ("best", "last")

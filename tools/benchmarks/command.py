@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from mmorderless.models.weights import only_warnings
+from mmorderless.runs.files import write_text
 from mmorderless.runs.machine import describe_machine
 
 from .report import table
@@ -55,10 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         records[part] = [row.record() for row in rows]
         if args.out:  # after each part, so that an interruption loses nothing
             report = {"version": SCHEMA_VERSION, "machine": machine, "parts": records}
-            out = Path(args.out)
-            out.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(report, ensure_ascii=False, allow_nan=False, indent=1)
-            out.write_text(text + "\n", encoding="utf-8")
+            write_text(Path(args.out), text + "\n")
 
 
 def build_parser() -> argparse.ArgumentParser:

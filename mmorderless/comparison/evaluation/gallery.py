@@ -8,6 +8,7 @@ import numpy as np
 
 from mmorderless.comparison.plan import read_arrays
 from mmorderless.labels.label_lists import LabelLists, sparse_label_matrix
+from mmorderless.runs.files import replacing
 
 GALLERY_SIZE = 60
 GALLERY_SEED = 0
@@ -80,13 +81,14 @@ def save_gallery_attention(
     """
     if len(sizes := {maps.shape[1:] for _, maps in attention}) > 1:
         raise ValueError(f"attention maps need the same size, got {sorted(sizes)}; resize images")
-    np.savez_compressed(
-        folder / ATTENTION_FILE,
-        index=np.asarray(index, dtype=np.int64),
-        sequence=np.concatenate([np.asarray(s, dtype=np.int32) for s, _ in attention]),
-        length=np.array([len(sequence) for sequence, _ in attention], dtype=np.int64),
-        maps=np.concatenate([maps for _, maps in attention]).astype(np.float16),
-    )
+    with replacing(folder / ATTENTION_FILE) as unfinished:
+        np.savez_compressed(
+            unfinished,
+            index=np.asarray(index, dtype=np.int64),
+            sequence=np.concatenate([np.asarray(s, dtype=np.int32) for s, _ in attention]),
+            length=np.array([len(sequence) for sequence, _ in attention], dtype=np.int64),
+            maps=np.concatenate([maps for _, maps in attention]).astype(np.float16),
+        )
 
 
 def read_gallery_attention(folder: Path) -> dict[int, AttentionMaps]:

@@ -20,6 +20,7 @@ from mmorderless.labels.label_lists import RaggedLabels
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 from mmorderless.metrics.records import Records, join_records
 from mmorderless.models.weights import only_warnings
+from mmorderless.runs.files import replacing
 from mmorderless.runs.trained_model import temporary_attributes
 from mmorderless.runs.workers import bind_workers
 
@@ -120,15 +121,16 @@ def save_predictions(
         lists["sequence"] = records.sequence
     arrays = {name: ragged.label.astype(np.int32) for name, ragged in lists.items()}
     lengths = {f"{name}_length": ragged.length for name, ragged in lists.items()}
-    np.savez_compressed(
-        file,
-        **arrays,
-        **lengths,
-        scores=np.asarray(records.scores, dtype=np.float16),
-        img_path=np.array(paths),
-        classes=np.array(list(classes)),
-        groups=np.array([group_of.get(c, "") for c in range(len(classes))]),
-    )
+    with replacing(file) as unfinished:
+        np.savez_compressed(
+            unfinished,
+            **arrays,
+            **lengths,
+            scores=np.asarray(records.scores, dtype=np.float16),
+            img_path=np.array(paths),
+            classes=np.array(list(classes)),
+            groups=np.array([group_of.get(c, "") for c in range(len(classes))]),
+        )
 
 
 @torch.no_grad()

@@ -6,7 +6,8 @@ from mmorderless.comparison.report.filled_tables import fill_tables
 from mmorderless.comparison.report.rendering import render
 from mmorderless.comparison.report.results import caveats, load_comparison
 from mmorderless.comparison.report.tables import PRIOR
-from mmorderless.runs.records import read_json, write_text
+from mmorderless.runs.files import write_text
+from mmorderless.runs.records import read_json
 
 TABLES = "tables.md"
 

@@ -29,6 +29,7 @@ from mmorderless.comparison.report.results import (
 from mmorderless.comparison.report.tables import PRIOR
 from mmorderless.figures.style import title_of
 from mmorderless.inference.pictures import distinct_stems
+from mmorderless.runs.files import replacing, write_text
 from mmorderless.runs.machine import describe_machine
 from mmorderless.runs.records import read_json
 
@@ -81,11 +82,10 @@ def write_page(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path:
     prior = read_json(comparison_dir / PRIOR)
     page = report_page(comparison, prior, pictures, gallery_size)
     folder = comparison_dir / "report"
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
     for stem, picture in zip(file_stems(pictures), pictures.values(), strict=True):
-        (folder / "figures" / f"{stem}.png").write_bytes(picture.png)
-    # File names may hold bytes that are not valid text; they become "?".
-    (folder / "report.html").write_text(page, encoding="utf-8", errors="replace")
+        with replacing(folder / "figures" / f"{stem}.png") as unfinished:
+            unfinished.write_bytes(picture.png)
+    write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
