@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -39,7 +38,7 @@ class OrderlessInferencer:
 
     A result is a dict:
 
-    - `image`: the path, or the position in the input for an array;
+    - `image`: the path, or the position in the input for a picture that has none;
     - `labels`, `names`: distinct class indices and class names in the order of emission;
     - `probabilities`: of each label, the probability at the step that emitted it;
     - `sequence`, `sequence_probabilities`: the labels as emitted, repeats included; None for a
@@ -118,8 +117,10 @@ class OrderlessInferencer:
         """Predict the labels of images.
 
         Args:
-            images: a path of an image; a folder, searched with its subfolders; an array (H, W, 3),
-                BGR as mmcv loads it; or a list of these.
+            images: a path or an address of an image; a folder, searched with its subfolders; the
+                bytes of an image file; a picture of Pillow; an array, uint8, (H, W) gray or
+                (H, W, 3) BGR as mmcv loads it; a tensor, uint8, (3, H, W) RGB as torchvision reads
+                it; or a list of any of these (see `list_images`).
             return_attention: whether to add the attention maps to the results.
             progress: whether to show a progress bar.
             skip_unreadable: whether an image that cannot be read gives a result with only `image`
@@ -164,7 +165,7 @@ class OrderlessInferencer:
                 results = iter(results_of(self._forward(good), self.classes, return_attention))
                 for read in batch:
                     image = listed[done]
-                    name = done if isinstance(image, np.ndarray) else image
+                    name = image if isinstance(image, str) else done
                     if isinstance(read, Exception):
                         yield {"image": name, "error": str(read)}
                     else:

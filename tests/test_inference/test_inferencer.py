@@ -1,11 +1,16 @@
 """The inferencer returns the model's predictions for each image."""
 
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
+from PIL import Image
 
 from mmorderless.inference.inferencer import OrderlessInferencer
 
@@ -126,6 +131,55 @@ def test_folder_list_array_batches_and_workers_give_the_same(inferencer, images,
     assert_same(arrays, results, names=False)
     inferencer.batch_size, inferencer.num_workers = 5, 2
     assert_same(inferencer(images, progress=False), results)
+
+
+def test_pictures_of_any_kind_give_the_same(inferencer, images):
+    bgr = [cv2.imread(path) for path in images[:4]]
+    rgb = [picture[..., ::-1].copy() for picture in bgr]
+    kinds = [
+        cv2.imencode(".png", bgr[0])[1].tobytes(),
+        Image.fromarray(rgb[1]),
+        torch.from_numpy(rgb[2]).permute(2, 0, 1),
+        np.dstack([bgr[3], bgr[3][..., 0]]),
+        images[4],
+        b"no image",
+    ]
+    *results, bad = inferencer(kinds, progress=False, skip_unreadable=True)
+    assert [result["image"] for result in results] == [0, 1, 2, 3, images[4]]
+    assert_same(results, inferencer(images, progress=False), names=False)
+    assert bad["image"] == 5
+    assert bad["error"].startswith("image number 5 (8 bytes) is truncated or not an image; copy")
+
+
+def test_an_image_behind_an_address(inferencer, images, tmp_path):
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path))
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        paths = [f"{address}/{Path(images[0]).relative_to(tmp_path)}", f"{address}/gone.png"]
+        results = inferencer(paths, progress=False, skip_unreadable=True)
+        server.shutdown()
+    assert [result["image"] for result in results] == paths
+    assert_same(results[:1], inferencer(images[0], progress=False), names=False)
+    assert results[1]["error"].startswith(f"image {paths[1]!r} cannot be read: HTTP Error 404")
+    assert results[1]["error"].endswith("; check the path")
+
+
+def test_an_image_of_too_many_pixels_does_not_end_the_others(inferencer, images, tmp_path):
+    huge = tmp_path / "huge.bmp"
+    cv2.imwrite(str(huge), np.zeros((2, 2, 3), np.uint8))
+    content = huge.read_bytes()
+    huge.write_bytes(content[:18] + (10**8).to_bytes(4, "little") + content[22:])  # its width
+    results = inferencer([str(huge), images[0]], progress=False, skip_unreadable=True)
+    assert f"image {huge} (70 bytes) has more than 178,956,970 pixels" in results[0]["error"]
+    assert results[0]["error"].endswith("scale it down, or copy or download it again")
+    assert "names" in results[1]
 
 
 def test_attention_on_request(inferencer, images):
