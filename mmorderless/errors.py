@@ -2,25 +2,51 @@
 
 import atexit
 import os
+import pickle
 import re
+import struct
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
+import cv2
+from PIL.Image import DecompressionBombError
 from torch import distributed
 
 DEBUG_VARIABLE = "MMORDERLESS_DEBUG"
 
+_STDLIB = Path(sysconfig.get_path("stdlib")).as_posix()
 _USER_ERRORS = (ValueError, OSError, ImportError, SyntaxError, EOFError)
 
-# Raised by OpenMMLab or torch.load, these are user errors: an unknown type, an unknown argument, an
-# image that cannot be decoded, a damaged checkpoint. Raised by our own code they are bugs, which
-# keep their traceback.
-_HOST_ERRORS = (TypeError, KeyError, AssertionError, RuntimeError)
-_HOST_CODE = re.compile(r"/(mmengine|mmcv|mmpretrain)/|/torch/serialization\.py$")
+# Raised by OpenMMLab, a library that it calls, Pillow or torch.load, these are user errors: an
+# unknown type or argument, an image that cannot be decoded, images of a batch that differ in size,
+# a damaged checkpoint. Raised by our own code or by the user's they are bugs, which keep their
+# traceback.
+_HOST_ERRORS = (
+    *(TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError),
+    *(pickle.UnpicklingError, struct.error, cv2.error, DecompressionBombError),
+)
+_HOST_CODE = re.compile(r"/(mmengine|mmcv|mmpretrain|PIL)/|/torch/serialization\.py$")
+_LIBRARY = re.compile(rf"/(site|dist)-packages/(?!mmorderless/)|^{re.escape(_STDLIB)}/|^<frozen ")
+
+_REMEDIES = (
+    (
+        "stack expects each tensor to be equal size",
+        "",
+        "the images of a batch differ in size: give the pipeline a Resize with two numbers, as "
+        "dict(type='Resize', scale=(224, 224))",
+    ),
+    (
+        "must match the size of tensor",
+        "binary_cross_entropy",
+        "give pos_weight and class_weight one number per class",
+    ),
+)
+"""Part of a library's message, function of OpenMMLab that it comes from or "", and the remedy."""
 
 _IN_WORKER = re.compile(r"Caught (\w+) in DataLoader worker")
 
@@ -92,7 +118,10 @@ def is_user_error(error: BaseException) -> bool:
         files = re.findall(r'^\s*File "([^"]+)", line \d+', text, flags=re.MULTILINE)
     else:
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    return bool(files and _HOST_CODE.search(Path(files[-1]).as_posix()))
+    # Code of a library is as good as its caller's.
+    callers = (Path(file).as_posix() for file in reversed(files))
+    caller = next((f for f in callers if _HOST_CODE.search(f) or not _LIBRARY.search(f)), "")
+    return bool(_HOST_CODE.search(caller))
 
 
 def error_line(error: BaseException) -> str:
@@ -110,6 +139,10 @@ def error_line(error: BaseException) -> str:
         text = f"{error.filename}: {error.strerror}"
     elif isinstance(error, KeyError) and " " not in text:
         text = f"missing key {text!r}{_missing_in(error)}"
+    functions = {"", *(frame.name for frame in traceback.extract_tb(error.__traceback__))}
+    for part, function, remedy in _REMEDIES:
+        if part in text and function in functions:
+            text = f"{text.strip()}; {remedy}"
     return " ".join(text.split()) or type(error).__name__
 
 

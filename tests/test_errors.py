@@ -5,10 +5,16 @@ import sys
 from io import BytesIO, TextIOWrapper
 from types import SimpleNamespace
 
+import cv2
+import mmcv
 import numpy as np
 import pytest
+import torch
+from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import Registry
+from mmpretrain.registry import MODELS
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from mmorderless.errors import error_line, is_user_error, run_tool
@@ -62,7 +68,52 @@ def test_config_errors_are_user_errors(cfg, line):
     assert "\n" not in error_line(error)
 
 
+@pytest.mark.parametrize(
+    "function, args, kind, line",
+    [
+        (mmcv.imresize, (np.zeros((0, 3, 3), np.uint8), (4, 4)), cv2.error, "resize"),
+        (Image.open, (BytesIO(b"P5 99999 99999 255\n"),), Image.DecompressionBombError, "bomb"),
+        (mmcv.imresize, ("a.jpg", (4, 4)), AttributeError, "no attribute 'shape'"),
+        (pseudo_collate, ([],), IndexError, "list index out of range"),
+    ],
+)
+def test_errors_raised_in_the_host_are_user_errors(function, args, kind, line):
+    error = caught(function, *args)
+    assert isinstance(error, kind)
+    assert is_user_error(error)
+    assert line in error_line(error)
+    assert "\n" not in error_line(error)
+
+
+DIFFERENT = [dict(inputs=torch.zeros(3, 4, width)) for width in (5, 6)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_of_different_sizes_need_a_resize(workers):
+    loader = DataLoader(DIFFERENT, 2, num_workers=workers, collate_fn=default_collate)
+    error = caught(list, loader)
+    assert is_user_error(error)
+    line = error_line(error)
+    assert "got [3, 4, 5] at entry 0 and [3, 4, 6] at entry 1; the images of a batch" in line
+    assert "dict(type='Resize', scale=(224, 224))" in line
+
+
+@pytest.mark.parametrize("option", ["pos_weight", "class_weight"])
+def test_wrong_number_of_class_weights(option):
+    for kind in ("CrossEntropyLoss", "MeanBCELoss"):
+        own = {"use_sigmoid": True} if kind == "CrossEntropyLoss" else {}
+        loss = MODELS.build({"type": kind, option: [1.0, 2.0, 3.0], **own})
+        error = caught(loss, torch.zeros(2, 4), torch.zeros(2, 4))
+        assert is_user_error(error)
+        assert error_line(error).endswith(
+            "dimension 1; give pos_weight and class_weight one number per class"
+        )
+
+
 def test_bugs_in_our_own_code_are_not_user_errors():
+    in_torch = caught(list, DataLoader(DIFFERENT, 2))  # called by this test, not by OpenMMLab
+    assert "equal size" in str(in_torch)
+    assert not is_user_error(in_torch)
     for broken in (lambda: [][0], lambda: {}["key"], lambda: 1 + "a", lambda: Thing(width=2)):
         assert not is_user_error(caught(broken))
 
