@@ -2,6 +2,7 @@
 
 import logging
 from http.client import HTTPException
+from typing import Any
 
 import cv2
 import mmcv
@@ -212,3 +213,11 @@ def largest_divisor(size: tuple[int, int], min_side: int) -> int:
 def divide_sides(size: tuple[int, int], divisor: int) -> tuple[int, int]:
     """Divide the sides of a picture and round up, as libjpeg does."""
     return -(-size[0] // divisor), -(-size[1] // divisor)
+
+
+def backend_args_of(dataset: Any) -> dict | None:
+    """Return the storage backend with which a dataset's pipeline loads its images."""
+    while hasattr(dataset, "dataset"):  # a subset
+        dataset = dataset.dataset
+    steps = getattr(getattr(dataset, "pipeline", None), "transforms", ())
+    return next((step.backend_args for step in steps if isinstance(step, LoadImageFromFile)), None)

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
+from mmorderless.datasets.loading import LoadImage
+from mmorderless.figures.fonts import drawable_names
 from mmorderless.figures.label_sets import (
     annotated_image,
     cooccurrence_figure,
@@ -27,6 +28,7 @@ from mmorderless.runs.files import replacing, write_png
 
 # The figures of (C, C) counts are left out for more classes: a cell would be less than a pixel.
 MAX_DRAWN_CLASSES = 1000
+MIN_SIDE = 400  # of a picture, in pixels
 
 Save = Callable[[Path, Figure], None]
 """Writes a figure to a file."""
@@ -38,6 +40,7 @@ def write_report(
     folder: Path,
     num_images: int,
     show: Callable[[str, np.ndarray], None],
+    backend_args: dict | None = None,
 ) -> list[str]:
     """Write the files and figures of a report.
 
@@ -47,6 +50,7 @@ def write_report(
         folder: folder to write into.
         num_images: number of annotated pictures.
         show: also receives each figure: its name and RGB values, uint8, shape (height, width, 3).
+        backend_args: storage of the images, as in `LoadImage`.
 
     Returns:
         The paths of images to annotate that are not readable.
@@ -68,7 +72,8 @@ def write_report(
     write_cooccurrence(records, classes, folder, save)
     if records.sequence is not None:
         write_order(records.sequence, classes, folder, save)
-    return write_images(records, classes, num_images, folder / "images", save)
+    load = LoadImage(min_side=MIN_SIDE, backend_args=backend_args)
+    return write_images(records, classes, num_images, folder / "images", save, load)
 
 
 def write_cooccurrence(records: Records, classes: list[str], folder: Path, save: Save) -> None:
@@ -111,25 +116,31 @@ def write_order(sequences: RaggedLabels, classes: list[str], folder: Path, save:
 
 
 def write_images(
-    records: Records, classes: list[str], num_images: int, folder: Path, save: Save
+    records: Records,
+    classes: list[str],
+    num_images: int,
+    folder: Path,
+    save: Save,
+    load: LoadImage,
 ) -> list[str]:
     """Write annotated pictures, evenly spaced over the dataset; return the unreadable paths."""
+    names = drawable_names(classes)
     number = min(num_images, len(records))
     unreadable = []
     for index in np.linspace(0, len(records) - 1, number).round().astype(int):
         record = records.take(np.array([index]))
         path, labels = record.img_path[0], record.predicted.label
-        # OpenCV prints a warning of its own for a missing file.
-        bgr = cv2.imread(path) if Path(path).is_file() else None
-        if bgr is None:
+        try:
+            bgr = load({"img_path": path})["img"]
+        except (ValueError, OSError):
             unreadable.append(path)
             continue
         scores = scores_at(record.scores, np.zeros_like(labels), labels)
         figure = annotated_image(
             bgr[..., ::-1],
-            [classes[label] for label in labels],
+            [names[label] for label in labels],
             np.maximum(scores, 0),  # −∞ where the score is not among the highest that are kept
-            [classes[label] for label in record.truth.label],
+            [names[label] for label in record.truth.label],
         )
         save(folder / f"image_{index:06d}.png", figure)
     return unreadable

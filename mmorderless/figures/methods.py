@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from mmorderless.figures.fonts import drawable_names
 from mmorderless.figures.style import (
     COLORS,
     NEUTRAL,
@@ -82,7 +83,10 @@ def cooccurrence_difference_figure(
         ticks, names = np.arange(len(indices)), [shorten(classes[i]) for i in indices]
     elif groups:
         sizes = np.array([len(members) for members in groups.values()])
-        ticks, names = np.cumsum(sizes) - sizes / 2 - 0.5, [shorten(name) for name in groups]
+        ticks, names = (
+            np.cumsum(sizes) - sizes / 2 - 0.5,
+            [shorten(n) for n in drawable_names(list(groups))],
+        )
     else:
         ticks, names = np.empty(0), []
     for axes in lowest_panels(grid, len(panels)):

@@ -11,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
+from mmorderless.figures.fonts import drawable_names
+
 # With more classes their names would overlap; the ticks then show class indices.
 MAX_NAMED_CLASSES = 100
 # Okabe-Ito colors, which are distinct for color-blind readers.
@@ -48,7 +50,8 @@ def name_classes(
 ) -> None:
     """Label the ticks of an axis with class names, or with class indices if there are too many."""
     if len(classes) <= MAX_NAMED_CLASSES:
-        ticks, texts = range(len(classes)), [shorten(str(name)) for name in classes]
+        names = drawable_names([str(name) for name in classes], indices)
+        ticks, texts = range(len(classes)), [shorten(name) for name in names]
         axis.set_label_text("class")
     else:
         ticks = range(0, len(classes), -(-len(classes) // MAX_NAMED_CLASSES))

@@ -15,6 +15,7 @@ from torch import Tensor
 from mmorderless.datasets.cropping import CropBox
 from mmorderless.datasets.loading import LoadImage
 from mmorderless.errors import error_line
+from mmorderless.figures.fonts import drawable_names
 from mmorderless.inference.pictures import MIN_SIDE
 
 # Transforms after which the cells of the feature map still divide the whole image evenly.
@@ -68,8 +69,8 @@ def decode_image(model: Any, item: dict[str, Any]) -> DecodedImage:
 
 
 def token_names(tokens: Sequence[int], classes: Sequence[str]) -> list[str]:
-    """Return the names of class tokens and END."""
-    names = [*classes, "END"]
+    """Return the names of class tokens and END as a figure can show them."""
+    names = [*drawable_names(classes), "END"]
     return [names[token] for token in tokens]
 
 

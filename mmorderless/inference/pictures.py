@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmorderless.datasets.loading import LoadImage
 from mmorderless.errors import error_line
+from mmorderless.figures.fonts import drawable_names
 from mmorderless.figures.label_sets import annotated_image
 from mmorderless.figures.style import figure_to_rgb
 from mmorderless.runs.files import write_png
@@ -70,7 +71,11 @@ class _Pictures(Dataset):
 
     def __init__(self, results: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
         # Workers get only what they draw, since scores and attention maps may be large.
-        self.drawn = [(r["image"], r["names"], r["probabilities"]) for r in results]
+        names = {c: name for r in results for c, name in zip(r["labels"], r["names"])}
+        shown = dict(zip(names, drawable_names(list(names.values()), names)))
+        self.drawn = [
+            (r["image"], [shown[c] for c in r["labels"]], r["probabilities"]) for r in results
+        ]
         self.files = files
         self.load = LoadImage(min_side=MIN_SIDE)
 
@@ -81,8 +86,9 @@ class _Pictures(Dataset):
         image, names, probabilities = self.drawn[index]
         try:
             bgr = self.load({"img_path": image})["img"]
-            picture = figure_to_rgb(annotated_image(bgr[..., ::-1], names, probabilities))
-            write_png(self.files[index], picture)
+            # Workers may not share the fonts that the main process added.
+            figure = annotated_image(bgr[..., ::-1], drawable_names(names), probabilities)
+            write_png(self.files[index], figure_to_rgb(figure))
         except (ValueError, OSError) as error:
             return error_line(error)
         return None

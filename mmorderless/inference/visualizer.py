@@ -112,9 +112,9 @@ class ImageVisualizer:
                 figures["attention"] = attention_figure(
                     picture,
                     decoded.attention,
-                    [self.classes[label] for label in decoded.sequence],
+                    token_names(decoded.sequence, self.classes),
                     decoded.probabilities,
-                    [self.classes[label] for label in decoded.labels.tolist()],
+                    token_names(decoded.labels.tolist(), self.classes),
                 )
         return figures, left_out
 

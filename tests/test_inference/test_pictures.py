@@ -3,12 +3,16 @@
 import cv2
 import numpy as np
 import pytest
+from matplotlib.font_manager import fontManager
 
+from mmorderless.figures.label_sets import annotated_image
+from mmorderless.inference import pictures
 from mmorderless.inference.pictures import distinct_stems, draw_pictures
 
 
 def result(path):
-    return {"image": str(path), "names": ["ant", "bee"], "probabilities": [0.9, 0.25]}
+    names = ["ant", "bee"]
+    return {"image": str(path), "labels": [3, 1], "names": names, "probabilities": [0.9, 0.25]}
 
 
 def write(path, height, width):
@@ -69,6 +73,20 @@ def test_image_deleted_after_prediction_has_no_picture(tmp_path, images, workers
     assert "2.png does not exist" in error
     assert "\n" not in error
     assert ["picture" in drawn for drawn in results] == [True, False, True]
+
+
+def test_class_names_that_no_font_has_are_drawn_as_numbers(tmp_path, images, monkeypatch):
+    fonts = [font for font in fontManager.ttflist if font.name.startswith("DejaVu")]
+    monkeypatch.setattr(fontManager, "ttflist", fonts)
+    drawn = []
+    figure = annotated_image(np.zeros((8, 8, 3), np.uint8), ["ant"], [0.5])
+    monkeypatch.setattr(pictures, "annotated_image", lambda *args: drawn.append(args) or figure)
+    results = [result(images[0]), {**result(images[1]), "names": ["猫", "bee"]}]
+    results[1]["labels"] = [0, 1]
+    with pytest.warns(UserWarning, match="numbers of these classes") as warned:
+        draw_pictures(results, tmp_path / "pictures")
+    assert len(warned) == 1
+    assert [names for _, names, _ in drawn] == [["ant", "bee"], ["0", "bee"]]
 
 
 def test_nothing_to_draw(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmorderless.comparison.report.results import Predictions, Result, value_at
+from mmorderless.figures.fonts import drawable_names
 from mmorderless.figures.label_sets import label_at_step_figure
 from mmorderless.figures.method_curves import (
     OperatingCurve,
@@ -152,7 +153,7 @@ def _cooccurrence_figures(
     if not predictions:
         return {}
     first = next(iter(predictions.values()))
-    classes = [str(name) for name in first["classes"]]
+    classes = drawable_names([str(name) for name in first["classes"]])
 
     def sets(arrays: Predictions, name: str) -> Any:
         ragged = RaggedLabels(arrays[name].astype(np.int64), arrays[f"{name}_length"])

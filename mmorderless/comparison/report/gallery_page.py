@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mmorderless.comparison.evaluation.gallery import AttentionMaps, choose_gallery
 from mmorderless.comparison.report.results import REFERENCE, Comparison, label_lists
+from mmorderless.datasets.loading import LoadImage
 from mmorderless.figures.style import title_of
 from mmorderless.labels.label_lists import Labels
 
@@ -101,10 +102,15 @@ def fill_gallery(comparison: Comparison, size: int) -> Gallery:
         ]
     titles = {method: title_of(method) for method in records}
     paths = [str(first["img_path"][i]) for i in chosen]
+    storage = photo_storage(comparison.config.get("settings", {}).get("test_dataloader"))
     return Gallery(
         gallery_note(len(chosen), len(all_truth), comparison.crops),
         [
-            Card(path, embed_photo(path), ", ".join(classes[label] for label in labels) or "none")
+            Card(
+                path,
+                embed_photo(path, storage),
+                ", ".join(classes[label] for label in labels) or "none",
+            )
             for path, labels in zip(paths, truth, strict=True)
         ],
         gallery_filters(classes, truth, records, titles),
@@ -156,14 +162,28 @@ def gallery_filters(
     }
 
 
-def embed_photo(path: str) -> Photo | None:
-    """Read and downscale a photo; None if it cannot be read."""
+def photo_storage(settings: Any) -> dict[str, Any] | None:
+    """Return the first `backend_args` in a dataloader's settings: its storage of images."""
+    if isinstance(settings, Mapping) and settings.get("backend_args"):
+        return dict(settings["backend_args"])
+    inner = settings.values() if isinstance(settings, Mapping) else settings
+    found = map(photo_storage, inner) if isinstance(settings, Mapping | list) else ()
+    return next(filter(None, found), None)
+
+
+def embed_photo(path: str, backend_args: dict | None = None) -> Photo | None:
+    """Read and downscale a photo; None if it cannot be read.
+
+    Args:
+        path: path or address of the photo.
+        backend_args: storage of the photo, as in `LoadImage`.
+    """
+    load = LoadImage(min_side=PHOTO_SIDE, backend_args=backend_args)
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (PHOTO_SIDE, PHOTO_SIDE))  # decodes a large JPEG at reduced size
-            small = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError):  # raised for damaged files
+        bgr = load({"img_path": path})["img"]
+    except (OSError, ValueError):
         return None
+    small = Image.fromarray(bgr[..., ::-1])
     small.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
     buffer = BytesIO()
     small.save(buffer, "JPEG", quality=PHOTO_QUALITY, optimize=True)

@@ -3,7 +3,6 @@
 import io
 import re
 import shlex
-import warnings
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -199,10 +198,7 @@ def figure_elements(pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
 def render_figure(figure: Figure) -> Picture:
     """Render a figure with 256 colors, which needs half the bytes of an SVG."""
     drawn, reduced = io.BytesIO(), io.BytesIO()
-    with warnings.catch_warnings():
-        # Characters that the font lacks are drawn as boxes; the text of the page has them.
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
-        figure.savefig(drawn, format="png", dpi=FIGURE_DPI)
+    figure.savefig(drawn, format="png", dpi=FIGURE_DPI)
     Image.open(drawn).convert("RGB").quantize(256).save(reduced, "PNG", optimize=True)
     width, height = (round(PAGE_DPI * inches) for inches in figure.get_size_inches())
     return Picture(reduced.getvalue(), width, height)

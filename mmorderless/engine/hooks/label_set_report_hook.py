@@ -11,6 +11,7 @@ from mmengine.runner.base_loop import BaseLoop
 from mmpretrain.registry import HOOKS
 
 from mmorderless.datasets.class_names import class_names
+from mmorderless.datasets.loading import backend_args_of
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 
 
@@ -77,14 +78,17 @@ class LabelSetReportHook(Hook):
         from mmorderless.engine.label_set_report import write_report
 
         records = metric.records
-        names = class_names(getattr(runner, f"{split}_dataloader").dataset)
+        dataset = getattr(runner, f"{split}_dataloader").dataset
+        names = class_names(dataset)
         classes = [str(c) for c in names or range(metric.count_classes(records.scores))]
         folder = Path(runner.log_dir) / "label_sets" / name
 
         def show(name: str, rgb: np.ndarray) -> None:
             runner.visualizer.add_image(f"{split}_{name}", rgb, step)
 
-        unreadable = write_report(records, classes, folder, self.num_images, show)
+        unreadable = write_report(
+            records, classes, folder, self.num_images, show, backend_args_of(dataset)
+        )
         if unreadable:
             print_log(
                 f"{type(self).__name__}: {len(unreadable)} of the images to annotate are not "

@@ -2,6 +2,7 @@ import re
 import shutil
 
 import numpy as np
+from mmengine.fileio import LocalBackend, register_backend
 from PIL import Image
 
 from mmorderless.comparison.evaluation.gallery import AttentionMaps
@@ -9,6 +10,7 @@ from mmorderless.comparison.report.gallery_page import (
     PHOTO_SIDE,
     embed_photo,
     fill_gallery,
+    photo_storage,
     prediction_record,
 )
 from mmorderless.comparison.report.results import load_comparison
@@ -28,6 +30,26 @@ def test_a_photo_that_cannot_be_read_is_none(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     assert embed_photo(str(tmp_path / "broken.jpg")) is None
     assert embed_photo(str(tmp_path / "missing.jpg")) is None
+
+
+def test_a_photo_comes_from_the_storage_of_the_pipeline(tmp_path):
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "photo.png")
+
+    class Elsewhere(LocalBackend):
+        def __init__(self, folder):
+            self.folder = folder
+
+        def get(self, filepath):
+            return super().get(f"{self.folder}/{filepath}")
+
+    register_backend("elsewhere", Elsewhere, force=True)
+    storage = {"backend": "elsewhere", "folder": str(tmp_path)}
+    loader = {"batch_size": 2, "dataset": {"dataset": {"pipeline": [{"backend_args": storage}]}}}
+    assert photo_storage(loader) == storage
+    assert photo_storage({"dataset": {"pipeline": [{"type": "LoadImage"}]}}) is None
+    photo = embed_photo("photo.png", storage)
+    assert (photo.width, photo.height) == (20, 10)
+    assert embed_photo("photo.png") is None
 
 
 def test_a_record_has_the_scores_of_predicted_and_missing_labels():

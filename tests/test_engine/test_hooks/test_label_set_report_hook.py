@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import BaseDataset
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
+from torch.utils.data import Subset
 
+from mmorderless.datasets.loading import LoadImage, backend_args_of
 from mmorderless.engine import label_set_report
 from mmorderless.engine.hooks import label_set_report_hook
 from mmorderless.engine.label_set_report import write_images
@@ -146,6 +149,22 @@ def test_test_writes_evenly_spaced_pictures(tmp_path, pictures):
     assert files_below(folder) == STATISTICS | {f"images/image_00000{i}.png" for i in (0, 2, 4)}
 
 
+def test_pictures_come_from_the_storage_of_the_pipeline(tmp_path, pictures, monkeypatch):
+    class Elsewhere(LocalBackend):
+        def get(self, filepath):
+            return super().get(pictures / os.path.basename(filepath))
+
+    register_backend("elsewhere", Elsewhere, force=True)
+    dataset = Scenes(pipeline=[LoadImage(backend_args={"backend": "elsewhere"})])
+    used = backend_args_of(Subset(dataset, [0]))
+    assert used == {"backend": "elsewhere"}
+    assert backend_args_of(Scenes()) is None
+    monkeypatch.setattr(label_set_report_hook, "backend_args_of", lambda dataset: used)
+    runner = make_runner(tmp_path, Stub("not/here"), ["test"], {"num_images": 1})
+    runner.test()
+    assert files_below(report_of(runner, "test/images")) == {"image_000000.png"}
+
+
 @pytest.mark.parametrize("score_topk, scores", [(None, [0.25, 0.5]), (1, [0, 0.5])])
 def test_pictures_show_labels_in_order_with_their_scores(pictures, monkeypatch, score_topk, scores):
     monkeypatch.setattr(label_set_metric, "MAX_EXACT_CLASSES", len(CLASSES) - 1)
@@ -153,7 +172,7 @@ def test_pictures_show_labels_in_order_with_their_scores(pictures, monkeypatch, 
     monkeypatch.setattr(label_set_report, "annotated_image", lambda *args: drawn.append(args))
     metric = LabelSetMetric(score_topk=score_topk)
     metric.process(None, [make_sample(1, pictures).to_dict()])
-    write_images(metric.results[0], CLASSES, 1, pictures, lambda *_: None)
+    write_images(metric.results[0], CLASSES, 1, pictures, lambda *_: None, LoadImage())
     [(image, names, probabilities, true_names)] = drawn
     assert (image == 40).all()
     assert names == ["dog", "cat"]
