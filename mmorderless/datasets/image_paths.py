@@ -53,7 +53,8 @@ def join_paths(
 
 def image_backend(dataset: Any) -> dict | None:
     """Return the `backend_args` with which a dataset's pipeline loads its images."""
-    dataset = getattr(dataset, "datasets", [dataset])[0]  # the first of a ConcatDataset
+    while hasattr(dataset, "dataset") or hasattr(dataset, "datasets"):  # a part; a ConcatDataset
+        dataset = dataset.dataset if hasattr(dataset, "dataset") else dataset.datasets[0]
     steps = getattr(getattr(dataset, "pipeline", None), "transforms", ())
     found = (getattr(step, "backend_args", None) for step in steps)
     return next((backend_args for backend_args in found if backend_args), None)

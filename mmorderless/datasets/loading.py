@@ -1,8 +1,6 @@
 """Load an image, with errors that name a missing or damaged file."""
 
 import logging
-from http.client import HTTPException
-from typing import Any
 
 import cv2
 import mmcv
@@ -22,6 +20,7 @@ from mmorderless.datasets.image_headers import (
     stored_maximum,
     stored_size,
 )
+from mmorderless.datasets.text_files import READ_ERRORS, reason_of
 
 # Divisors by which libjpeg can reduce the sides while it decodes, and OpenCV's flags for them.
 REDUCED_FLAGS = {
@@ -126,10 +125,9 @@ class LoadImage(LoadImageFromFile):
             return fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
             raise FileNotFoundError(f"image {path} does not exist; {self.missing_remedy}") from None
-        except (OSError, ValueError, KeyError, HTTPException) as error:  # KeyError: no such backend
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        except READ_ERRORS as error:
             raise OSError(
-                f"image {path!r} cannot be read: {reason}; {self.missing_remedy}"
+                f"image {path!r} cannot be read: {reason_of(error)}; {self.missing_remedy}"
             ) from None
 
     def decode(self, content: bytes, path: str) -> tuple[np.ndarray, tuple[int, int]]:
@@ -213,11 +211,3 @@ def largest_divisor(size: tuple[int, int], min_side: int) -> int:
 def divide_sides(size: tuple[int, int], divisor: int) -> tuple[int, int]:
     """Divide the sides of a picture and round up, as libjpeg does."""
     return -(-size[0] // divisor), -(-size[1] // divisor)
-
-
-def backend_args_of(dataset: Any) -> dict | None:
-    """Return the storage backend with which a dataset's pipeline loads its images."""
-    while hasattr(dataset, "dataset"):  # a subset
-        dataset = dataset.dataset
-    steps = getattr(getattr(dataset, "pipeline", None), "transforms", ())
-    return next((step.backend_args for step in steps if isinstance(step, LoadImageFromFile)), None)

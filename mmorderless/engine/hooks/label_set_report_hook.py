@@ -11,7 +11,7 @@ from mmengine.runner.base_loop import BaseLoop
 from mmpretrain.registry import HOOKS
 
 from mmorderless.datasets.class_names import class_names
-from mmorderless.datasets.loading import backend_args_of
+from mmorderless.datasets.image_paths import image_backend
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 
 
@@ -87,7 +87,7 @@ class LabelSetReportHook(Hook):
             runner.visualizer.add_image(f"{split}_{name}", rgb, step)
 
         unreadable = write_report(
-            records, classes, folder, self.num_images, show, backend_args_of(dataset)
+            records, classes, folder, self.num_images, show, image_backend(dataset)
         )
         if unreadable:
             print_log(

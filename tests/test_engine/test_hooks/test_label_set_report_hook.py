@@ -11,7 +11,8 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch.utils.data import Subset
 
-from mmorderless.datasets.loading import LoadImage, backend_args_of
+from mmorderless.datasets.image_paths import image_backend
+from mmorderless.datasets.loading import LoadImage
 from mmorderless.engine import label_set_report
 from mmorderless.engine.hooks import label_set_report_hook
 from mmorderless.engine.label_set_report import write_images
@@ -156,10 +157,10 @@ def test_pictures_come_from_the_storage_of_the_pipeline(tmp_path, pictures, monk
 
     register_backend("elsewhere", Elsewhere, force=True)
     dataset = Scenes(pipeline=[LoadImage(backend_args={"backend": "elsewhere"})])
-    used = backend_args_of(Subset(dataset, [0]))
+    used = image_backend(Subset(dataset, [0]))
     assert used == {"backend": "elsewhere"}
-    assert backend_args_of(Scenes()) is None
-    monkeypatch.setattr(label_set_report_hook, "backend_args_of", lambda dataset: used)
+    assert image_backend(Scenes()) is None
+    monkeypatch.setattr(label_set_report_hook, "image_backend", lambda dataset: used)
     runner = make_runner(tmp_path, Stub("not/here"), ["test"], {"num_images": 1})
     runner.test()
     assert files_below(report_of(runner, "test/images")) == {"image_000000.png"}
