@@ -37,7 +37,7 @@ def test_wrappers_are_removed(wrap):
 def test_checks_of_a_test_with_augmentation_see_the_model():
     dataset = SimpleNamespace(metainfo={"classes": ("ant", "bee")})
     loader = SimpleNamespace(dataset=dataset)
-    runner = SimpleNamespace(model=Averaged(Model()), test_dataloader=loader)
+    runner = SimpleNamespace(model=Averaged(Model()), test_dataloader=loader, _resume=False)
     weights = {"head.weight": torch.ones(3, 2), "head.bias": torch.zeros(3)}
     CheckpointMatchHook(complete=True).after_load_checkpoint(runner, {"state_dict": weights})
     assert runner.model.module.head.weight.eq(1).all()
