@@ -7,17 +7,14 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
-from mmorderless.errors import error_line
+from mmorderless.runs.checked_runner import CheckedRunner
 from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
 from mmorderless.runs.config import read_config
 from mmorderless.runs.distributed import prepare_processes
-from mmorderless.runs.workers import bind_workers
 
 AMP_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
 
@@ -222,41 +219,4 @@ def build_runner(cfg: Config) -> Runner:
     if "autocast_dtype" in cfg:  # of validation and testing, which have no setting of their own
         torch.set_autocast_dtype(get_device(), getattr(torch, cfg.autocast_dtype))
     prepare_processes(cfg.launcher)
-    runner = Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
-    build = runner.build_dataloader
-
-    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
-        loader = build(*args, **kwargs)
-        _check_batches(loader)
-        return bind_workers(loader)
-
-    runner.build_dataloader = build_dataloader
-    load = runner.load_or_resume
-
-    def load_or_resume() -> None:
-        try:
-            load()
-        except Exception as error:  # of mmengine or a hook that expects what the file lacks
-            line = error_line(error)
-            if str(cfg.load_from) in line:
-                raise
-            if not isinstance(error, ValueError):
-                line += "; use a checkpoint that a training of this config wrote"
-            raise ValueError(f"{cfg.load_from}: {line}") from error
-
-    runner.load_or_resume = load_or_resume
-    return runner
-
-
-def _check_batches(loader: DataLoader) -> None:
-    """Raise a ValueError if dropping the last batch leaves none; mmengine would train for 0 steps.
-
-    A sampler that goes on with the next pass over the data (InfiniteSampler) fills every batch.
-    """
-    sampler: Any = loader.sampler
-    if loader.drop_last and not len(loader) and not isinstance(sampler, InfiniteSampler):
-        raise ValueError(
-            f"drop_last=True leaves no batch: a process has {len(sampler)} images, fewer "
-            f"than batch_size={loader.batch_size}; set train_dataloader.drop_last=False or a "
-            "smaller train_dataloader.batch_size"
-        )
+    return CheckedRunner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dataset import InfiniteSampler
-from torch.utils.data import DataLoader
 
 from mmorderless.commands.test import metrics_json
 from mmorderless.runs import launch
@@ -126,24 +124,8 @@ def test_unknown_type_of_amp_is_an_error(config, capsys):
     assert "--amp: invalid choice: 'fp8' (choose from" in capsys.readouterr().err
 
 
-class Built:
-    """Stands in for the Runner."""
-
-    fails_with = None
-
-    def load_or_resume(self):
-        raise self.fails_with
-
-    @classmethod
-    def from_cfg(cls, cfg):
-        return cls()
-
-    def build_dataloader(self, cfg, **options):
-        return DataLoader(range(3), **cfg, **options)
-
-
 def test_a_deterministic_run_sets_the_workspace_of_cublas(monkeypatch):
-    monkeypatch.setattr(launch, "Runner", Built)
+    monkeypatch.setattr(launch.CheckedRunner, "from_cfg", lambda cfg: None)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     launch.build_runner(Config(dict(launcher="none", randomness=dict(seed=0))))
     assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
@@ -281,25 +263,6 @@ def test_the_tools_add_every_check_once(config):
     assert match == dict(type="CheckpointMatchHook", complete=True)
 
 
-@pytest.mark.parametrize(
-    "error, line",
-    [
-        (
-            KeyError("meta"),
-            r"^w/a\.pth: missing key 'meta'; use a checkpoint that a training of this",
-        ),
-        (ValueError("no sums; do so"), r"^w/a\.pth: no sums; do so$"),
-        (ValueError("w/a.pth is damaged"), r"^w/a\.pth is damaged$"),
-    ],
-)
-def test_errors_while_a_checkpoint_is_loaded_name_it(error, line, monkeypatch):
-    monkeypatch.setattr(launch, "Runner", Built)
-    monkeypatch.setattr(Built, "fails_with", error)
-    built = launch.build_runner(Config(dict(launcher="none", load_from="w/a.pth", resume=True)))
-    with pytest.raises(ValueError, match=line):
-        built.load_or_resume()
-
-
 def test_processes_on_cpus_wrap_the_model_without_devices(config, monkeypatch):
     options = (config, "--launcher", "pytorch", "--cfg-options", "find_unused_parameters=True")
     cfg = training(*options)
@@ -339,23 +302,3 @@ def test_cfg_options_keep_spaces_in_paths_and_read_lists(config, capsys):
     with pytest.raises(SystemExit):
         training(config, "--cfg-options", "foo")
     assert "--cfg-options expects KEY=VALUE, got 'foo'" in capsys.readouterr().err
-
-
-def test_every_loader_of_a_run_is_bound_to_its_process(monkeypatch):
-    bound = []
-    monkeypatch.setattr(launch, "Runner", Built)
-    monkeypatch.setattr(launch, "bind_workers", lambda loader: bound.append(loader) or loader)
-    build = launch.build_runner(Config(dict(launcher="none"))).build_dataloader
-    loader = build(dict(batch_size=2), num_workers=1)
-    assert (bound, loader.batch_size, loader.num_workers) == ([loader], 2, 1)
-
-
-def test_fewer_images_than_a_batch_are_an_error_if_it_is_dropped(monkeypatch):
-    monkeypatch.setattr(launch, "Runner", Built)
-    build = launch.build_runner(Config(dict(launcher="none"))).build_dataloader
-    assert len(build(dict(batch_size=3, drop_last=True))) == 1
-    assert len(build(dict(batch_size=4))) == 1
-    with pytest.raises(ValueError, match=r"3 images, fewer than batch_size=4; set .*drop_last=F"):
-        build(dict(batch_size=4, drop_last=True))
-    endless = InfiniteSampler(range(3))
-    build(dict(batch_size=4, drop_last=True, sampler=endless))
