@@ -97,13 +97,27 @@ def test_the_head_of_the_snippet_is_built(readme):
     assert type(short.loss_module) is type(head.loss_module)
 
 
-@pytest.mark.parametrize("path", ["README.md", "tools/README.md", "tools/benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "path", ["README.md", "tools/README.md", "tools/trust.md", "tools/benchmarks/README.md"]
+)
 def test_every_file_that_is_named_exists(path, repository):
     text = (repository / path).read_text(encoding="utf-8")
     named = set(re.findall(r"\b((?:tools|configs)/[\w/.-]+\.(?:py|sh))", text))
     assert [name for name in named if not (repository / name).is_file()] == []
     links = re.findall(r"\]\(([^)#:]+)", text)
     assert [link for link in links if not (repository / path).parent.joinpath(link).exists()] == []
+
+
+def test_every_promise_names_its_test(repository):
+    text = (repository / "tools/trust.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 30
+    for file, test in named:
+        assert f"\ndef {test}(" in (repository / "tests" / file).read_text(encoding="utf-8"), test
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
+    without = [row for row in rows if "::" not in row and "| test |" not in row]
+    assert len(without) == 1
+    assert "custom_imports" in without[0]
 
 
 def test_the_readme_is_short_and_has_the_commands_and_the_picture(readme, repository):
