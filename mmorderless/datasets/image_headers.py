@@ -45,15 +45,22 @@ def stored_size(content: bytes) -> tuple[int, int] | None:
 
 
 def stored_maximum(content: bytes) -> int | None:
-    """Read the largest value that a sample may have; None if the header does not say so.
+    """Read the largest value, at most 16 bits, that a sample may have; None if it is not stated.
 
     Files of 16 bits often hold the 10, 12 or 14 bits of a camera. The chunk sBIT of a PNG, the tag
     MaxSampleValue of a TIFF and the header of a PGM or PPM tell.
     """
+    maximum = _stated_maximum(content)
+    return maximum if maximum is not None and 0 < maximum < 1 << 16 else None
+
+
+def _stated_maximum(content: bytes) -> int | None:
     if content.startswith(b"\x89PNG"):
         chunk = content.find(b"sBIT", 0, content.find(b"IDAT"))
-        length = int.from_bytes(content[chunk - 4 : chunk], "big")
-        return None if chunk < 0 else (1 << max(content[chunk + 4 : chunk + 4 + length])) - 1
+        length = int.from_bytes(content[chunk - 4 : chunk], "big") if chunk >= 0 else 0
+        has_alpha = length in (2, 4)
+        bits = content[chunk + 4 : chunk + 4 + length - has_alpha]
+        return (1 << max(bits)) - 1 if bits else None
     if header := PNM_HEADER.match(content):
         return int(header[1])
     if content.startswith((b"II*\0", b"MM\0*")):

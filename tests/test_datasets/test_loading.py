@@ -232,23 +232,29 @@ def notes(monkeypatch):
 RAMP = np.linspace(0, 4095, 64 * 48).round().astype(np.uint16).reshape(48, 64)  # 12 bits
 
 
-def deep_png(depth: int | None) -> bytes:
-    content = cv2.imencode(".png", RAMP)[1].tobytes()
+def deep_png(bits: bytes | None, pixels: np.ndarray = RAMP) -> bytes:
+    content = cv2.imencode(".png", pixels)[1].tobytes()
     end = len(png_header(1, 1))
-    return (
-        content[:end] + (b"" if depth is None else chunk(b"sBIT", bytes([depth]))) + content[end:]
-    )
+    return content[:end] + (b"" if bits is None else chunk(b"sBIT", bits)) + content[end:]
 
 
-def deep_tiff() -> bytes:
+def deep_tiff(maximum: int = 4095, pixels: np.ndarray = RAMP) -> bytes:
     file = BytesIO()
-    Image.fromarray(RAMP).save(file, "TIFF", tiffinfo={MAX_SAMPLE_VALUE: 4095})
+    Image.fromarray(pixels).save(file, "TIFF", tiffinfo={MAX_SAMPLE_VALUE: maximum})
     return file.getvalue()
+
+
+OPAQUE = np.dstack([RAMP, RAMP, RAMP, np.full_like(RAMP, 65535)])
 
 
 @pytest.mark.parametrize(
     "content",
-    [deep_png(12), deep_tiff(), b"P5\n# 12 bits\n64 48\n4095\n" + RAMP.byteswap().tobytes()],
+    [
+        deep_png(b"\x0c"),
+        deep_png(b"\x0c\x0c\x0c\x10", OPAQUE),
+        deep_tiff(),
+        b"P5\n# 12 bits\n64 48\n4095\n" + RAMP.byteswap().tobytes(),
+    ],
 )
 @pytest.mark.parametrize("color_type, shape", [("color", (48, 64, 3)), ("grayscale", (48, 64))])
 def test_twelve_bits_are_scaled_if_the_header_says_so(tmp_path, notes, content, color_type, shape):
@@ -270,6 +276,14 @@ def test_twelve_bits_without_a_word_are_reported_once(tmp_path, notes):
     assert f"{path} has 16 bits per sample but no value above 4095" in note
 
 
+@pytest.mark.parametrize("content", [deep_png(b""), deep_png(b"\0"), deep_png(b"\xff")])
+def test_a_damaged_number_of_bits_counts_as_none(tmp_path, notes, content):
+    (tmp_path / "a.png").write_bytes(content)
+    img = LoadImage("grayscale")({"img_path": str(tmp_path / "a.png")})["img"]
+    np.testing.assert_array_equal(img, RAMP >> 8)
+    assert len(notes) == 1
+
+
 def test_packed_samples_of_twelve_bits_are_read(tmp_path, notes):
     """OpenCV cannot convert such a TIFF to 8 bits itself."""
     first, second = RAMP.reshape(-1, 2).astype(int).T
@@ -287,6 +301,9 @@ def test_dark_images_stay_dark(tmp_path, notes):
     for name, dtype in (("a.png", np.uint8), ("b.png", np.uint16)):
         cv2.imwrite(str(tmp_path / name), np.full((4, 4), 0, dtype))
         assert not LoadImage()({"img_path": str(tmp_path / name)})["img"].any()
+    for content in (deep_png(b"\0", RAMP * 0), deep_tiff(0, RAMP * 0)):
+        (tmp_path / "black").write_bytes(content)
+        assert not LoadImage()({"img_path": str(tmp_path / "black")})["img"].any()
     cv2.imwrite(str(tmp_path / "c.png"), RAMP * 16)
     img = LoadImage("grayscale")({"img_path": str(tmp_path / "c.png")})["img"]
     np.testing.assert_array_equal(img, RAMP >> 4)
