@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,11 @@ def read_label_table(path: str) -> LabelTable:
     classes = [name for name in header if name not in (IMAGE, LABELS, IGNORE)]
     if classes:
         print_log(f"{path}: read as a 0/1 column for each of {len(classes)} classes", "current")
+        if len(classes) == 1:
+            report_doubt(
+                f"{path}: {classes[0]!r} is read as the only class, with 0 or 1; if the column has "
+                f"labels, name it {LABELS!r} and write their names"
+            )
     else:
         classes = sorted({name for row in rows for name in (*row.labels, *row.ignored)})
     return LabelTable(rows, classes, IGNORE in header)
@@ -165,11 +171,16 @@ def split_names(cell: str) -> list[str]:
 
 
 def report_doubtful_names(classes: Sequence[str], path: str) -> None:
-    """Report a doubt about class names that seem to be several names, lists or numbers."""
+    """Report a doubt about class names that seem to be one name, several, lists or numbers."""
     if several := joined_names(classes):
         report_doubt(
             f"{path}: class names {shown(several)} look like several labels each; "
             "separate the labels in a cell by ';', without brackets"
+        )
+    if similar := similar_names(classes):
+        report_doubt(
+            f"{path}: class names {shown(similar)} differ only in case, blanks or invisible "
+            "characters; spell a class in one way, or list the names in `classes`"
         )
     if classes and all(map(NUMBER.fullmatch, classes)):
         report_doubt(
@@ -182,10 +193,10 @@ def joined_names(names: Sequence[str]) -> list[str]:
     """List the names that look like a list, or are made of other names.
 
     Commas make a list if each part occurs in another name too, other separators and blanks if each
-    part is a name: `dining table` and `tench, Tinca tinca` are names.
+    part is a name or a number: `dining table` and `tench, Tinca tinca` are names.
 
-    >>> joined_names(["people", "sky", "people,sky", "people sky", "['sea']", "pool table"])
-    ['people,sky', 'people sky', "['sea']"]
+    >>> joined_names(["people", "sky", "people,sky", "people sky", "['sea']", "pool table", "0 3"])
+    ['people,sky', 'people sky', "['sea']", '0 3']
     """
     uses = Counter(part for name in names for part in LISTED.split(name))
     known = set(names)
@@ -194,9 +205,25 @@ def joined_names(names: Sequence[str]) -> list[str]:
         for name in names
         if LIST.fullmatch(name)
         or _are_several(LISTED.split(name), lambda part: uses[part] > 1)
-        or _are_several(WORDS.split(name), known.__contains__)
+        or _are_several(WORDS.split(name), lambda part: part in known or NUMBER.fullmatch(part))
     ]
 
 
-def _are_several(parts: Sequence[str], is_known: Callable[[str], bool]) -> bool:
+def similar_names(names: Sequence[str]) -> list[str]:
+    """List the names that differ from another one only in case, blanks or invisible characters.
+
+    >>> similar_names(["cat", "Cat", "dog", "dining table", "dining  table"])
+    ['cat', 'Cat', 'dining table', 'dining  table']
+    """
+    seen = [_as_seen(name) for name in names]
+    uses = Counter(seen)
+    return [name for name, key in zip(names, seen) if uses[key] > 1]
+
+
+def _as_seen(name: str) -> str:
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())
+
+
+def _are_several(parts: Sequence[str], is_known: Callable[[str], object]) -> bool:
     return len(parts) > 1 and all(map(is_known, parts))

@@ -3,7 +3,12 @@ import re
 import pytest
 
 from mmorderless.datasets import csv_files
-from mmorderless.datasets.csv_files import joined_names, read_label_table, report_doubtful_names
+from mmorderless.datasets.csv_files import (
+    joined_names,
+    read_label_table,
+    report_doubtful_names,
+    similar_names,
+)
 from mmorderless.datasets.faults import collect_faults
 
 
@@ -139,6 +144,11 @@ def test_wrong_files(write, content, rule):
         ("image,labels\na.jpg,\"['people', 'sky']\"\n", "look like several labels each"),
         ("image,labels\na.jpg,[]\nb.jpg,sky\n", r"\['\[\]'\] look like several labels"),
         ("image,labels\na.jpg,3;10\n", r"class names are the numbers \['10', '3'\]"),
+        ("image,labels\na.jpg,3 10\nb.jpg,sky\n", r"\['3 10'\] look like several labels"),
+        ("image,label\na.jpg,0\nb.jpg,1\n", "'label' is read as the only class"),
+        ("image,labels\na.jpg,Cat\nb.jpg,cat;dog\n", r"\['Cat', 'cat'\] differ only in case"),
+        ("image,labels\na.jpg,café\nb.jpg,cafe\u0301\n", "differ only in case"),
+        ("image,labels\na.jpg,hot dog\nb.jpg,hot\u200b  dog\n", "differ only in case"),
         ("image,labels\na.jpg,bee\nb.jpg,b", "the last line, 'b.jpg,b', has no line end"),
     ],
 )
@@ -154,4 +164,5 @@ def test_doubts(write, content, doubt):
 def test_names_of_several_words_are_names():
     coco = ["dining table", "table", "hot dog", "dog", "sports ball", "baseball bat"]
     imagenet = ["tench, Tinca tinca", "maillot", "maillot, tank suit", "crane", "bow and arrow"]
-    assert joined_names([*coco, *imagenet, "Age18-60", "R&B", "red (dark)"]) == []
+    names = [*coco, *imagenet, "Age18-60", "R&B", "red (dark)", "route 66"]
+    assert joined_names(names) == similar_names(names) == []
