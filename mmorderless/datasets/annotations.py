@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from mmorderless.datasets.faults import repeated_items, report_fault
+from mmorderless.datasets.faults import repeated_items, report_doubt, report_fault
 from mmorderless.datasets.image_paths import are_files, image_backend
 from mmorderless.datasets.json_values import shown
 from mmorderless.datasets.text_files import read_lines
@@ -185,7 +185,20 @@ def select_images(
         raise ValueError(f"{source} lists {len(records)} images, none of them to use; {remedy}")
     if dropped := len(records) - len(selected):
         note_dropped(dataset, "without a label", dropped, source)
+    check_packing(dataset, selected, source)
     return selected
+
+
+def check_packing(dataset: Any, records: list[dict], source: str) -> None:
+    """Report a doubt about a pipeline that drops the labels which are not judged, `gt_ignore`."""
+    steps = getattr(getattr(dataset, "pipeline", None), "transforms", ())
+    packed = [step.algorithm_keys for step in steps if hasattr(step, "algorithm_keys")]
+    ignoring = sum(bool(record.get("gt_ignore")) for record in records)
+    if ignoring and packed and not any("gt_ignore" in keys for keys in packed):
+        report_doubt(
+            f"{source}: {ignoring} images have labels that are not judged, but mAP counts them as "
+            "negatives: the pipeline drops them; set PackInputs(algorithm_keys=('gt_ignore',))"
+        )
 
 
 def images_on_disk(dataset: Any) -> list[dict]:

@@ -31,7 +31,7 @@ class JsonMultiLabel(MultiLabelDataset):
     The file: `{"metainfo": {"classes": [names]}, "data_list": [{"img_path": path, "gt_label":
     [class indices]}]}`. Image paths are relative to `data_root`/`data_prefix`. The option `classes`
     replaces the file's class names, as in mmpretrain, but cannot change their number. An image may
-    have a list `ignore` of classes that are not judged in it.
+    have a list `ignore`, or `gt_ignore`, of classes that are not judged in it.
 
     Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none; and
     with `ignore` also `gt_ignore`, its classes that are no labels (`LabelSetMetric` leaves them out
@@ -81,9 +81,12 @@ class JsonMultiLabel(MultiLabelDataset):
         name, num_classes = image["img_path"], len(self._metainfo["classes"])
         labels = check_label_set(image["gt_label"], num_classes, name, self.ann_file)
         record = {**image, "img_path": path, "gt_label": labels}
-        if "ignore" in record:
-            ignored = record.pop("ignore")
-            record["gt_ignore"] = check_ignored(ignored, labels, num_classes, name, self.ann_file)
+        for key in ("gt_ignore", "ignore"):
+            if key in record:
+                ignored = record.pop(key)
+                record["gt_ignore"] = check_ignored(
+                    ignored, labels, num_classes, name, self.ann_file
+                )
         return record
 
     def filter_data(self) -> list[dict]:

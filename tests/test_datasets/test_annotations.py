@@ -1,7 +1,10 @@
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmcv.transforms import Compose
+from mmpretrain.datasets.transforms import PackInputs
 
 from mmorderless.datasets import annotations
 from mmorderless.datasets.annotations import (
@@ -145,6 +148,21 @@ def test_dropped_images_are_counted_and_logged(monkeypatch):
     assert select_images(dataset, records, False, "x.json") == records[1:]
     assert dataset.dropped == {"images not on disk": 2, "without a label": 1}
     assert lines == ["SimpleNamespace: dropped 1 without a label (x.json)"]
+
+
+@pytest.mark.parametrize("keys, is_doubt", [((), True), (("gt_score", "gt_ignore"), False)])
+def test_a_pipeline_that_drops_labels_not_judged_is_a_doubt(keys, is_doubt):
+    pipeline = Compose([PackInputs(algorithm_keys=keys)])
+    dataset = SimpleNamespace(pipeline=pipeline)
+    records = [{"gt_label": [0], "gt_ignore": [1]}, {"gt_label": [], "gt_ignore": []}]
+    with collect_faults() as faults:
+        select_images(dataset, records[1:], True, "x.json")
+        select_images(SimpleNamespace(pipeline=Compose([])), records, True, "x.json")
+        assert not faults
+        select_images(dataset, records, True, "x.json")
+    assert len(faults) == is_doubt
+    if is_doubt:
+        assert re.fullmatch(r"x.json: 1 images .*set PackInputs\(algorithm_keys=.*", faults[0])
 
 
 def test_no_image_left():

@@ -138,10 +138,12 @@ def test_classes_that_are_not_judged(load):
     dataset = load(content)
     assert [dataset.get_data_info(i).get("gt_ignore") for i in range(3)] == [[1], [], None]
     assert "ignore" not in dataset.get_data_info(0)
-    for ignored in ([3], 1, ["bee"], None):
-        content["data_list"][2]["ignore"] = ignored
-        with pytest.raises(ValueError, match=r"ignored classes of images/2.png must .*train.json"):
-            load(content)
+    for key in ("ignore", "gt_ignore"):
+        for ignored in ([3], 1, ["bee"], None):
+            wrong = annotation()
+            wrong["data_list"][2][key] = ignored
+            with pytest.raises(ValueError, match=r"classes of images/2.png must .*train.json"):
+                load(wrong)
 
 
 def test_windows_paths_and_urls(load, tmp_path):
