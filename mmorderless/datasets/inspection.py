@@ -116,7 +116,9 @@ def read_split(name: str, config: ConfigDict) -> Split:
         whole, parts = dataset.dataset, dataset.num_splits
         split.dataset += f", {1 if dataset.test_mode else parts - 1} of {parts} parts"
     split.backend_args = image_backend(whole)
-    split.dropped = getattr(whole, "dropped", {})
+    for part in getattr(whole, "datasets", [whole]):  # those of a ConcatDataset
+        for reason, number in getattr(part, "dropped", {}).items():
+            split.dropped[reason] = split.dropped.get(reason, 0) + number
     split.published = getattr(whole, "published", None)
     add_records(split, records)
     split.add("annotation", faults)

@@ -81,3 +81,15 @@ def test_problems_are_lines_that_can_be_printed():
     split = Split("val", "X")
     split.add("labels", ["labels of a\nb", "labels of caf\udce9", "labels of a\nb"])
     assert split.problems == {"labels": ["labels of a b", r"labels of caf\udce9"]}
+
+
+def test_dropped_images_of_a_concatenation_are_added_up(tmp_path):
+    (tmp_path / "a.csv").write_text("image,labels\n0.jpg,ant\n1.jpg,\n")
+    (tmp_path / "b.csv").write_text("image,labels\n2.jpg,ant\n3.jpg,\n4.jpg,\n")
+    datasets = [
+        dict(type="mmpretrain.CsvMultiLabel", ann_file=str(tmp_path / name), keep_unlabeled=False)
+        for name in ("a.csv", "b.csv")
+    ]
+    split = read_split("train", ConfigDict(type="ConcatDataset", datasets=datasets))
+    assert (split.problems, len(split.images)) == ({}, 2)
+    assert split.dropped == {"without a label": 3}
