@@ -13,9 +13,9 @@ from mmorderless.datasets.annotations import (
     read_class_names,
     select_images,
 )
-from mmorderless.datasets.faults import report_errors
+from mmorderless.datasets.faults import report_doubt, report_errors
 from mmorderless.datasets.image_paths import image_backend, join_paths
-from mmorderless.datasets.json_values import check_keys, check_list, check_text
+from mmorderless.datasets.json_values import check_keys, check_list, check_text, shown
 from mmorderless.datasets.text_files import read_annotation_file
 
 FORM = (
@@ -30,8 +30,8 @@ class JsonMultiLabel(MultiLabelDataset):
 
     The file: `{"metainfo": {"classes": [names]}, "data_list": [{"img_path": path, "gt_label":
     [class indices]}]}`. Image paths are relative to `data_root`/`data_prefix`. The option `classes`
-    replaces the file's class names, as in mmpretrain, but cannot change their number. An image may
-    have a list `ignore`, or `gt_ignore`, of classes that are not judged in it.
+    replaces the file's class names, as in mmpretrain, but cannot change their number or order. An
+    image may have a list `ignore`, or `gt_ignore`, of classes that are not judged in it.
 
     Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none; and
     with `ignore` also `gt_ignore`, its classes that are no labels (`LabelSetMetric` leaves them out
@@ -102,5 +102,11 @@ class JsonMultiLabel(MultiLabelDataset):
             raise ValueError(
                 f"`classes` names {len(classes)} classes, {self.ann_file} has {len(in_file)}; "
                 "name each class, or remove `classes`"
+            )
+        moved = [a for a, b in zip(classes, in_file or classes) if a != b and a in in_file]
+        if moved:
+            report_doubt(
+                f"`classes` has {shown(moved)} at other positions than {self.ann_file}, so its "
+                "labels, which are positions, get other names; keep the file's order"
             )
         return classes

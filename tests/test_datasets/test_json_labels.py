@@ -81,6 +81,17 @@ def test_classes_can_be_renamed_but_not_recounted(load):
     assert load(content, classes=CLASSES).metainfo["classes"] == tuple(CLASSES)
 
 
+def test_class_names_in_another_order_are_a_doubt(load):
+    """They rename the labels instead of selecting or sorting the classes."""
+    with collect_faults() as faults:
+        load(classes=["ant", "bumblebee", "cat"])
+    assert faults == []
+    with collect_faults() as faults:
+        assert labels_of(load(classes=["cat", "bee", "ant"])) == labels_of(load())
+    (fault,) = faults
+    assert re.match(r"`classes` has \['cat', 'ant'\] at other positions than .*train.json", fault)
+
+
 @pytest.mark.parametrize(
     "content, rule",
     [
