@@ -40,7 +40,7 @@ class Split:
         dataset: the dataset's type.
         classes: class names, None where the dataset has none.
         images: path of each example's image.
-        examples: identifier of each example: the path, and the box where there is one.
+        examples: identifier of each example: the normalized path, and the box where there is one.
         labels: label set of each example; wrong labels are left out.
         dropped: how many examples the dataset left out, by reason.
         backend_args: storage backend of the images.
@@ -134,8 +134,8 @@ def add_records(split: Split, records: Sequence[dict[str, Any]]) -> None:
             labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
             split.labels.append(check_label_set(labels, num_classes, path, split.dataset))
             split.images.append(path)
-            box = record.get("box")
-            split.examples.append(path if box is None else f"{path} {box}")
+            example, box = os.path.normpath(path) if is_local(path) else path, record.get("box")
+            split.examples.append(example if box is None else f"{example} {box}")
     split.add("labels", faults)
     repeated = repeated_items(split.examples)
     split.add("repeated image", [f"{example} occurs more than once" for example in repeated])

@@ -93,3 +93,12 @@ def test_dropped_images_of_a_concatenation_are_added_up(tmp_path):
     split = read_split("train", ConfigDict(type="ConcatDataset", datasets=datasets))
     assert (split.problems, len(split.images)) == ({}, 2)
     assert split.dropped == {"without a label": 3}
+
+
+def test_an_image_under_two_spellings_of_its_path_is_repeated(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text(
+        "image,labels\n0.jpg,ant\n./0.jpg,bee\nhttp://a//0.jpg,ant\nhttp://a/0.jpg,ant\n"
+    )
+    split = read_split("train", ConfigDict(type="CsvMultiLabel", ann_file=str(file)))
+    assert split.problems == {"repeated image": [f"{tmp_path / '0.jpg'} occurs more than once"]}
