@@ -3,10 +3,12 @@
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from pickle import UnpicklingError
+from threading import RLock
 from typing import Any
 
 import torch
@@ -14,19 +16,23 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
+from mmorderless.datasets.json_values import shown
 from mmorderless.errors import error_line
 
 OTHER_KEYS = ("model", "module", "model_state_dict", "model_ema", "state_dict_ema")
 """Keys under which other programs save weights, the first that holds some is read."""
 
-FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+WEIGHTS_ONLY, NOT_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+"""Environment variables that overrule torch.load's argument."""
+
+_environment_lock = RLock()  # a scheme's reader may call the loader again
 
 
 def protect_checkpoint_loader() -> None:
     """Make mmengine's CheckpointLoader, which reads all checkpoints, check them and execute none.
 
     The OneDL fork reads a file that `weights_only=True` rejects a second time without it; both
-    families read downloads without it. torch's environment variable overrules both.
+    families read downloads without it.
     """
     # The fork's log would announce the second attempt.
     if hasattr(mmengine_checkpoint, "_safe_torch_load"):
@@ -36,26 +42,42 @@ def protect_checkpoint_loader() -> None:
     @wraps(load)
     def load_checkpoint(filename: str, *args: Any, **kwargs: Any) -> Any:
         existing_checkpoint(str(filename))
-        before = os.environ.get(FORCE, "0")
-        os.environ[FORCE] = "1"
         try:
-            checkpoint = load(filename, *args, **kwargs)
-        except (OSError, ImportError):
-            raise
+            with weights_only():
+                checkpoint = load(filename, *args, **kwargs)
         except Exception as error:  # torch raises a dozen kinds for damaged files
+            line = error_line(error)
+            if isinstance(error, (OSError, ImportError, ValueError)) and str(filename) in line:
+                raise
+            if isinstance(error, (OSError, ImportError)):  # of a download or a storage
+                raise OSError(
+                    f"{filename} cannot be read ({line}); download it and give its path"
+                ) from error
             if isinstance(error, UnpicklingError):
                 reason = "holds more than weights, or is damaged (nothing in it was executed)"
             else:
-                reason = f"is damaged ({error_line(error)})"
+                reason = f"is damaged ({line})"
             raise ValueError(
                 f"{filename} {reason}, or mmengine did not write it; save its state_dict alone, or "
                 "use another checkpoint"
             ) from error
-        finally:
-            os.environ[FORCE] = before
         return with_state_dict(checkpoint, filename)
 
     CheckpointLoader.load_checkpoint = staticmethod(load_checkpoint)
+
+
+@contextmanager
+def weights_only() -> Iterator[None]:
+    """Make torch.load refuse everything but weights, whatever its caller or the user has set."""
+    with _environment_lock:  # another thread would restore the variables too early
+        names = (WEIGHTS_ONLY, NOT_WEIGHTS_ONLY)
+        before = {name: os.environ.pop(name) for name in names if name in os.environ}
+        os.environ[WEIGHTS_ONLY] = "1"
+        try:
+            yield
+        finally:
+            del os.environ[WEIGHTS_ONLY]
+            os.environ.update(before)
 
 
 def with_state_dict(checkpoint: Any, filename: str) -> Mapping[str, Any]:
@@ -117,7 +139,7 @@ def existing_checkpoint(path: str) -> str:
 
 
 def is_whole(file: Path) -> bool:
-    """Return whether a zip file is complete and its checksums are right."""
+    """Return whether there is a zip file that is complete and has the right checksums."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
@@ -138,14 +160,15 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     pointer = Path(work_dir, "last_checkpoint")
     if not pointer.is_file():
         return None
-    named = Path(pointer.read_text(errors="replace").replace("\0", "").strip() or "no file")
+    named = Path(pointer.read_text(errors="replace").strip() or "no file")
     others = _newest_first(pointer.parent)
     if named.parent != Path():  # CheckpointHook's out_dir
         others += _newest_first(named.parent)
     for path in (pointer.parent / named.name, named, *others):
-        if path.is_file() and is_whole(path):
+        if is_whole(path):
             if path.name != named.name:
-                print(f"{pointer} names {named}, missing or damaged; using {path}", flush=True)
+                name = shown(str(named))
+                print(f"{pointer} names {name}, missing or damaged; using {path}", flush=True)
             return str(path)
     return None
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -17,6 +18,9 @@ from mmorderless.runs.config import read_config
 from mmorderless.runs.distributed import prepare_processes
 
 AMP_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
+
+CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook", CheckpointHook)
+"""How a config names mmengine's hook, which the Runner also adds to a config without one."""
 
 
 @dataclass
@@ -79,10 +83,9 @@ def training_config(options: TrainingOptions) -> Config:
         cfg.auto_scale_lr.enable = True
     if options.resume is not None:
         _set_resume(cfg, options.resume)
-    hooks = cfg.get("default_hooks") or {}
-    checkpoint = hooks.get("checkpoint", dict(type="CheckpointHook"))
-    if checkpoint is not None and checkpoint.get("type") == "CheckpointHook":
-        cfg.default_hooks = {**hooks, "checkpoint": {**checkpoint, "type": "WholeCheckpointHook"}}
+    elif cfg.get("resume") and cfg.get("load_from") is None:
+        _set_resume(cfg, "auto")
+    _set_checkpoint_hooks(cfg)
     _set_hook(cfg, "CheckpointMatchHook")
     for hook in ("TrainingLabelsHook", "ScoreNamesHook", "FiniteLossHook"):
         _set_hook(cfg, hook)
@@ -194,6 +197,21 @@ def _set_resume(cfg: Config, resume: str) -> None:
     if resume == "auto":
         print(f"resuming from {found}", flush=True)
     cfg.load_from = found
+
+
+def _set_checkpoint_hooks(cfg: Config) -> None:
+    """Replace every CheckpointHook by a WholeCheckpointHook with the same options."""
+
+    def whole(hook: Any) -> Any:
+        is_mmengines = isinstance(hook, dict) and hook.get("type") in CHECKPOINT_HOOKS
+        return {**hook, "type": "WholeCheckpointHook"} if is_mmengines else hook
+
+    hooks = {
+        "checkpoint": dict(type="CheckpointHook", interval=1),
+        **(cfg.get("default_hooks") or {}),
+    }
+    cfg.default_hooks = {name: whole(hook) for name, hook in hooks.items()}
+    cfg.custom_hooks = [whole(hook) for hook in cfg.get("custom_hooks") or []]
 
 
 def _set_hook(cfg: Config, hook_type: str, **options: Any) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import random
+import re
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -139,12 +140,12 @@ def test_downloads_and_an_environment_variable_are_no_exception(tmp_path, monkey
     )
     with pytest.raises(ValueError, match=r"test://a\.pth holds more than weights"):
         CheckpointLoader.load_checkpoint("test://a.pth")
-    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(ValueError, match=r"test://a\.pth is damaged \(Only one of"):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # old advice for mmengine
+    with pytest.raises(ValueError, match=r"test://a\.pth holds more than weights"):
         CheckpointLoader.load_checkpoint("test://a.pth")
     assert not marker.exists()
-    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
-    torch.save(calls(marker)["system"], file)
+    FORMATS["zip"]({"w": torch.ones(2)}, tmp_path / "b.pth")
+    assert set(CheckpointLoader.load_checkpoint(str(tmp_path / "b.pth"))) == {"w"}
     torch.load(file, weights_only=False)  # what a user asks for is left alone
     assert marker.exists()
 
@@ -207,6 +208,21 @@ def test_an_unreadable_file_is_an_error_that_names_it(tmp_path, monkeypatch):
     with pytest.raises(PermissionError) as raised:
         CheckpointLoader.load_checkpoint(str(file))
     assert error_line(raised.value) == f"{file}: Permission denied"
+
+
+@pytest.mark.parametrize(
+    "address, line",
+    [
+        ("http://127.0.0.1:9/a.pth", "cannot be read .*refused.*; download it and give its path"),
+        ("petrel://a.pth", "cannot be read .*petrel.*; download it and give its path"),
+        ("efficientnet-lite0://other", "the only ones are efficientnet-lite0://imagenet$"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_named_once(address, line):
+    with pytest.raises((OSError, ValueError)) as raised:
+        CheckpointLoader.load_checkpoint(address)
+    assert re.search(line, error_line(raised.value))
+    assert error_line(raised.value).count(address) == 1
 
 
 def test_every_damage_of_the_legacy_format_is_one_line_that_names_the_file(tmp_path):
