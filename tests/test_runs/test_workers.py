@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -91,6 +92,19 @@ class Draws:
 
     def __getitem__(self, index):
         return np.random.rand()  # noqa: NPY002 - what transforms use
+
+
+def test_workers_do_not_end_with_the_thread_that_started_them():
+    with ThreadPoolExecutor() as threads:
+        bind = threads.submit(bind_workers, DataLoader(range(64), num_workers=1))
+        batches = threads.submit(iter, bind.result()).result()
+    time.sleep(0.1)  # the thread has ended
+    assert len(list(batches)) == 64
+
+
+def test_workers_of_a_fork_server_start():
+    loader = DataLoader(range(4), num_workers=1, multiprocessing_context="forkserver")
+    assert len(list(bind_workers(loader))) == 4
 
 
 def test_workers_are_seeded_by_their_own_function():
