@@ -189,6 +189,40 @@ def test_resume_auto_takes_the_last_checkpoint(config, tmp_path):
     assert not training(config, "--work-dir", "moved", "--resume").resume
 
 
+def test_resume_in_a_config_is_that_of_the_command_line(config, tmp_path):
+    folder = tmp_path / "work_dirs" / "tiny"
+    folder.mkdir(parents=True)
+    torch.save({}, folder / "epoch_1.pth")
+    (folder / "last_checkpoint").touch()
+    options = ["--cfg-options", "resume=True"]
+    assert training(config, *options).load_from == "start.pth"
+    cfg = training(config, *options, "load_from=None")
+    assert (cfg.resume, cfg.load_from) == (True, "work_dirs/tiny/epoch_1.pth")
+    (folder / "epoch_1.pth").unlink()
+    assert not training(config, *options, "load_from=None").resume
+
+
+def test_every_checkpoint_hook_writes_whole_files(config):
+    # Without default_hooks mmengine saves every epoch.
+    assert training(config).default_hooks.checkpoint == dict(type="WholeCheckpointHook", interval=1)
+    by_iteration = "dict(type='CheckpointHook', by_epoch=False, interval=5)"
+    Path("both.py").write_text(
+        f"_base_ = ['tiny.py']\ncustom_hooks = [{by_iteration}, dict(type='EMAHook')]\n"
+        "default_hooks = dict(checkpoint=dict(type='mmengine.CheckpointHook', max_keep_ckpts=1))"
+    )
+    cfg = training("both.py")
+    whole = dict(type="WholeCheckpointHook")
+    assert cfg.default_hooks.checkpoint == whole | dict(max_keep_ckpts=1)
+    assert cfg.custom_hooks[0] == whole | dict(by_epoch=False, interval=5)
+    assert cfg.custom_hooks[1].type == "EMAHook"
+    pure = CONFIG + "default_hooks = dict(checkpoint=dict(type=CheckpointHook))"
+    Path("pure.py").write_text("from mmengine.hooks import CheckpointHook\n" + pure)
+    assert training("pure.py").default_hooks.checkpoint == whole
+    assert training("both.py", "--cfg-options", "default_hooks.checkpoint=None").default_hooks == {
+        "checkpoint": None
+    }
+
+
 def test_resume_auto_skips_a_truncated_checkpoint(config, tmp_path, capsys):
     folder = tmp_path / "work_dirs" / "tiny"
     folder.mkdir(parents=True)
@@ -201,14 +235,14 @@ def test_resume_auto_skips_a_truncated_checkpoint(config, tmp_path, capsys):
     assert cfg.resume
     assert Path(cfg.load_from).name == "epoch_10.pth"
     out = capsys.readouterr().out
-    assert re.search(r"epoch_11\.pth, missing or damaged; using \S*epoch_10\.pth", out)
+    assert re.search(r"epoch_11\.pth', missing or damaged; using \S*epoch_10\.pth", out)
     for path in folder.glob("*.pth"):  # none is whole
         path.write_bytes(path.read_bytes()[:2000])
     assert not training(config, "--resume").resume
     assert "starting from scratch" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\0\0", b"/gone/epoch_7.pth\n"])
+@pytest.mark.parametrize("content", [b"", b"\0\0\0", b"/gone/epoch_7.pth\n", b"x" * 5000])
 def test_resume_auto_needs_no_pointer_that_is_whole(config, tmp_path, content):
     folder = tmp_path / "work_dirs" / "tiny"
     folder.mkdir(parents=True)
