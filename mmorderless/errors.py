@@ -1,6 +1,7 @@
 """Report user errors as one line instead of a traceback."""
 
 import atexit
+import errno
 import os
 import pickle
 import re
@@ -19,6 +20,9 @@ from torch import distributed
 
 DEBUG_VARIABLE = "MMORDERLESS_DEBUG"
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the errors of a full disk, a quota or a limit."""
+
 _STDLIB = Path(sysconfig.get_path("stdlib")).as_posix()
 _USER_ERRORS = (ValueError, OSError, ImportError, SyntaxError, EOFError)
 
@@ -33,6 +37,20 @@ _HOST_ERRORS = (
 _HOST_CODE = re.compile(r"/(mmengine|mmcv|mmpretrain|PIL)/|/torch/serialization\.py$")
 _LIBRARY = re.compile(rf"/(site|dist)-packages/(?!mmorderless/)|^{re.escape(_STDLIB)}/|^<frozen ")
 
+_OS_REMEDIES = {
+    **dict.fromkeys(DISK_ERRORS, "free space on the disk, or choose another folder"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), "check the permissions, or choose another path"
+    ),
+    **dict.fromkeys(
+        (errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+        "there is a file where a folder should be, or a folder where a file: choose another path",
+    ),
+    errno.ENOENT: "check the path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
 _REMEDIES = (
     (
         "stack expects each tensor to be equal size",
@@ -44,6 +62,17 @@ _REMEDIES = (
         "must match the size of tensor",
         "binary_cross_entropy",
         "give pos_weight and class_weight one number per class",
+    ),
+    (
+        "shapes cannot be multiplied",
+        "",
+        "set in_channels of the head to the number of features, the second of the numbers",
+    ),
+    (
+        "'NoneType' object has no attribute 'text'",
+        "_get_labels_from_xml",
+        "an object of an XML file lacks <name> or <difficult>: use the dataset VocMultiLabel, "
+        "which takes the latter for 0 and names a file that lacks the former",
     ),
 )
 """Part of a library's message, function of OpenMMLab that it comes from or "", and the remedy."""
@@ -137,6 +166,8 @@ def error_line(error: BaseException) -> str:
         text = re.split(rf"^(?:\w+\.)*{wrapped[1]}: ", text, flags=re.MULTILINE)[-1]
     elif isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
+        if remedy := _OS_REMEDIES.get(error.errno or 0):
+            text += f"; {remedy}"
     elif isinstance(error, KeyError) and " " not in text:
         text = f"missing key {text!r}{_missing_in(error)}"
     functions = {"", *(frame.name for frame in traceback.extract_tb(error.__traceback__))}

@@ -1,5 +1,6 @@
 """User errors are one line; bugs keep their traceback."""
 
+import re
 import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
@@ -13,7 +14,7 @@ import torch
 from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import Registry
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -110,6 +111,24 @@ def test_wrong_number_of_class_weights(option):
         )
 
 
+def test_wrong_number_of_input_features():
+    head = dict(type="MultiLabelLinearClsHead", num_classes=4, in_channels=8)
+    error = caught(MODELS.build(head).forward, (torch.zeros(2, 9),))
+    assert is_user_error(error)
+    assert re.search(r"2x9 and 8x4\); set in_channels of the head", error_line(error))
+
+
+def test_mmpretrains_voc_needs_every_difficult(tmp_path):
+    for folder in ("ImageSets/Main", "Annotations"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "ImageSets/Main/test.txt").write_text("a\n")
+    xml = "<annotation><object><name>dog</name></object></annotation>"
+    (tmp_path / "Annotations/a.xml").write_text(xml)
+    error = caught(DATASETS.build, dict(type="VOC", data_root=str(tmp_path), split="test"))
+    assert is_user_error(error)
+    assert "use the dataset VocMultiLabel" in error_line(error)
+
+
 def test_bugs_in_our_own_code_are_not_user_errors():
     in_torch = caught(list, DataLoader(DIFFERENT, 2))  # called by this test, not by OpenMMLab
     assert "equal size" in str(in_torch)
@@ -120,7 +139,13 @@ def test_bugs_in_our_own_code_are_not_user_errors():
 
 def test_missing_file_is_named(tmp_path):
     error = caught(open, tmp_path / "no.json")
-    assert error_line(error) == f"{tmp_path / 'no.json'}: No such file or directory"
+    assert error_line(error) == f"{tmp_path / 'no.json'}: No such file or directory; check the path"
+
+
+def test_a_file_in_the_way_has_a_remedy(tmp_path):
+    (tmp_path / "file").touch()
+    line = error_line(caught((tmp_path / "file" / "folder").mkdir))
+    assert re.fullmatch(r".*/file/folder: Not a directory; there is a file .* another path", line)
 
 
 def test_only_the_message_of_a_worker_error_is_shown():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmorderless.inference.feature_maps import cache_features
 from mmorderless.runs.config import read_config
+from mmorderless.runs.files import naming
 from mmorderless.runs.options import add_config_options
 from mmorderless.runs.processes import exclusive
 
@@ -19,6 +20,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_config_options(parser)
     args = parser.parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
-    with exclusive(Path(args.out), "--out"):
+    with naming(args.out), exclusive(Path(args.out), "--out"):
         splits = cache_features(cfg, Path(args.out), args.checkpoint)
     print(f"{args.out} holds the features of: {', '.join(splits)}")

@@ -11,7 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 
 from mmorderless.metrics.label_set_metric import LabelSetMetric
-from mmorderless.runs.files import write_text
+from mmorderless.runs.files import naming, write_text
 from mmorderless.runs.launch import build_runner, evaluation_config
 from mmorderless.runs.options import parse_evaluation_options
 
@@ -20,10 +20,12 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
     """Evaluate a checkpoint on the test set of a config."""
     options = parse_evaluation_options(argv)
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
-    runner = build_runner(evaluation_config(options))
-    if options.dump:
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=options.dump))
-    metrics = runner.test()
+    cfg = evaluation_config(options)
+    with naming(options.dump or cfg.work_dir):
+        runner = build_runner(cfg)
+        if options.dump:
+            runner.test_evaluator.metrics.append(DumpResults(out_file_path=options.dump))
+        metrics = runner.test()
     if options.out and is_main_process():
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LabelSetMetric) and metric.of_classes is not None:

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from mmorderless.runs.distributed import is_first_process
+from mmorderless.runs.files import naming
 from mmorderless.runs.launch import build_runner, training_config
 from mmorderless.runs.options import parse_training_options
 from mmorderless.runs.processes import exclusive
@@ -18,5 +19,5 @@ def train(argv: Sequence[str] | None = None) -> None:
     cfg = training_config(options)
     # The other processes wait for the first one, which the launcher ends with it.
     alone = is_first_process(cfg.launcher)
-    with exclusive(Path(cfg.work_dir)) if alone else nullcontext():
+    with naming(cfg.work_dir), exclusive(Path(cfg.work_dir)) if alone else nullcontext():
         build_runner(cfg).train()

@@ -8,6 +8,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mmorderless.errors import DISK_ERRORS
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Name a file or folder in the error of a full disk within a block, if it names none.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:

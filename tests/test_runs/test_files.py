@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmorderless.runs.files import replacing, write_png, write_text
+from mmorderless.runs.files import naming, replacing, write_png, write_text
 
 
 def test_bytes_that_are_no_utf8_are_escaped_and_read_back(tmp_path):
@@ -38,6 +38,18 @@ def test_an_error_leaves_the_earlier_file(tmp_path):
         fill_the_disk()
     assert file.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    "error, name", [(OSError(errno.ENOSPC, "full"), "w"), (OSError(errno.EPIPE, "no reader"), None)]
+)
+def test_only_the_error_of_a_full_disk_is_named(error, name):
+    with pytest.raises(OSError) as raised, naming("w"):
+        raise error
+    assert raised.value.filename == name
+    with pytest.raises(OSError) as raised, naming("w"):
+        raise OSError(errno.ENOSPC, "full", "w/file")
+    assert raised.value.filename == "w/file"
 
 
 def test_a_folder_that_cannot_be_created_is_named(tmp_path):
