@@ -3,7 +3,9 @@
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from mmorderless.errors import error_line
@@ -32,6 +34,8 @@ class CheckedRunner(Runner):
         """
         try:
             super().load_or_resume()
+            if self._resume and isinstance(self.optim_wrapper, OptimWrapper):
+                check_options(self.optim_wrapper.optimizer)
         except Exception as error:  # any kind: the state is that of a foreign program
             line = error_line(error)
             if str(self._load_from) in line:
@@ -39,6 +43,17 @@ class CheckedRunner(Runner):
             if not isinstance(error, ValueError):
                 line += "; use a checkpoint that a training of this config wrote"
             raise ValueError(f"{self._load_from}: {line}") from error
+
+
+def check_options(optimizer: Optimizer) -> None:
+    """Raise a ValueError if the state of another optimizer was loaded, which has other options."""
+    for group in optimizer.param_groups:
+        if missing := sorted(optimizer.defaults.keys() - group.keys()):
+            raise ValueError(
+                f"the checkpoint's optimizer has no {', '.join(missing)}: it is no "
+                f"{type(optimizer).__name__}; use the config that it was trained with, or start "
+                "from its weights with load_from"
+            )
 
 
 def check_batches(loader: DataLoader) -> None:

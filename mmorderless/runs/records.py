@@ -73,7 +73,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
     """Read a JSON file of this version; None when it is missing, damaged or of another version."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and value.get("version") == VERSION else None
 

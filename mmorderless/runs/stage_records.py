@@ -77,11 +77,16 @@ def read_record(stage: Stage) -> dict[str, Any] | None:
             )
         return None
     try:
-        record = json.loads(file.read_text())
-    except json.JSONDecodeError as error:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        is_record = isinstance(record["settings"], dict)
+        is_record &= isinstance(record["checkpoint"], str | None)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        is_record = False
+    if not is_record:
         raise ValueError(
-            f"{file} is damaged ({error}); remove {stage.folder} to train this stage again"
-        ) from error
+            f"{file} is damaged or was not written by tools/train_stages.py; remove {stage.folder} "
+            "to train this stage again"
+        )
     return record if started or record["checkpoint"] else None
 
 

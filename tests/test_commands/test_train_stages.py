@@ -151,10 +151,11 @@ def test_the_last_checkpoint_says_which_best_one_is_handed_over(folder, trainer,
     assert trainer.calls[1][-1] == "load_from=w/bce/best_set_OF1_epoch_3.pth"
 
 
-def test_damaged_record_error_names_the_file(folder, trainer):
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"settings": {}}', b"\xff\xfe", b"[" * 100_000])
+def test_damaged_record_error_names_the_file(content, folder, trainer):
     trainer.fails = {"bce": 1}
     train("--work-dir", "w")
-    Path("w/bce/stage.json").write_text("")
+    Path("w/bce/stage.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"w/bce/stage\.json is damaged .*; remove w/bce to train"):
         train("--work-dir", "w")
 

@@ -1,11 +1,14 @@
 """A run's dataloaders and the errors of its checkpoint."""
 
+from contextlib import nullcontext
+
 import pytest
+import torch
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmorderless.runs import checked_runner
-from mmorderless.runs.checked_runner import CheckedRunner
+from mmorderless.runs.checked_runner import CheckedRunner, check_options
 
 
 def build(**options):
@@ -52,3 +55,15 @@ def test_errors_while_a_checkpoint_is_loaded_name_it(error, line, monkeypatch):
     runner._load_from = "w/a.pth"
     with pytest.raises(ValueError, match=line):
         runner.load_or_resume()
+
+
+@pytest.mark.parametrize("before, now", [("SGD", "Adam"), ("Adam", "SGD"), ("SGD", "SGD")])
+def test_a_resumed_optimizer_must_be_of_the_same_kind(before, now):
+    saved, optimizer = (
+        getattr(torch.optim, kind)([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        for kind in (before, now)
+    )
+    optimizer.load_state_dict(saved.state_dict())
+    error = f"no {'betas' if now == 'Adam' else 'dampening'}.*: it is no {now}; .*load_from"
+    with nullcontext() if before == now else pytest.raises(ValueError, match=error):
+        check_options(optimizer)
