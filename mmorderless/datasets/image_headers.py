@@ -27,6 +27,13 @@ def is_jpeg(content: bytes) -> bool:
     return content.startswith(b"\xff\xd8\xff")
 
 
+def may_be_deep(content: bytes) -> bool:
+    """Return whether an image may have more than 8 bits per sample, by the start of its file."""
+    if content.startswith(b"\x89PNG"):
+        return content[24:25] == b"\x10"
+    return not is_jpeg(content) and not content.startswith((b"GIF8", b"BM", b"RIFF"))
+
+
 def stored_size(content: bytes) -> tuple[int, int] | None:
     """Read (H, W) as stored; None if Pillow cannot read the header.
 

@@ -17,6 +17,7 @@ from mmorderless.datasets.image_headers import (
     PILLOW_ERRORS,
     is_jpeg,
     is_truncated_jpeg,
+    may_be_deep,
     stored_maximum,
     stored_size,
 )
@@ -183,7 +184,7 @@ class LoadImage(LoadImageFromFile):
 
     def _scale_depth(self, img: np.ndarray | None, content: bytes, path: str) -> np.ndarray | None:
         """Scale samples of 9 to 15 bits in a file of 16 bits, which OpenCV divides by 256."""
-        if is_jpeg(content) or (img is not None and img.max(initial=0) >= 1 << 15 - 8):
+        if not may_be_deep(content) or (img is not None and img.max(initial=0) >= 1 << 15 - 8):
             return img
         deep = self._pixels(content, imread_flags[self.color_type] | cv2.IMREAD_ANYDEPTH)
         if deep is None or deep.dtype != np.uint16:

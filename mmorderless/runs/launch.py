@@ -124,6 +124,10 @@ def _set_shared(cfg: Config, options: LaunchOptions) -> None:
         cfg.work_dir = options.work_dir
     elif cfg.get("work_dir") is None:
         cfg.work_dir = os.path.join("work_dirs", Path(options.config).stem)
+    if os.fsencode(cfg.work_dir) != cfg.work_dir.encode(errors="replace"):
+        raise ValueError(
+            f"mmengine cannot write to {cfg.work_dir!r}, no UTF-8 name; give another --work-dir"
+        )
     on_cpu = get_device() == "cpu"
     if options.amp and on_cpu:
         raise ValueError("--amp needs an accelerator and none was found; run without --amp")

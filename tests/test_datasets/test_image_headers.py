@@ -1,10 +1,11 @@
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmorderless.datasets.image_headers import is_truncated_jpeg, stored_size
+from mmorderless.datasets.image_headers import is_truncated_jpeg, may_be_deep, stored_size
 
 
 def jpeg(side=64, **options) -> bytes:
@@ -48,3 +49,15 @@ def test_size_of_other_formats_and_too_large_ones():
     assert stored_size(content) == (20, 30)
     with pytest.raises(Image.DecompressionBombError):
         stored_size(content[:18] + (10**8).to_bytes(4, "little") + content[22:])  # the width
+
+
+@pytest.mark.parametrize("extension", ["png", "bmp", "gif", "webp", "jpg"])
+def test_files_of_8_bits_are_not_decoded_for_more(extension):
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, {"jpg": "jpeg"}.get(extension, extension))
+    assert not may_be_deep(file.getvalue())
+
+
+@pytest.mark.parametrize("extension", [".png", ".tiff", ".pgm", ".jp2"])
+def test_files_of_16_bits_may_be_deep(extension):
+    assert may_be_deep(cv2.imencode(extension, np.zeros((8, 8), np.uint16))[1].tobytes())

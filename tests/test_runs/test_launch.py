@@ -189,6 +189,12 @@ def test_resume_auto_takes_the_last_checkpoint(config, tmp_path):
     assert not training(config, "--work-dir", "moved", "--resume").resume
 
 
+def test_a_work_dir_that_is_not_utf8_is_an_error(config):
+    assert training(config, "--work-dir", "caf\xe9").work_dir == "caf\xe9"
+    with pytest.raises(ValueError, match=r"'caf\\udce9', no UTF-8 name; give another --work-dir"):
+        training(config, "--work-dir", "caf\udce9")
+
+
 def test_resume_in_a_config_is_that_of_the_command_line(config, tmp_path):
     folder = tmp_path / "work_dirs" / "tiny"
     folder.mkdir(parents=True)
