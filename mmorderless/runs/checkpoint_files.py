@@ -174,6 +174,6 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """List the checkpoints of epochs or iterations in a folder."""
+    """List the checkpoints of epochs or iterations in a folder, the last written first."""
     saved = [path for path in folder.glob("*.pth") if re.fullmatch(r"(epoch|iter)_\d+", path.stem)]
-    return sorted(saved, key=lambda path: int(path.stem.rpartition("_")[2]), reverse=True)
+    return sorted(saved, key=lambda path: path.stat().st_mtime_ns, reverse=True)

@@ -248,6 +248,19 @@ def test_resume_auto_skips_a_truncated_checkpoint(config, tmp_path, capsys):
     assert "starting from scratch" in capsys.readouterr().out
 
 
+def test_resume_auto_takes_the_last_written_of_epochs_and_iterations(config, tmp_path):
+    folder = tmp_path / "work_dirs" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "last_checkpoint").touch()
+    for seconds, name in enumerate(("epoch_1", "iter_30", "iter_40", "epoch_2")):
+        torch.save({}, folder / f"{name}.pth")
+        os.utime(folder / f"{name}.pth", (seconds, seconds))
+    # An iteration's checkpoint at the end of an epoch repeats it without DeterministicResumeHook.
+    assert Path(training(config, "--resume").load_from).name == "epoch_2.pth"
+    (folder / "epoch_2.pth").write_bytes(b"PK")
+    assert Path(training(config, "--resume").load_from).name == "iter_40.pth"
+
+
 @pytest.mark.parametrize("content", [b"", b"\0\0\0", b"/gone/epoch_7.pth\n", b"x" * 5000])
 def test_resume_auto_needs_no_pointer_that_is_whole(config, tmp_path, content):
     folder = tmp_path / "work_dirs" / "tiny"
