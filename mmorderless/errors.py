@@ -64,6 +64,11 @@ _REMEDIES = (
         "give pos_weight and class_weight one number per class",
     ),
     (
+        "failed to load image",
+        "",
+        "copy or download it again, or remove it from the annotation file",
+    ),
+    (
         "shapes cannot be multiplied",
         "",
         "set in_channels of the head to the number of features, the second of the numbers",

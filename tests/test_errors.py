@@ -11,6 +11,7 @@ import mmcv
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import Registry
@@ -109,6 +110,15 @@ def test_wrong_number_of_class_weights(option):
         assert error_line(error).endswith(
             "dimension 1; give pos_weight and class_weight one number per class"
         )
+
+
+def test_an_image_that_mmcv_cannot_decode(tmp_path):
+    (tmp_path / "a.jpg").write_text("no image")
+    error = caught(LoadImageFromFile().transform, {"img_path": str(tmp_path / "a.jpg")})
+    assert is_user_error(error)
+    assert error_line(error).endswith(
+        "/a.jpg; copy or download it again, or remove it from the annotation file"
+    )
 
 
 def test_wrong_number_of_input_features():
