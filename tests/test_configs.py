@@ -325,8 +325,7 @@ def test_config_trains_validates_and_predicts(config, method, folder_of, tmp_pat
     inferencer = OrderlessInferencer(cfg, file)
     result = inferencer(np.zeros((50, 50, 3), np.uint8), progress=False)[0]
     assert len(result["scores"]) == len(classes)
-    has_no_sequence = config.stem.startswith("bce") or method in ("asl", "csra")
-    assert (result["sequence"] is None) == has_no_sequence
+    assert (result["sequence"] is None) == (cfg.model.head.type != "OrderlessRNNHead")
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ METHODS = (
     *("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
     *("cnn_rnn", "ria", "sr_cnn_rnn", "order_free", "order_search", "ocd"),
+    *("lsep", "lsep_count"),
 )
 """Methods of configs/_base_/methods in the order of the tables."""
 

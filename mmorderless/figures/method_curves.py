@@ -21,14 +21,14 @@ class OperatingCurve(NamedTuple):
         values: values of the parameter (a bias or a threshold), ascending, shape (K,).
         recall: C-R at each value, in percent, shape (K,).
         precision: C-P at each value, in percent, shape (K,).
-        default: default value.
+        default: default value; None if the default label sets are those of no value.
         tuned: value chosen for C-F1; None if none was chosen.
     """
 
     values: np.ndarray
     recall: np.ndarray
     precision: np.ndarray
-    default: float
+    default: float | None
     tuned: float | None
 
     def at(self, value: float) -> tuple[float, float]:

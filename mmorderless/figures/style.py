@@ -68,13 +68,20 @@ def name_classes(
 
 # Okabe-Ito without yellow, which is hardly visible on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+LINES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
 # The paper's strategies have solid lines.
 FAMILIES = (
     ("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     ("bce", "asl", "csra", "order_free", "ocd", "order_search"),
     ("cnn_rnn", "ria", "sr_cnn_rnn"),
     ("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
+    ("lsep", "lsep_count"),
 )
 TITLES = {
     "pla": "PLA",
@@ -94,6 +101,8 @@ TITLES = {
     "pla_gru": "PLA, GRU",
     "pla_transformer": "PLA, Transformer",
     "mla_transformer": "MLA, Transformer",
+    "lsep": "LSEP, thresholds",
+    "lsep_count": "LSEP, count",
     "prior": "label prior",
 }
 SCORES = {"max": "max over steps", "first": "first emission", "beam": "beam marginal"}

@@ -69,6 +69,9 @@ def test_operating_curve_figure_marks_default_and_tuned_points():
     assert marks["D"] == [70.0, 70.0]
     assert pla.get_title() == f"PLA\nC-F1 {2 * 60 * 80 / 140:.1f} → 70.0"
     assert "→" not in bce.get_title()
+    [lsep] = panels_of(operating_curve_figure({"lsep": CURVE._replace(default=None)}))
+    assert [line.get_marker() for line in lsep.lines if line.get_marker() in "oD"] == ["D"]
+    assert lsep.get_title().endswith("C-F1 70.0")
     for axes in (pla, bce):
         assert axes.get_xlim()[0] < 60 < axes.get_xlim()[1]
         assert axes.get_ylim()[0] < 70 < axes.get_ylim()[1]

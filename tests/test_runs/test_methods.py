@@ -20,7 +20,7 @@ from mmorderless.runs.options import parse_training_options
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = {path.stem: path for path in sorted((CONFIGS / "_base_/methods").glob("*.py"))}
-WITHOUT_SEQUENCE = {"bce", "asl", "csra"}
+WITHOUT_SEQUENCE = {"bce", "asl", "csra", "lsep", "lsep_count"}
 
 CONFIG = """
 model = dict(type='ImageClassifier', backbone=dict(type='StridedCNN'), neck=None,

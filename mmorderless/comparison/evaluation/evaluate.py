@@ -73,15 +73,22 @@ def tune_thresholds(
 
 
 def evaluate_thresholds(
-    held_out: Records, test: Records, num_classes: int, default: float
+    held_out: Records, test: Records, num_classes: int, default: float | None
 ) -> dict[str, Any]:
     """Choose thresholds on held-out images and evaluate them on the test set.
+
+    Args:
+        held_out: predictions on the held-out images.
+        test: predictions on the test set; their label sets are the default operating point.
+        num_classes: C.
+        default: the threshold that gave these label sets, None for another rule.
 
     Returns:
         `operating_parameter`, `operating_default`, `default`, `operating_curve` and `tuned` of
         result.json.
     """
-    curve, tuned = tune_thresholds(held_out, test, num_classes, default)
+    nearest = DEFAULT_THRESHOLD if default is None else default
+    curve, tuned = tune_thresholds(held_out, test, num_classes, nearest)
     return {
         "operating_parameter": "threshold",
         "operating_default": default,
@@ -174,7 +181,7 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
         )
     else:
         result, test_records, paths = evaluate_sequences(
-            model, held_out, test, parameter.default, len(classes)
+            model, held_out, test, float(head.decoding.end_bias), len(classes)
         )
         save_attention(model, test, choose_gallery(test_records.truth, len(classes)), folder)
     groups = test.dataset.metainfo.get("groups") or {}

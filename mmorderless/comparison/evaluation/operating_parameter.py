@@ -14,24 +14,25 @@ class OperatingParameter:
 
     Attributes:
         name: `end_bias`, which changes the predicted sequence, or `threshold` on the scores.
-        default: value in the model's config.
+        default: value in the model's config; None for a head that decides by a rule of its own,
+            which no value of the parameter gives.
     """
 
     name: str
-    default: float
+    default: float | None
 
 
 def operating_parameter_of(head: Any) -> OperatingParameter:
     """Return a head's operating parameter.
 
     Args:
-        head: a sequence head or one of mmpretrain's multi-label heads.
+        head: a sequence head or one of mmpretrain's multi-label heads; without `thr` it decides by
+            a rule of its own, such as a count.
     """
     if isinstance(head, OrderlessRNNHead):
         return OperatingParameter("end_bias", float(head.decoding.end_bias))
     threshold = getattr(head, "thr", None)
-    default = DEFAULT_THRESHOLD if threshold is None else float(threshold)
-    return OperatingParameter("threshold", default)
+    return OperatingParameter("threshold", None if threshold is None else float(threshold))
 
 
 def override(head: Any, end_bias: float) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def read_operating_curve(result: Result) -> OperatingCurve | None:
     """
     points = sorted(result.get("operating_curve") or [], key=lambda point: float(point["value"]))
     default = value_at(result, ("operating_default",))
-    if default is None or not points:
+    if not points:
         return None
     values, recall, precision = (
         np.array([point[key] for point in points]) for key in ("value", "CR", "CP")

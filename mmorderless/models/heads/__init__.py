@@ -1,5 +1,7 @@
-"""The head of all sequence models: between mmpretrain's data samples and a decoder."""
+"""The head of all sequence models, and a multi-label head with a learned decision."""
 
+from mmorderless.models.heads.decided_head import DecidedHead
+from mmorderless.models.heads.decisions import CountDecision, ThresholdDecision
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
-__all__ = ["OrderlessRNNHead"]
+__all__ = ["CountDecision", "DecidedHead", "OrderlessRNNHead", "ThresholdDecision"]

@@ -1,6 +1,7 @@
 """Read labels from data samples and write predictions into them."""
 
-from mmpretrain.structures import DataSample
+import torch
+from mmpretrain.structures import DataSample, label_to_onehot
 from torch import Tensor
 
 from mmorderless.labels.checks import check_fits
@@ -19,6 +20,18 @@ def true_labels(data_samples: list[DataSample]) -> list[Tensor]:
                 f"image {i} of the batch has no gt_label; give images without labels an empty one"
             )
     return [sample.gt_label for sample in data_samples]
+
+
+def multi_hot_labels(data_samples: list[DataSample], num_classes: int) -> Tensor:
+    """Return the labels of each sample, shape (B, C), float32.
+
+    `gt_score` is taken where there is one, otherwise `gt_label`, as in mmpretrain's heads.
+    """
+    rows = [
+        sample.gt_score if "gt_score" in sample else label_to_onehot(sample.gt_label, num_classes)
+        for sample in data_samples
+    ]
+    return torch.stack(rows).float()
 
 
 def training_labels(data_samples: list[DataSample], max_steps: int) -> list[Tensor]:

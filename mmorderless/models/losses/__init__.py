@@ -8,6 +8,7 @@ then has `model.head.loss=dict(type=...)`, or a fragment in `configs/_base_/meth
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
 from mmorderless.models.losses.base import SequenceLoss
 from mmorderless.models.losses.cross_entropy import sequence_cross_entropy
+from mmorderless.models.losses.lsep import LSEPLoss
 from mmorderless.models.losses.mean_bce import MeanBCELoss
 from mmorderless.models.losses.optimal_completion import OCDLoss, completion_targets
 from mmorderless.models.losses.order_free import OrderFreeLoss
@@ -15,6 +16,7 @@ from mmorderless.models.losses.order_search import OrderSearchLoss
 
 __all__ = [
     "FixedOrderLoss",
+    "LSEPLoss",
     "MLALoss",
     "MeanBCELoss",
     "OCDLoss",

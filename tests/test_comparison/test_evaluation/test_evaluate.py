@@ -26,6 +26,7 @@ from mmorderless.comparison.evaluation.predictions import (
 )
 from mmorderless.comparison.report.results import label_lists
 from mmorderless.metrics.label_set_metric import LabelSetMetric
+from mmorderless.models.heads.decided_head import DecidedHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
 NUM_CLASSES, CHANNELS = 4, 6
@@ -177,6 +178,27 @@ def test_a_threshold_equals_that_of_the_head_itself():
         assert scored_directly(head, 0)[score] == pytest.approx(best)
         assert best >= at_default[score]
     assert apply_threshold(test, 0.0).predicted.length.tolist() == [NUM_CLASSES] * 12
+
+
+@pytest.mark.parametrize("rule", ["count", "topk"])
+def test_a_rule_of_the_heads_own_is_the_default_and_thresholds_are_tuned(rule):
+    torch.manual_seed(1)
+    if rule == "count":
+        decision, loss = dict(type="CountDecision"), dict(type="LSEPLoss")
+        head = DecidedHead(NUM_CLASSES, CHANNELS, decision, loss)
+    else:
+        head = MultiLabelLinearClsHead(NUM_CLASSES, CHANNELS, topk=2)
+    parameter = operating_parameter_of(head)
+    assert parameter == OperatingParameter("threshold", None)
+    held_out, test = (predict(Model(head), loader(i), {"": {}})[0][""] for i in (0, 1))
+    result = evaluate_thresholds(held_out, test, NUM_CLASSES, parameter.default)
+    assert result["operating_default"] is None
+    assert result["default"] == pytest.approx(scored_directly(head, 1))
+    at_half = metrics_of(apply_threshold(test, 0.5), NUM_CLASSES)
+    assert result["default"] != at_half  # the rule, and not the threshold 0.5
+    by_threshold = evaluate_thresholds(held_out, test, NUM_CLASSES, 0.5)
+    assert result["operating_curve"] == by_threshold["operating_curve"]
+    assert result["tuned"] == by_threshold["tuned"]
 
 
 def test_saved_predictions_are_read_per_image(tmp_path):

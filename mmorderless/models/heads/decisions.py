@@ -1,0 +1,150 @@
+"""Learned rules that turn the logits of a multi-label head into label sets.
+
+Letters: B images, D channels of the features, C classes, K the largest count.
+
+A new rule: subclass `LabelDecision`, implement `forward` and, if it is trained, `auxiliary_loss`,
+and register it in mmpretrain's MODELS; `DecidedHead(decision=dict(type=...))` uses it.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from mmorderless.models.decoders.base import check_sizes
+
+
+def mlp(
+    in_channels: int, widths: Sequence[int], out_channels: int, dropout: float = 0.0
+) -> nn.Sequential:
+    """Build linear layers with ReLU and dropout after each but the last."""
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Linear(in_channels, width), nn.ReLU(), nn.Dropout(dropout)]
+        in_channels = width
+    return nn.Sequential(*layers, nn.Linear(in_channels, out_channels))
+
+
+def choose_best(logits: Tensor, count: Tensor) -> Tensor:
+    """Return which classes have the largest logits, (B, C) bool.
+
+    Args:
+        logits: shape (B, C); the first of equal ones is chosen first.
+        count: number of classes to choose, shape (B,); all if there are not as many.
+    """
+    rank = logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return rank < count[:, None]
+
+
+class LabelDecision(nn.Module):
+    """Base class of rules that decide which classes are an image's labels."""
+
+    threshold: float | None = None
+    """The least score of a label; None for a rule that is no threshold on the scores."""
+
+    def forward(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Decide on the labels of a batch.
+
+        Args:
+            features: shape (B, D).
+            logits: shape (B, C).
+
+        Returns:
+            The scores of the classes in [0, 1], shape (B, C), and which are labels, (B, C) bool.
+        """
+        raise NotImplementedError
+
+    def auxiliary_loss(self, features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the losses that train the decision, scalars by name.
+
+        Args:
+            features: shape (B, D).
+            logits: shape (B, C).
+            labels: multi-hot labels, shape (B, C).
+        """
+        return {}
+
+
+@MODELS.register_module()
+class ThresholdDecision(LabelDecision):
+    """A threshold θ_c per image and class, estimated from the features (Li et al., CVPR 2017).
+
+    A class is a label if its logit is at least θ_c. Its score is σ(z_c − θ_c). The loss is the
+    binary cross-entropy of z − θ, the mean over all B·C entries.
+
+    Args:
+        num_classes: C.
+        in_channels: D.
+        widths: sizes of the hidden layers.
+    """
+
+    threshold = 0.5
+
+    def __init__(self, num_classes: int, in_channels: int, widths: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.net = mlp(in_channels, widths, num_classes)
+
+    def forward(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """See `LabelDecision.forward`."""
+        scores = (logits.float() - self.net(features).float()).sigmoid()
+        return scores, scores >= self.threshold
+
+    def auxiliary_loss(self, features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `LabelDecision.auxiliary_loss`."""
+        margin = logits.float() - self.net(features).float()
+        return dict(loss_decision=F.binary_cross_entropy_with_logits(margin, labels))
+
+
+@MODELS.register_module()
+class CountDecision(LabelDecision):
+    """The number of labels as a class of its own, 0 … K; the best classes are the labels.
+
+    The loss is the cross-entropy of the count, the mean over the images (Li et al., CVPR 2017;
+    Pineda et al., arXiv 2019). Their counts start at 1 where no image is without a label.
+
+    Args:
+        num_classes: C.
+        in_channels: D.
+        widths: sizes of the hidden layers.
+        max_count: K, at most C; more labels count as K. None for C.
+        loss_weight: factor on the loss.
+
+    Raises:
+        ValueError: `max_count` is not positive.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        widths: Sequence[int] = (),
+        max_count: int | None = None,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.max_count = largest_count(max_count, num_classes)
+        self.loss_weight = loss_weight
+        self.net = mlp(in_channels, widths, self.max_count + 1)
+
+    def forward(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """See `LabelDecision.forward`."""
+        return logits.float().sigmoid(), choose_best(logits, self.net(features).argmax(1))
+
+    def auxiliary_loss(self, features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `LabelDecision.auxiliary_loss`."""
+        count = labels.sum(1).round().long().clamp(max=self.max_count)
+        cross_entropy = F.cross_entropy(self.net(features).float(), count)
+        return dict(loss_decision=self.loss_weight * cross_entropy)
+
+
+def largest_count(max_count: int | None, num_classes: int) -> int:
+    """Return K: `max_count`, or C if it is None or larger.
+
+    Raises:
+        ValueError: `max_count` is not positive.
+    """
+    if max_count is None:
+        return num_classes
+    check_sizes(max_count=max_count)
+    return min(max_count, num_classes)
