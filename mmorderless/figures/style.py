@@ -81,7 +81,10 @@ FAMILIES = (
     ("bce", "asl", "csra", "order_free", "ocd", "order_search"),
     ("cnn_rnn", "ria", "sr_cnn_rnn"),
     ("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
-    ("lsep", "lsep_count"),
+    (
+        *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count"),
+        *("set_pool", "set_pool_transformer"),
+    ),
 )
 TITLES = {
     "pla": "PLA",
@@ -103,6 +106,11 @@ TITLES = {
     "mla_transformer": "MLA, Transformer",
     "lsep": "LSEP, thresholds",
     "lsep_count": "LSEP, count",
+    "soft_iou": "soft IoU",
+    "target_distribution": "target distribution",
+    "bce_count": "BCE, count",
+    "set_pool": "set pooling",
+    "set_pool_transformer": "set pooling, Transformer",
     "prior": "label prior",
 }
 SCORES = {"max": "max over steps", "first": "first emission", "beam": "beam marginal"}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mmorderless.models.decoders.base import LabelDecoder, Rollout, select
+from mmorderless.models.decoders.base import Choose, LabelDecoder, Rollout, select
 from mmorderless.models.decoding.options import Decoding
 
 
@@ -74,13 +74,24 @@ def decode(
     num_classes = decoder.vocabulary.num_classes
     decoding.check_fits(num_classes, max_steps)
     emitted = torch.zeros((len(grid), num_classes), dtype=torch.bool, device=grid.device)
+    choose = greedy_choice(decoding, emitted)
+    return decoder.rollout(grid, max_steps, True, return_attention, choose=choose), None
+
+
+def greedy_choice(decoding: Decoding, emitted: Tensor) -> Choose:
+    """Return the choice of the best token by the options, one step after the other.
+
+    Args:
+        decoding: the options.
+        emitted: which labels were emitted, shape (B, C), bool; kept up to date.
+    """
 
     def choose(t: int, logits: Tensor, images: Tensor) -> Tensor:
         token = decoding.adjust(logits, emitted[images]).argmax(1)
-        emitted[images] |= _one_hot(token, num_classes)
+        emitted[images] |= _one_hot(token, emitted.shape[1])
         return token
 
-    return decoder.rollout(grid, max_steps, True, return_attention, choose=choose), None
+    return choose
 
 
 @torch.no_grad()

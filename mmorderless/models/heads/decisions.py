@@ -138,6 +138,37 @@ class CountDecision(LabelDecision):
         return dict(loss_decision=self.loss_weight * cross_entropy)
 
 
+@MODELS.register_module()
+class MassDecision(LabelDecision):
+    """The most probable classes of a softmax, until they hold a share of its mass.
+
+    A class is a label while the classes before it hold less than the share, so that the first is
+    always one (Pineda et al., arXiv 2019, for their target distribution). The score is the softmax.
+    There is nothing to train.
+
+    Args:
+        num_classes: C.
+        in_channels: D.
+        mass: the share, above 0 and at most 1.
+
+    Raises:
+        ValueError: `mass` is out of its range.
+    """
+
+    def __init__(self, num_classes: int, in_channels: int, mass: float = 0.5) -> None:
+        super().__init__()
+        if not 0 < mass <= 1:
+            raise ValueError(f"mass must be above 0 and at most 1, got {mass}")
+        self.mass = mass
+
+    def forward(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """See `LabelDecision.forward`."""
+        scores = logits.float().softmax(1)
+        best, order = scores.sort(dim=1, descending=True, stable=True)
+        before = best.cumsum(1) - best
+        return scores, (before < self.mass).gather(1, order.argsort(dim=1))
+
+
 def largest_count(max_count: int | None, num_classes: int) -> int:
     """Return K: `max_count`, or C if it is None or larger.
 

@@ -13,6 +13,9 @@ from mmorderless.models.losses.mean_bce import MeanBCELoss
 from mmorderless.models.losses.optimal_completion import OCDLoss, completion_targets
 from mmorderless.models.losses.order_free import OrderFreeLoss
 from mmorderless.models.losses.order_search import OrderSearchLoss
+from mmorderless.models.losses.set_pool import SetPoolLoss
+from mmorderless.models.losses.soft_iou import SoftIoULoss
+from mmorderless.models.losses.target_distribution import TargetDistributionLoss
 
 __all__ = [
     "FixedOrderLoss",
@@ -24,6 +27,9 @@ __all__ = [
     "OrderSearchLoss",
     "PLALoss",
     "SequenceLoss",
+    "SetPoolLoss",
+    "SoftIoULoss",
+    "TargetDistributionLoss",
     "completion_targets",
     "sequence_cross_entropy",
 ]

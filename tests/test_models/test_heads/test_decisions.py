@@ -73,3 +73,22 @@ def test_more_labels_count_as_the_largest_count():
     assert make("CountDecision", max_count=9).net[0].out_features == 5
     with pytest.raises(ValueError, match="max_count must be at least 1, got 0"):
         make("CountDecision", max_count=0)
+
+
+def test_mass_worked_example():
+    decision = make("MassDecision")
+    scores, chosen = decision(FEATURES, LOGITS)
+    expected = torch.tensor([0.7101, 0.0354, 0.1584, 0.0961])
+    torch.testing.assert_close(scores[0], expected, atol=1e-4, rtol=0)
+    assert sets(chosen) == [[0], [1]]
+    assert decision.auxiliary_loss(FEATURES, LOGITS, LABELS) == {}
+
+
+@pytest.mark.parametrize(
+    "mass, labels", [(0.1, [0]), (0.72, [0, 2]), (0.9, [0, 2, 3]), (1, [0, 1, 2, 3])]
+)
+def test_classes_are_chosen_until_they_hold_the_mass(mass, labels):
+    assert sets(make("MassDecision", mass=mass)(FEATURES, LOGITS)[1])[0] == labels
+    for wrong in (0, 1.1):
+        with pytest.raises(ValueError, match=rf"mass must be above 0 and at most 1, got {wrong}"):
+            make("MassDecision", mass=wrong)
