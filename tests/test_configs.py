@@ -44,6 +44,7 @@ NOT_IN_THE_PAPER = (
     "bce_lite0_photos_cached",
     "pla_lite0_photos_cached",
     "my_photos",
+    "ms_cnn_lqp_resnet101_coco",
 )
 
 
@@ -270,6 +271,8 @@ def small(cfg, folder_of):
         channels, changed = NARROW[cfg.model.backbone.type]
         options |= {f"model.backbone.{name}": value for name, value in changed.items()}
         options["model.head.in_channels"] = channels
+    if (cfg.model.get("neck") or {}).get("type") == "StageFusionNeck":
+        options["model.neck.in_channels"] = (8, 16, 32, 64)  # of the narrow ResNet
     return options
 
 

@@ -21,6 +21,7 @@ from mmorderless.runs.config import read_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 METHODS = sorted(path.stem for path in (CONFIGS / "_base_/methods").glob("*.py"))
+COUNTED = ("lsep_count", "bce_count", "lqp")  # they learn the number of labels
 NUM_SCENES = 48
 STEPS = 80
 
@@ -95,3 +96,6 @@ def test_a_method_memorizes_scenes(method, scenes, tmp_path):
     )
     assert metrics["set/OF1"] > best + 10
     assert metrics["set/mAP"] > 100 * frequency.mean() + 20
+    if method in COUNTED:
+        count = truth.sum(1)
+        assert metrics["set/label_count_error"] < np.abs(count - count.mean()).mean()

@@ -21,7 +21,7 @@ METHODS = (
     *("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
     *("cnn_rnn", "ria", "sr_cnn_rnn", "order_free", "order_search", "ocd"),
-    *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count"),
+    *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
     *("set_pool", "set_pool_transformer"),
 )
 """Methods of configs/_base_/methods in the order of the tables."""

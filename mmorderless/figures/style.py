@@ -80,10 +80,10 @@ FAMILIES = (
     ("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     ("bce", "asl", "csra", "order_free", "ocd", "order_search"),
     ("cnn_rnn", "ria", "sr_cnn_rnn"),
-    ("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
+    ("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer", "set_pool_transformer"),
     (
-        *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count"),
-        *("set_pool", "set_pool_transformer"),
+        *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
+        "set_pool",
     ),
 )
 TITLES = {
@@ -109,6 +109,7 @@ TITLES = {
     "soft_iou": "soft IoU",
     "target_distribution": "target distribution",
     "bce_count": "BCE, count",
+    "lqp": "LQP",
     "set_pool": "set pooling",
     "set_pool_transformer": "set pooling, Transformer",
     "prior": "label prior",

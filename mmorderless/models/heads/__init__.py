@@ -1,7 +1,12 @@
 """The head of all sequence models, and a multi-label head with a learned decision."""
 
 from mmorderless.models.heads.decided_head import DecidedHead
-from mmorderless.models.heads.decisions import CountDecision, MassDecision, ThresholdDecision
+from mmorderless.models.heads.decisions import (
+    CountDecision,
+    MassDecision,
+    QuantityDecision,
+    ThresholdDecision,
+)
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
 __all__ = [
@@ -9,5 +14,6 @@ __all__ = [
     "DecidedHead",
     "MassDecision",
     "OrderlessRNNHead",
+    "QuantityDecision",
     "ThresholdDecision",
 ]

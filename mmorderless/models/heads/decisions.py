@@ -139,6 +139,49 @@ class CountDecision(LabelDecision):
 
 
 @MODELS.register_module()
+class QuantityDecision(LabelDecision):
+    """The number of labels by regression, K σ(·); the best classes are the labels.
+
+    The number is rounded to decide. The loss is the squared error of the number, the mean over the
+    images (Niu et al., TIP 2019, label quantity prediction).
+
+    Args:
+        num_classes: C.
+        in_channels: D.
+        widths: sizes of the hidden layers.
+        max_count: K, at most C; None for C.
+        dropout: of the hidden layers.
+
+    Raises:
+        ValueError: `max_count` is not positive.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        widths: Sequence[int] = (),
+        max_count: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.max_count = largest_count(max_count, num_classes)
+        self.net = mlp(in_channels, widths, 1, dropout)
+
+    def quantity(self, features: Tensor) -> Tensor:
+        """Return the number of labels before rounding, shape (B,)."""
+        return self.max_count * self.net(features).float().sigmoid()[:, 0]
+
+    def forward(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """See `LabelDecision.forward`."""
+        return logits.float().sigmoid(), choose_best(logits, self.quantity(features).round())
+
+    def auxiliary_loss(self, features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See `LabelDecision.auxiliary_loss`."""
+        return dict(loss_decision=F.mse_loss(self.quantity(features), labels.sum(1)))
+
+
+@MODELS.register_module()
 class MassDecision(LabelDecision):
     """The most probable classes of a softmax, until they hold a share of its mass.
 

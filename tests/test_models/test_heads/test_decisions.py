@@ -92,3 +92,36 @@ def test_classes_are_chosen_until_they_hold_the_mass(mass, labels):
     for wrong in (0, 1.1):
         with pytest.raises(ValueError, match=rf"mass must be above 0 and at most 1, got {wrong}"):
             make("MassDecision", mass=wrong)
+
+
+def quantities(values, max_count=4):
+    """Build a decision and features of which its numbers of labels are these."""
+    decision = make("QuantityDecision", [0.0], max_count=max_count)
+    constant_(decision.net[-1].weight, 1)
+    share = torch.tensor(values)[:, None] / max_count
+    return decision, share.logit() * torch.tensor([1.0, 0, 0])
+
+
+def test_quantity_worked_example():
+    decision, features = quantities([2.4, 0.6])
+    torch.testing.assert_close(decision.quantity(features), torch.tensor([2.4, 0.6]))
+    loss = decision.auxiliary_loss(features, LOGITS, LABELS)["loss_decision"]
+    assert loss.item() == pytest.approx(0.16, abs=1e-6)
+    scores, chosen = decision(features, LOGITS)
+    torch.testing.assert_close(scores, LOGITS.sigmoid())
+    assert chosen.sum(1).tolist() == [2, 1]  # rounded, not truncated
+    assert sets(chosen) == [[0, 2], [1]]
+
+
+def test_quantities_are_between_none_and_the_largest_count():
+    decision, _ = quantities([])
+    features = torch.tensor([[-99.0, 0, 0], [99.0, 0, 0]])
+    assert decision(features, LOGITS)[1].sum(1).tolist() == [0, 4]
+    assert make("QuantityDecision", max_count=9).max_count == 4
+
+
+def test_hidden_layers_of_the_quantity_have_dropout():
+    decision = make("QuantityDecision", widths=(8, 8), dropout=0.5)
+    features = torch.ones(64, 3)
+    assert len(decision.quantity(features).unique()) > 1
+    assert len(decision.eval().quantity(features).unique()) == 1

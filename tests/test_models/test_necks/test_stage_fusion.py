@@ -1,0 +1,47 @@
+"""A neck that carries the early stages of a backbone to its end."""
+
+import pytest
+import torch
+from mmpretrain.registry import MODELS
+
+CHANNELS, SIZES = (4, 8, 16), ((9, 12), (5, 6), (3, 3))
+
+
+def make(**options):
+    torch.manual_seed(0)
+    return MODELS.build(dict(type="StageFusionNeck", in_channels=CHANNELS) | options)
+
+
+def stages():
+    generator = torch.Generator().manual_seed(0)
+    maps = (torch.randn(2, c, *size, generator=generator) for c, size in zip(CHANNELS, SIZES))
+    return tuple(feature_map.requires_grad_() for feature_map in maps)
+
+
+def test_every_stage_reaches_the_pooled_features():
+    maps = stages()
+    (features,) = make()(maps)
+    assert features.shape == (2, 16)
+    weights = torch.randn(2, 16)  # the sum over a batch is constant after batch norm
+    for gradient in torch.autograd.grad((features * weights).sum(), maps):
+        assert gradient.abs().sum() > 0
+
+
+def test_without_a_contribution_of_the_branch_it_is_the_mean_of_the_last_map():
+    neck = make()
+    for fuse in neck.fusions:
+        torch.nn.init.zeros_(fuse[-1].weight)
+    maps = stages()
+    torch.testing.assert_close(neck(maps)[0], maps[-1].mean((2, 3)))
+
+
+def test_one_stage_is_average_pooling():
+    maps = stages()[-1:]
+    torch.testing.assert_close(make(in_channels=(16,))(maps)[0], maps[0].mean((2, 3)))
+
+
+def test_a_backbone_with_another_number_of_maps_is_an_error():
+    with pytest.raises(ValueError, match=r"gives 1 maps, StageFusionNeck expects 3; .*out_indices"):
+        make()(stages()[-1:])
+    with pytest.raises(ValueError, match=r"in_channels\[1\] must be at least 1, got 0"):
+        make(in_channels=(4, 0))
