@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+
+from mmorderless.models.heads import DecidedHead
 
 C, D = 5, 4
 SETS = ([0, 3], [], [4])
@@ -17,13 +18,12 @@ DECISIONS = {
 def make(decision="count", **options):
     torch.manual_seed(0)
     head = dict(
-        type="DecidedHead",
         num_classes=C,
         in_channels=D,
         decision=DECISIONS[decision],
         loss=dict(type="LSEPLoss"),
     )
-    head = MODELS.build({**head, **options})
+    head = DecidedHead(**head | options)
     head.init_weights()
     return head
 

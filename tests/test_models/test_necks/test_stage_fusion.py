@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from mmpretrain.registry import MODELS
+
+from mmorderless.models.necks import StageFusionNeck
 
 CHANNELS, SIZES = (4, 8, 16), ((9, 12), (5, 6), (3, 3))
 
 
 def make(**options):
     torch.manual_seed(0)
-    return MODELS.build(dict(type="StageFusionNeck", in_channels=CHANNELS) | options)
+    return StageFusionNeck(**dict(in_channels=CHANNELS) | options)
 
 
 def stages():
