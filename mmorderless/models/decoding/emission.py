@@ -3,9 +3,11 @@
 Letters: B images, C classes, T steps.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmorderless.labels.vocabulary import Vocabulary
@@ -27,6 +29,28 @@ class Emission(NamedTuple):
     length: Tensor
     is_new: Tensor
     scores: Tensor
+
+
+def emitted_before(tokens: Tensor, num_classes: int) -> Tensor:
+    """Return which labels a step before emitted, shape (B, T, C), bool.
+
+    Args:
+        tokens: what each step emitted, shape (B, T).
+        num_classes: C.
+    """
+    emits = F.one_hot(tokens, num_classes + 1)[:, :, :num_classes]
+    return emits.cumsum(1) > emits
+
+
+def mask_emitted(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Return logits with −∞ for the labels that a step before emitted, never for END, float32.
+
+    Args:
+        logits: shape (B, T, C + 1).
+        tokens: what each step emitted, shape (B, T).
+    """
+    emitted = emitted_before(tokens, logits.shape[2] - 1)
+    return logits.float().masked_fill(F.pad(emitted, (0, 1)), -math.inf)
 
 
 def read_rollout(

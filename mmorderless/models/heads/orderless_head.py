@@ -7,7 +7,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.decoding.emission import read_rollout
+from mmorderless.models.decoding.emission import mask_emitted, read_rollout
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.search import decode
 from mmorderless.models.heads.data_samples import training_labels, write_samples
@@ -134,7 +134,10 @@ class OrderlessRNNHead(BaseModule):
             self.decoder, grid, self.max_steps, self.decoding, self.return_attention
         )
         sigmoid = self.decoding.stop_threshold is not None
-        emission = read_rollout(rollout.logits, rollout.tokens, self.score, sigmoid)
+        logits = rollout.logits
+        if self.loss_module.masks_emitted:
+            logits = mask_emitted(logits, rollout.tokens)
+        emission = read_rollout(logits, rollout.tokens, self.score, sigmoid)
         if self.score == "beam" and beams is not None:
             emission = emission._replace(scores=beams.marginals(self.num_classes))
         maps = None

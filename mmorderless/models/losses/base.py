@@ -31,6 +31,9 @@ class SequenceLoss(nn.Module):
         ValueError: the average is unknown, or a weight is negative or not finite.
     """
 
+    masks_emitted = False
+    """Whether the softmax of a step leaves out the labels that were emitted before."""
+
     token_weight: Tensor | None
 
     def __init__(

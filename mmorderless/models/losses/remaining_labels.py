@@ -3,8 +3,9 @@
 Letters: B images, C classes, T steps.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
+
+from mmorderless.models.decoding.emission import emitted_before
 
 
 def remaining_labels(tokens: Tensor, labels: Tensor) -> Tensor:
@@ -18,7 +19,4 @@ def remaining_labels(tokens: Tensor, labels: Tensor) -> Tensor:
         Shape (B, T, C), bool: entry [i, t, c] says whether c is a label of image i and not among
         the tokens of the steps before t.
     """
-    num_classes = labels.shape[1]
-    emits = F.one_hot(tokens, num_classes + 1)[:, :, :num_classes]  # (B, T, C)
-    emitted_before = emits.cumsum(1) > emits
-    return labels[:, None] & ~emitted_before
+    return labels[:, None] & ~emitted_before(tokens, labels.shape[1])

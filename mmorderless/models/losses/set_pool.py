@@ -15,10 +15,10 @@ from torch import Tensor
 from mmorderless.alignment.targets import check_finite
 from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
+from mmorderless.models.decoding.emission import mask_emitted
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.search import greedy_choice
 from mmorderless.models.losses.base import SequenceLoss
-from mmorderless.models.losses.remaining_labels import remaining_labels
 
 LARGEST = -1e-7
 """Largest log probability; log(1 − p) and its gradient stay finite."""
@@ -78,6 +78,8 @@ class SetPoolLoss(SequenceLoss):
         end_weight: factor on the loss of END, which is `loss_end`.
     """
 
+    masks_emitted = True
+
     def __init__(self, end_weight: float = 0.1) -> None:
         super().__init__()
         self.end_weight = end_weight
@@ -92,9 +94,7 @@ class SetPoolLoss(SequenceLoss):
         lengths = [len(label_set) + 1 for label_set in labels]
         logits, tokens, _ = decoder.training_rollout(grid, lengths, choose=choose)
         check_finite(logits, max(lengths) - 1)
-        allowed = remaining_labels(tokens, torch.ones_like(mask))  # (B, T, C)
-        allowed = torch.cat([allowed, torch.ones_like(allowed[:, :, :1])], 2)
-        log_p = logits.float().masked_fill(~allowed, -math.inf).log_softmax(2)
+        log_p = mask_emitted(logits, tokens).log_softmax(2)
         end_loss = balanced_end_loss(log_p[:, :, num_classes], mask.sum(1))
         return dict(
             loss=pooled_label_loss(log_p[:, :, :num_classes], mask),

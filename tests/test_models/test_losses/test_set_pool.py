@@ -97,6 +97,20 @@ def test_learns_a_tiny_batch_without_any_order():
     assert [sorted(s.pred_label.tolist()) for s in predicted] == list(SETS)
 
 
+def test_scores_are_those_of_the_masked_softmax():
+    head = make(decoding=dict(no_repeat=True, min_labels=3)).eval()
+    logits = head(FEATS)
+    for row, sample in zip(logits, head.predict(FEATS)):
+        scores, masked = torch.zeros(C), row.clone()
+        for t, token in enumerate([*sample.sequence.tolist(), C][: len(row)]):
+            p = masked[t].softmax(0)
+            scores = torch.maximum(scores, p[:C])
+            if token < C:
+                assert sample.sequence_score[t].item() == pytest.approx(p[token].item())
+                masked[:, token] = -math.inf
+        torch.testing.assert_close(sample.pred_score, scores)
+
+
 def test_emitted_classes_are_masked_and_end_never_is():
     head, made = make(loss=dict(type="SetPoolLoss", end_weight=2.0)), []
     rollout = head.decoder.training_rollout
