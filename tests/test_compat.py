@@ -85,7 +85,7 @@ names_of = dict(
     PARAM_SCHEDULERS=['SawtoothLR'],
     METRICS=['LabelSetMetric'],
     TRANSFORMS=['LoadImage', 'CropBox'],
-    HOOKS=['LabelOrderHook', 'LabelSetReportHook', 'CheckpointMatchHook',
+    HOOKS=['TrainingContextHook', 'LabelSetReportHook', 'CheckpointMatchHook',
            'BufferAgreementHook', 'CompileBackboneHook', 'ClassNamesMatchHook', 'SWAHook',
            'DeterministicResumeHook', 'ValidateOnResumeHook'],
 )

@@ -16,7 +16,7 @@ from mmpretrain.registry import DATASETS, METRICS, MODELS
 from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.labels.label_lists import label_matrix
 from mmorderless.metrics import set_scores
-from mmorderless.models.losses.aligned import FixedOrderLoss
+from mmorderless.models.training_labels import NeedsTrainingLabels
 from mmorderless.runs.config import read_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -65,8 +65,9 @@ def learn(method, scenes, folder):
     model = MODELS.build(cfg.model)
     label_sets = [sample.gt_label.tolist() for sample in batch["data_samples"]]
     for module in model.modules():
-        if isinstance(module, FixedOrderLoss):
-            module.set_training_labels(classes, count_labels(label_sets, len(classes)))
+        if isinstance(module, NeedsTrainingLabels):
+            counts = count_labels(label_sets, len(classes))
+            module.set_training_labels(classes, counts, NUM_SCENES)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     data = model.data_preprocessor(batch, training=True)
     for _ in range(STEPS):

@@ -23,7 +23,7 @@ custom_hooks = [
     dict(type="TrainingLabelsHook"),
     dict(type="ScoreNamesHook"),
     dict(type="FiniteLossHook"),
-    dict(type="LabelOrderHook"),
+    dict(type="TrainingContextHook"),
     dict(type="LabelSetReportHook"),
 ]
 

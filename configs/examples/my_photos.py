@@ -67,6 +67,6 @@ default_hooks = dict(checkpoint=dict(save_best="set/OF1", rule="greater"))
 custom_hooks = [
     dict(type="DeterministicResumeHook"),  # a resumed run equals an uninterrupted one
     dict(type="ValidateOnResumeHook"),
-    dict(type="LabelOrderHook"),  # gives the fixed orders their class names, counts and seeds
+    dict(type="TrainingContextHook"),  # gives losses label counts and seeds
     dict(type="LabelSetReportHook"),  # co-occurrence, order statistics, pictures
 ]

@@ -108,7 +108,7 @@ def test_the_config_of_a_run(repository):
     shared = {"default_hooks.checkpoint.out_dir": "all_runs"}
     assert method_config(path, "ria", 3, 0.2, shared).default_hooks.checkpoint.out_dir is None
     assert "LabelSetReportHook" not in {hook.type for hook in cfg.custom_hooks}
-    assert "LabelOrderHook" in {hook.type for hook in cfg.custom_hooks}
+    assert "TrainingContextHook" in {hook.type for hook in cfg.custom_hooks}
     assert method_config(path, "ria", None, 0.2, {}).train_cfg.max_epochs == 16
 
 

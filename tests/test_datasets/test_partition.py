@@ -55,7 +55,7 @@ model = dict(
               strategy='frequent_first'))
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
 custom_hooks = [
-    dict(type='DeterministicResumeHook'), dict(type='LabelOrderHook'),
+    dict(type='DeterministicResumeHook'), dict(type='TrainingContextHook'),
     dict(type='LabelSetReportHook'), dict(type='SWAHook')]
 randomness = dict(seed=0)
 val_split = 0.1
@@ -200,8 +200,8 @@ def test_training_evaluation_and_prediction(read, tmp_path, monkeypatch):
     counted = []
     fix_order = FixedOrderLoss.set_training_labels
 
-    def note(loss, classes, counts):
-        counted.append(counts.tolist())
+    def note(loss, classes, counts, num_images):
+        counted.append((counts.tolist(), num_images))
         fix_order(loss, classes, counts)
 
     monkeypatch.setattr(FixedOrderLoss, "set_training_labels", note)
@@ -211,7 +211,7 @@ def test_training_evaluation_and_prediction(read, tmp_path, monkeypatch):
     assert runner.iter == 8  # 18 images in batches of 5, twice
     # Frequent-first counts the part that it trains on.
     label_sets = [kept.get_data_info(i)["gt_label"] for i in range(len(kept))]
-    assert counted == [count_labels(label_sets, 3).tolist()]
+    assert counted == [(count_labels(label_sets, 3).tolist(), 18)]
     assert sorted(paths(runner.val_dataloader.dataset)) == sorted(paths(held_out))
     assert next(tmp_path.glob("work/*/label_sets/val_epoch_2/cooccurrence.png")).is_file()
 

@@ -5,14 +5,16 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
-from mmorderless.models.losses.aligned import STRATEGIES, FixedOrderLoss
+from mmorderless.engine.hooks.training_context_hook import TrainingContextHook
+from mmorderless.models.losses.aligned import STRATEGIES
+from mmorderless.models.training_labels import NeedsTrainingLabels
 from mmorderless.runs import methods
 from mmorderless.runs.config import read_config
 from mmorderless.runs.launch import training_config
@@ -87,7 +89,7 @@ def test_method_that_was_not_applied_is_rejected(write):
     with pytest.raises(ValueError, match=r"method='ria' was not applied.*read_config"):
         methods.check_applied(unread)
     with pytest.raises(ValueError, match="was not applied"):
-        LabelOrderHook().before_run(SimpleNamespace(cfg=unread))
+        TrainingContextHook().before_run(SimpleNamespace(cfg=unread))
 
 
 # Looking up -------------------------------------------------------------------------------------
@@ -282,9 +284,9 @@ def test_every_method_trains_and_predicts_on_every_kind_of_config(method, base, 
     num_classes = Config.fromfile(CONFIGS / f"{base}.py").model.head.num_classes
     model = MODELS.build(cfg.model)
     for module in model.modules():
-        if isinstance(module, FixedOrderLoss):
+        if isinstance(module, NeedsTrainingLabels):
             names = [f"class {c}" for c in range(num_classes)]
-            module.set_training_labels(names, list(range(num_classes)))
+            module.set_training_labels(names, np.arange(num_classes), num_classes)
     label_sets = [[0, 3], [], [num_classes - 1]]
     samples = [DataSample().set_gt_label(torch.tensor(y, dtype=torch.long)) for y in label_sets]
     inputs = torch.randn(3, *shape)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from mmengine.device import get_device
 
 from mmorderless.comparison.evaluation.predictions import loader_from_config
 from mmorderless.comparison.evaluation.trained import TrainedRun
-from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.errors import run_tool
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.runs.machine import Marks, measurement_conditions
@@ -107,8 +105,6 @@ def time_run(folder: Path) -> dict[str, Any]:
     loader = loader_from_config(trained.config.train_dataloader)
     size = min(loader.batch_size, len(loader.dataset))
     batch = loader.collate_fn([loader.dataset[i] for i in range(size)])
-    # Checkpoints do not contain the fixed orders.
-    LabelOrderHook().before_train(SimpleNamespace(model=model, train_dataloader=loader))
     times: dict[str, float] = {}
     model.train()
     data = model.data_preprocessor(batch, True)

@@ -6,10 +6,10 @@ from mmorderless.engine.hooks.class_names_match_hook import ClassNamesMatchHook
 from mmorderless.engine.hooks.compile_backbone_hook import CompileBackboneHook
 from mmorderless.engine.hooks.deterministic_resume_hook import DeterministicResumeHook
 from mmorderless.engine.hooks.finite_loss_hook import FiniteLossHook
-from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
 from mmorderless.engine.hooks.label_set_report_hook import LabelSetReportHook
 from mmorderless.engine.hooks.score_names_hook import ScoreNamesHook
 from mmorderless.engine.hooks.swa_hook import SWAHook
+from mmorderless.engine.hooks.training_context_hook import TrainingContextHook
 from mmorderless.engine.hooks.training_labels_hook import TrainingLabelsHook
 from mmorderless.engine.hooks.validate_on_resume_hook import ValidateOnResumeHook
 from mmorderless.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
@@ -21,10 +21,10 @@ __all__ = [
     "CompileBackboneHook",
     "DeterministicResumeHook",
     "FiniteLossHook",
-    "LabelOrderHook",
     "LabelSetReportHook",
     "SWAHook",
     "ScoreNamesHook",
+    "TrainingContextHook",
     "TrainingLabelsHook",
     "ValidateOnResumeHook",
     "WholeCheckpointHook",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmorderless.engine.hooks.bare_model import bare_model
 from mmorderless.engine.hooks.buffer_agreement_hook import checkpoint_is_due
-from mmorderless.engine.hooks.label_order_hook import modules_of
+from mmorderless.engine.hooks.training_context_hook import modules_of
 from mmorderless.engine.seeding import (
     BatchStream,
     SeededSampler,

@@ -100,7 +100,10 @@ class SWAHook(Hook):
         if self.count:
             model = bare_model(runner)
             check_same_shapes(swa.get("sum"), named_weights(model), "sums of SWA snapshots")
-            check_same_shapes(swa.get("raw"), model.state_dict(), "raw weights (swa)")
+            state, raw = model.state_dict(), swa.get("raw") or {}
+            # A loss may have saved label counts that this model's loss is still to be given.
+            raw = {name: raw[name] for name in state if name in raw}
+            check_same_shapes(raw, state, "raw weights (swa)")
             self._sums = swa["sum"]
             checkpoint["state_dict"] = swa["raw"]
 

@@ -22,6 +22,7 @@ from mmorderless.labels.fixed_orders import check_order, class_ranks
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.base import SequenceLoss
 from mmorderless.models.losses.sampling import RandomDraws
+from mmorderless.models.training_labels import NeedsTrainingLabels
 
 
 @MODELS.register_module()
@@ -52,12 +53,12 @@ class PLALoss(SequenceLoss):
 
 
 @MODELS.register_module()
-class FixedOrderLoss(RandomDraws, SequenceLoss):
+class FixedOrderLoss(RandomDraws, NeedsTrainingLabels, SequenceLoss):
     """Labels in an order that does not depend on the prediction.
 
     Frequent-first (Wang et al. 2016), rare-first and dictionary (Jin & Nakayama 2016), or random,
     drawn each time an image is seen. The training set's class names and image counts come
-    from `LabelOrderHook`, or from the arguments where there is no runner.
+    from `TrainingContextHook`, or from the arguments where there is no runner.
 
     Args:
         order: `frequent_first`, `rare_first`, `dictionary` or `random`.
@@ -73,6 +74,10 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         ValueError: the order is unknown, or counts and names do not match.
     """
 
+    label_buffers = ("ranks",)
+    arguments = "classes and counts"
+    ranks: Tensor | None
+
     def __init__(
         self,
         order: str,
@@ -87,27 +92,33 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
         check_order(order)
         self.order = order
         self.teacher_forcing = teacher_forcing
-        self.ranks: np.ndarray | None = None  # shape (C,)
+        self.from_config = classes is not None
+        # Shape (C,): the label of rank 0 is emitted first.
+        self.register_buffer("ranks", None, persistent=not self.from_config)
         if classes is not None:
             self.set_training_labels(classes, counts)
 
     @property
     def needs_training_labels(self) -> bool:
-        """Whether the order depends on a training set that it has not been given."""
-        return self.order != "random" and self.ranks is None
+        """Whether the order depends on a training set, rather than on names of the config."""
+        return self.order != "random" and not self.from_config
 
     def set_training_labels(
-        self, classes: Sequence[str], counts: Sequence[int] | None = None
+        self,
+        classes: Sequence[str],
+        counts: Sequence[int] | np.ndarray | None = None,
+        num_images: int | None = None,
     ) -> None:
         """Fix the order from the training set.
 
         Args:
             classes: class names, C strings.
             counts: images per class, C numbers; not needed for `dictionary` and `random`.
+            num_images: not needed.
         """
         if self.order != "random":
             array = None if counts is None else np.asarray(counts)
-            self.ranks = class_ranks(self.order, classes, array)
+            self.ranks = torch.from_numpy(class_ranks(self.order, classes, array))
 
     def align(self, logits: Tensor, label_sets: LabelSets) -> Tensor:
         """Target tokens in the fixed order, shape (B, T)."""
@@ -122,13 +133,9 @@ class FixedOrderLoss(RandomDraws, SequenceLoss):
             shape = (len(labels.labels), labels.num_classes)
             ranks = torch.rand(shape, generator=generator).numpy()
             return ordered_targets(labels, ranks, num_steps)
-        if self.needs_training_labels:
-            raise ValueError(
-                f"the order {self.order!r} needs the training set: add "
-                "custom_hooks=[dict(type='LabelOrderHook')] to the config, or give FixedOrderLoss "
-                "its classes and counts"
-            )
-        return ordered_targets(labels, self.ranks, num_steps)
+        if self.ranks is None:
+            raise self.missing_labels(f"the order {self.order!r}")
+        return ordered_targets(labels, self.ranks.cpu().numpy(), num_steps)
 
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int

@@ -10,8 +10,8 @@ class RandomDraws:
     """Mixin of losses that draw random numbers from a generator of their own.
 
     Hooks restart the generator from the seed, the process rank and the progress of training:
-    `LabelOrderHook` at each epoch, `DeterministicResumeHook` at each iteration. Without them it
-    starts from PyTorch's seed and the process rank.
+    `TrainingContextHook` at each epoch, `DeterministicResumeHook` at each iteration. Without them
+    it starts from PyTorch's seed and the process rank.
     """
 
     _seed: int | None = None

@@ -91,7 +91,7 @@ def train(folder, head, compile, model=None, **optim_wrapper):
     )
     options = dict(backend=backend) if compile == "eager" else dict(backend=compile)
     hooks = [
-        dict(type=hook) for hook in ("KeepLosses", "LabelOrderHook", "DeterministicResumeHook")
+        dict(type=hook) for hook in ("KeepLosses", "TrainingContextHook", "DeterministicResumeHook")
     ]
     config = dict(
         default_scope="mmpretrain",

@@ -112,7 +112,7 @@ def config_of(photos, work_dir, workers=0, accumulate=1, train_cfg=None, **chang
             checkpoint=dict(type="CheckpointHook", interval=1),
             logger=dict(type="LoggerHook", interval=50),
         ),
-        custom_hooks=[dict(type="LabelOrderHook"), dict(type="DeterministicResumeHook")],
+        custom_hooks=[dict(type="TrainingContextHook"), dict(type="DeterministicResumeHook")],
         randomness=dict(seed=3),
         work_dir=str(work_dir),
         log_level="ERROR",
@@ -226,7 +226,7 @@ def test_workers_do_not_change_the_run(whole_runs, accumulate):
 
 def test_runs_differ_without_the_hook(photos, whole_runs, tmp_path):
     """Show that the tests above can fail."""
-    without = {"custom_hooks": [dict(type="LabelOrderHook")]}
+    without = {"custom_hooks": [dict(type="TrainingContextHook")]}
     whole, folder = whole_runs(0, 3, **without)
     assert differences(whole, whole_runs(2, 3, **without)[0])
     cfg = config_of(photos, tmp_path, 0, 3, **without, **resume_from(folder / "epoch_1.pth"))

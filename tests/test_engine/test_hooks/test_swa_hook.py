@@ -42,8 +42,11 @@ class NoiseImages(Dataset):
         if self.augment:
             draws = random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
             image = (image * sum(draws) / 3).to(torch.uint8)
-        sample = DataSample().set_gt_label(torch.tensor(sorted({index % 3, index // 3 % 3})))
+        sample = DataSample().set_gt_label(torch.tensor(self.get_data_info(index)["gt_label"]))
         return dict(inputs=image, data_samples=sample)
+
+    def get_data_info(self, index):
+        return dict(gt_label=sorted({index % 3, index // 3 % 3}))
 
 
 @MODELS.register_module(force=True)
@@ -392,7 +395,7 @@ def test_checkpoint_written_while_the_model_holds_the_average(tmp_path):
 RANDOM = dict(hooks=[dict(type="DeterministicResumeHook")], augment=True, dropout=0.5)
 
 
-@pytest.mark.slow_except("2-settings4")
+@pytest.mark.slow_except("2-settings4", "2-settings5")
 @pytest.mark.parametrize(
     "stop, settings",
     [
@@ -401,6 +404,10 @@ RANDOM = dict(hooks=[dict(type="DeterministicResumeHook")], augment=True, dropou
         (1, dict(**RANDOM, accumulate=2)),  # with unused gradients of one batch
         (2, dict(**RANDOM, workers=1)),
         (2, dict(**RANDOM, workers=2, strategy="random")),
+        (
+            2,
+            dict(strategy="rare_first", hooks=(dict(type="TrainingContextHook"),)),
+        ),  # saves its order
     ],
 )
 def test_resumed_in_mid_cycle_equals_the_uninterrupted_run(tmp_path, stop, settings):

@@ -135,9 +135,18 @@ def test_random_order_is_uniform():
         assert orders.count(order) / 3000 == pytest.approx(1 / 6, abs=0.035)  # 5 sigma
 
 
-def test_the_order_is_not_in_checkpoints():
-    """It comes from the current training set, never from a file."""
-    assert list(FixedOrderLoss("dictionary", CLASSES).state_dict()) == []
+def test_checkpoints_hold_the_order_of_the_training_set_but_not_that_of_the_config():
+    trained = FixedOrderLoss("rare_first")
+    trained.set_training_labels(CLASSES, [3, 1, 2, 5, 4, 9], num_images=9)
+    restored = FixedOrderLoss("rare_first")
+    assert restored.load_state_dict(trained.state_dict()).unexpected_keys == []
+    logits = torch.randn(3, 4, C + 1)
+    assert torch.equal(restored.align(logits, LABELS), trained.align(logits, LABELS))
+    configured = FixedOrderLoss("dictionary", CLASSES)
+    assert list(configured.state_dict()) == []
+    before = configured.ranks.clone()
+    configured.load_state_dict(trained.state_dict(), strict=False)
+    assert torch.equal(configured.ranks, before)
 
 
 def test_world_average_without_processes_is_the_local_one():
@@ -197,5 +206,7 @@ def test_errors():
         FixedOrderLoss("rarest")
     with pytest.raises(ValueError, match="unknown average 'global'; choose one of local, world"):
         PLALoss(average="global")
-    with pytest.raises(ValueError, match=r"'rare_first' needs the training set: .*LabelOrderHook"):
+    with pytest.raises(
+        ValueError, match=r"'rare_first' needs the training set: .*TrainingContextHook"
+    ):
         FixedOrderLoss("rare_first")(torch.randn(3, 4, C + 1), LABELS)

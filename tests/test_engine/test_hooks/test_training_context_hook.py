@@ -9,10 +9,11 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from mmorderless.datasets.json_labels import JsonMultiLabel
-from mmorderless.engine.hooks.label_order_hook import LabelOrderHook
+from mmorderless.engine.hooks.training_context_hook import TrainingContextHook
 
 CLASSES = ["zebra", "ant", "cow"]
 SETS = [[0, 2], [2], [], [2, 1], [0]]
+CONFIGURED = dict(type="FixedOrderLoss", order="rare_first", classes=CLASSES, counts=[1, 2, 3])
 
 
 def dataset_of(tmp_path, sets=SETS, name="train.json"):
@@ -61,13 +62,13 @@ def order_of(runner):
 )
 def test_order_comes_from_the_training_set_in_use(tmp_path, strategy, names):
     runner = runner_of(dataset_of(tmp_path), strategy)
-    LabelOrderHook().before_train(runner)
+    TrainingContextHook().before_train(runner)
     assert [CLASSES[c] for c in order_of(runner)] == names
 
 
 def test_frequencies_change_with_the_training_set(tmp_path):
     runner = runner_of(dataset_of(tmp_path, [[1], [1, 0], [1]]), "frequent_first")
-    LabelOrderHook().before_train(runner)
+    TrainingContextHook().before_train(runner)
     assert [CLASSES[c] for c in order_of(runner)] == ["ant", "zebra", "cow"]
 
 
@@ -76,7 +77,7 @@ def test_dataset_wrappers_are_counted_as_they_are_trained_on(tmp_path):
     second = dataset_of(tmp_path, [[1], [1], [0, 1]], "more.json")
     for dataset in (ConcatDataset([first, second]), RepeatDataset(second, times=3)):
         runner = runner_of(dataset, "frequent_first")
-        LabelOrderHook().before_train(runner)
+        TrainingContextHook().before_train(runner)
         assert [CLASSES[c] for c in order_of(runner)] == ["ant", "zebra", "cow"]
 
 
@@ -86,10 +87,10 @@ def test_random_order_depends_on_seed_rank_and_progress(tmp_path):
     progress = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 4)]
     for key in progress:
         runner = runner_of(dataset, "random", *key)
-        LabelOrderHook().before_train(runner)
+        TrainingContextHook().before_train(runner)
         orders = []
         for _ in range(2):  # the same epoch gives the same orders, so that a resumed run is equal
-            LabelOrderHook().before_train_epoch(runner)
+            TrainingContextHook().before_train_epoch(runner)
             orders.append(tuple(tuple(order_of(runner)) for _ in range(20)))
         assert orders[0] == orders[1]
         drawn.add(orders[0])
@@ -108,7 +109,7 @@ def test_random_losses_are_reseeded(name):
         runner.model.eval()  # no dropout: only the loss is random
         draws = []
         for _ in range(2):
-            LabelOrderHook().before_train_epoch(runner)
+            TrainingContextHook().before_train_epoch(runner)
             draws.append(
                 tuple(float(runner.model[0].loss(feats, truth)["loss"].detach()) for _ in range(3))
             )
@@ -118,17 +119,26 @@ def test_random_losses_are_reseeded(name):
     assert len(drawn) == 5
 
 
+def test_the_training_set_in_use_replaces_the_order_of_another_runs_checkpoint(tmp_path):
+    before, runner = (runner_of(dataset_of(tmp_path), "frequent_first") for _ in range(2))
+    TrainingContextHook().before_train(before)
+    runner.model.load_state_dict(before.model.state_dict())
+    assert order_of(runner) == order_of(before) == [2, 0, 1]
+    runner.train_dataloader.dataset = dataset_of(tmp_path, [[1], [1, 0], [1]])
+    TrainingContextHook().before_train(runner)
+    assert order_of(runner) == [1, 0, 2]
+
+
 def test_models_without_an_order_need_no_class_names():
     for strategy in ("pla", "random"):
         runner = runner_of(SimpleNamespace(metainfo={}), strategy)
-        LabelOrderHook().before_train(runner)
-        LabelOrderHook().before_train_epoch(runner)
+        TrainingContextHook().before_train(runner)
+        TrainingContextHook().before_train_epoch(runner)
 
 
 def test_configured_counts_are_kept(tmp_path):
-    runner = runner_of(dataset_of(tmp_path), "rare_first")
-    runner.model[0].loss_module.set_training_labels(CLASSES, [1, 2, 3])
-    LabelOrderHook().before_train(runner)
+    runner = runner_of(dataset_of(tmp_path), None, loss=CONFIGURED)
+    TrainingContextHook().before_train(runner)
     assert order_of(runner) == [0, 1, 2]
 
 
@@ -144,20 +154,19 @@ def multi_task_dataset(tmp_path):
 
 def test_a_dataset_of_several_tasks_needs_counts_in_the_config(tmp_path):
     dataset = multi_task_dataset(tmp_path)
-    with pytest.raises(ValueError, match=r"MultiTaskDataset cannot be counted .*; give each Fixed"):
-        LabelOrderHook().before_train(runner_of(dataset, "rare_first"))
-    runner = runner_of(dataset, "rare_first")
-    runner.model[0].loss_module.set_training_labels(CLASSES, [1, 2, 3])  # the remedy in the message
-    LabelOrderHook().before_train(runner)
-    LabelOrderHook().before_train(runner_of(dataset, "random"))
+    with pytest.raises(ValueError, match=r"MultiTaskDataset cannot be counted .*; give Fixed"):
+        TrainingContextHook().before_train(runner_of(dataset, "rare_first"))
+    runner = runner_of(dataset, None, loss=CONFIGURED)  # the remedy in the message
+    TrainingContextHook().before_train(runner)
+    TrainingContextHook().before_train(runner_of(dataset, "random"))
 
 
 def test_errors(tmp_path):
     dataset = dataset_of(tmp_path)
     dataset._metainfo.pop("classes")
-    with pytest.raises(ValueError, match="has no class names to order labels by"):
-        LabelOrderHook().before_train(runner_of(dataset, "rare_first"))
+    with pytest.raises(ValueError, match="has no class names to count labels by"):
+        TrainingContextHook().before_train(runner_of(dataset, "rare_first"))
     single = dataset_of(tmp_path)
     single.get_data_info = lambda index: {"gt_label": 1}  # like a single-label dataset
     with pytest.raises(ValueError, match="does not give one list of labels per image"):
-        LabelOrderHook().before_train(runner_of(single, "rare_first"))
+        TrainingContextHook().before_train(runner_of(single, "rare_first"))

@@ -1,4 +1,4 @@
-"""Give fixed-order losses the training set's label counts, and reseed random losses."""
+"""Tell losses and heads the training set's label counts and the progress of training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,17 +10,17 @@ from mmpretrain.registry import HOOKS
 
 from mmorderless.engine.hooks.bare_model import bare_model
 from mmorderless.labels.fixed_orders import count_labels
-from mmorderless.models.losses.aligned import FixedOrderLoss
 from mmorderless.models.losses.sampling import RandomDraws
+from mmorderless.models.training_labels import NeedsTrainingLabels
 from mmorderless.runs.methods import check_applied
 
 
 @HOOKS.register_module()
-class LabelOrderHook(Hook):
-    """Count the training set's labels for fixed orders, and reseed losses that draw random numbers.
+class TrainingContextHook(Hook):
+    """Tell losses and heads what they cannot know: label counts and a random seed.
 
-    A `FixedOrderLoss` whose config has classes and counts keeps them. Random losses are those that
-    inherit from `RandomDraws`.
+    They are those that inherit from `NeedsTrainingLabels` (whose config may give the values
+    instead) or `RandomDraws`.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -28,16 +28,18 @@ class LabelOrderHook(Hook):
         check_applied(runner.cfg)
 
     def before_train(self, runner: Runner) -> None:
-        """Give the class names and image counts of the training set to each fixed-order loss.
+        """Give each part that needs them the class names and image counts of the training set.
 
         Raises:
             ValueError: the training set has no class names, or no list of labels per image.
         """
-        losses = [loss for loss in modules_of(runner, FixedOrderLoss) if loss.needs_training_labels]
-        if not losses:
+        parts = [
+            part for part in modules_of(runner, NeedsTrainingLabels) if part.needs_training_labels
+        ]
+        if not parts:
             return
         dataset = runner.train_dataloader.dataset
-        remedy = "give each FixedOrderLoss its classes and counts in the config"
+        remedy = f"give {type(parts[0]).__name__} its {parts[0].arguments} in the config"
         if not hasattr(dataset, "get_data_info"):
             raise ValueError(
                 f"the labels of {type(dataset).__name__} cannot be counted (no get_data_info); "
@@ -46,7 +48,7 @@ class LabelOrderHook(Hook):
         classes = dataset.metainfo.get("classes")
         if classes is None:
             raise ValueError(
-                f"{type(dataset).__name__} has no class names to order labels by; give it "
+                f"{type(dataset).__name__} has no class names to count labels by; give it "
                 f"metainfo=dict(classes=[...]), or {remedy}"
             )
         label_sets = [dataset.get_data_info(i)["gt_label"] for i in range(len(dataset))]
@@ -55,8 +57,10 @@ class LabelOrderHook(Hook):
                 f"{type(dataset).__name__} does not give one list of labels per image; {remedy}"
             )
         counts = count_labels(label_sets, len(classes))
-        for loss in losses:
-            loss.set_training_labels(classes, counts)
+        device = next(bare_model(runner).parameters()).device
+        for part in parts:
+            part.set_training_labels(classes, counts, len(label_sets))
+            part.to(device)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Reseed random losses from the run's seed, the rank and the progress of training.

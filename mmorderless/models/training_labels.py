@@ -1,0 +1,61 @@
+"""Parts of a model that depend on the training set's labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class NeedsTrainingLabels(nn.Module):
+    """Base of losses and heads that depend on the training set's labels, such as their counts.
+
+    `TrainingContextHook` calls `set_training_labels` before training. A subclass keeps what it
+    takes from the labels in buffers, so that a checkpoint is complete; before it knows them they
+    are None and absent from its state, and loading a checkpoint gives them its values. Whole
+    numbers are exact in every average over processes. Values that the config gives are not saved.
+
+    Attributes:
+        label_buffers: names of these buffers.
+        arguments: the arguments that replace the training set, as errors name them.
+    """
+
+    label_buffers: Sequence[str] = ()
+    arguments: str
+
+    @property
+    def needs_training_labels(self) -> bool:
+        """Whether it depends on a training set, rather than on values of its config."""
+        raise NotImplementedError
+
+    def set_training_labels(
+        self, classes: Sequence[str], counts: np.ndarray, num_images: int
+    ) -> None:
+        """Take what is needed from the labels.
+
+        Args:
+            classes: class names, C strings.
+            counts: images of the training set per class, shape (C,).
+            num_images: number of images of the training set.
+        """
+        raise NotImplementedError
+
+    def missing_labels(self, what: str) -> ValueError:
+        """Return the error of a module that was never given the labels.
+
+        Args:
+            what: what depends on them.
+        """
+        return ValueError(
+            f"{what} needs the training set: add custom_hooks=[dict(type='TrainingContextHook')] "
+            f"to the config, or give {type(self).__name__} its {self.arguments}"
+        )
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        if self.needs_training_labels:
+            for name in self.label_buffers:
+                saved = state_dict.get(prefix + name)
+                if saved is not None:
+                    setattr(self, name, torch.empty_like(saved))
+        super()._load_from_state_dict(state_dict, prefix, *args)
