@@ -69,11 +69,9 @@ def name_classes(
 # Okabe-Ito without yellow, which is hardly visible on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 2)),
-    (0, (1, 1.2)),
-    (0, (5, 1.5, 1, 1.5)),
+    *("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5))),
     (0, (3, 1, 1, 1, 1, 1)),
+    (0, (9, 1.5)),
 )
 # The paper's strategies have solid lines.
 FAMILIES = (
@@ -85,6 +83,7 @@ FAMILIES = (
         *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
         "set_pool",
     ),
+    ("bce_max", "deepmar", "two_way", "hill", "splc"),
 )
 TITLES = {
     "pla": "PLA",
@@ -94,6 +93,11 @@ TITLES = {
     "bce": "BCE",
     "asl": "ASL",
     "csra": "CSRA",
+    "bce_max": "BCE, max pooling",
+    "deepmar": "DeepMAR",
+    "two_way": "two-way",
+    "hill": "Hill",
+    "splc": "SPLC",
     "order_free": "order-free RNN",
     "ocd": "OCD",
     "order_search": "order search",

@@ -12,7 +12,8 @@ custom_imports = dict(imports=['mmorderless', 'probe', 'kill_pla'], allow_failed
 model = dict(
     backbone=dict(_delete_=True, type='StridedCNN', channels=(8, 16)), head=dict(in_channels=16))
 train_cfg = dict(max_epochs=2)
-custom_hooks = [dict(type='TrainingContextHook'), dict(type='LabelSetReportHook'), dict(type='KillPLA')]
+custom_hooks = [
+    dict(type='TrainingContextHook'), dict(type='LabelSetReportHook'), dict(type='KillPLA')]
 """
 
 # Kills PLA's training in its second epoch if KILL_PLA is set; logs the epochs of all attempts.

@@ -10,6 +10,7 @@ from mmpretrain.registry import HOOKS
 
 from mmorderless.engine.hooks.bare_model import bare_model
 from mmorderless.labels.fixed_orders import count_labels
+from mmorderless.models.losses.missing_labels import SPLCLoss
 from mmorderless.models.losses.sampling import RandomDraws
 from mmorderless.models.training_labels import NeedsTrainingLabels
 from mmorderless.runs.methods import check_applied
@@ -17,10 +18,10 @@ from mmorderless.runs.methods import check_applied
 
 @HOOKS.register_module()
 class TrainingContextHook(Hook):
-    """Tell losses and heads what they cannot know: label counts and a random seed.
+    """Tell losses and heads what they cannot know: label counts, a random seed and the epoch.
 
-    They are those that inherit from `NeedsTrainingLabels` (whose config may give the values
-    instead) or `RandomDraws`.
+    Label counts are for those that inherit from `NeedsTrainingLabels` (whose config may give the
+    values instead), seeds for those that inherit from `RandomDraws`, the epoch for `SPLCLoss`.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -63,13 +64,15 @@ class TrainingContextHook(Hook):
             part.to(device)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Reseed random losses from the run's seed, the rank and the progress of training.
+        """Set the epoch; reseed from the run's seed, the rank and the progress of training.
 
         The iteration matters too: a loop that counts iterations has one epoch, and must not repeat
         its random numbers when it is resumed.
         """
         for loss in modules_of(runner, RandomDraws):
             loss.reseed(runner.seed or 0, runner.rank, runner.epoch, runner.iter)
+        for loss in modules_of(runner, SPLCLoss):
+            loss.epoch = runner.epoch
 
 
 def modules_of(runner: Runner, kind: type) -> list[Any]:

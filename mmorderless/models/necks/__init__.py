@@ -1,5 +1,6 @@
 """Necks that mmpretrain lacks."""
 
+from mmorderless.models.necks.global_max_pooling import GlobalMaxPooling
 from mmorderless.models.necks.stage_fusion import StageFusionNeck
 
-__all__ = ["StageFusionNeck"]
+__all__ = ["GlobalMaxPooling", "StageFusionNeck"]

@@ -404,10 +404,8 @@ RANDOM = dict(hooks=[dict(type="DeterministicResumeHook")], augment=True, dropou
         (1, dict(**RANDOM, accumulate=2)),  # with unused gradients of one batch
         (2, dict(**RANDOM, workers=1)),
         (2, dict(**RANDOM, workers=2, strategy="random")),
-        (
-            2,
-            dict(strategy="rare_first", hooks=(dict(type="TrainingContextHook"),)),
-        ),  # saves its order
+        # Checkpoints hold the order.
+        (2, dict(strategy="rare_first", hooks=(dict(type="TrainingContextHook"),))),
     ],
 )
 def test_resumed_in_mid_cycle_equals_the_uninterrupted_run(tmp_path, stop, settings):

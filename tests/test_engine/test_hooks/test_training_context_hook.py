@@ -129,6 +129,15 @@ def test_the_training_set_in_use_replaces_the_order_of_another_runs_checkpoint(t
     assert order_of(runner) == [1, 0, 2]
 
 
+def test_the_epoch_is_that_of_the_run():
+    loss = MODELS.build(dict(type="SPLCLoss"))
+    for epoch in (0, 3):
+        runner = runner_of(dataset=None, strategy="pla", epoch=epoch)
+        runner.model.append(loss)
+        TrainingContextHook().before_train_epoch(runner)
+        assert loss.epoch == epoch
+
+
 def test_models_without_an_order_need_no_class_names():
     for strategy in ("pla", "random"):
         runner = runner_of(SimpleNamespace(metainfo={}), strategy)

@@ -1,0 +1,67 @@
+"""The two-way loss: positives against negatives, within each image and within each class."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class TwoWayLoss(nn.Module):
+    """Softmax-like comparison of positive with negative logits, over classes and over images.
+
+    Takumi Kobayashi: "Two-Way Multi-Label Loss", CVPR 2023. Of a set of logits, the smallest
+    positives are compared with the largest negatives,
+
+        softplus(T_n · LSE_negatives(z / T_n) + T_p · LSE_positives(−z / T_p)), LSE = log Σ exp,
+
+    once over the classes of each image, averaged over the images with a label, and once over the
+    images of the batch for each class, averaged over the classes with a positive; the loss is the
+    sum of both means, which are no sums over classes and not divided by C. With T_p = T_n = 1 the
+    first is LSEP, the smooth pairwise ranking loss.
+
+    A constant added to all logits changes nothing, so that a threshold of 0.5 has no meaning:
+    choose it on held-out images. The second mean depends on the batch, and each process has its
+    own.
+
+    Args:
+        positive_temperature: T_p.
+        negative_temperature: T_n.
+    """
+
+    def __init__(
+        self, positive_temperature: float = 4.0, negative_temperature: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.positive_temperature = positive_temperature
+        self.negative_temperature = negative_temperature
+
+    def forward(self, cls_score: Tensor, label: Tensor, avg_factor: float | None = None) -> Tensor:
+        """Return the loss of a batch, computed in float32 at least.
+
+        Args:
+            cls_score: logits, shape (B, C).
+            label: targets, shape (B, C); an entry above 0 is positive.
+            avg_factor: not used; mmpretrain's heads pass it.
+
+        Returns:
+            A scalar in nats; 0 for a batch without any label.
+        """
+        logits = cls_score.to(torch.promote_types(cls_score.dtype, torch.float32))
+        positive = label > 0
+        return self.mean_over_sets(logits, positive) + self.mean_over_sets(logits.T, positive.T)
+
+    def mean_over_sets(self, logits: Tensor, positive: Tensor) -> Tensor:
+        """Compare within each row, and average over the rows with a positive.
+
+        Args:
+            logits: shape (R, K).
+            positive: shape (R, K), bool.
+        """
+        tp, tn = self.positive_temperature, self.negative_temperature
+        negatives = tn * (logits / tn).masked_fill(positive, -math.inf).logsumexp(1)
+        positives = tp * (-logits / tp).masked_fill(~positive, -math.inf).logsumexp(1)
+        losses = F.softplus(negatives + positives)  # 0 where there is no positive or no negative
+        return losses.sum() / positive.any(1).sum().clamp(min=1)
