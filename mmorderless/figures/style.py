@@ -83,7 +83,7 @@ FAMILIES = (
         *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
         "set_pool",
     ),
-    ("bce_max", "deepmar", "two_way", "hill", "splc"),
+    ("bce_max", "deepmar", "two_way", "hill", "splc", "chain"),
 )
 TITLES = {
     "pla": "PLA",
@@ -98,6 +98,7 @@ TITLES = {
     "two_way": "two-way",
     "hill": "Hill",
     "splc": "SPLC",
+    "chain": "classifier chain",
     "order_free": "order-free RNN",
     "ocd": "OCD",
     "order_search": "order search",

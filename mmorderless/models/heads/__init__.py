@@ -1,5 +1,6 @@
-"""The head of all sequence models, and a multi-label head with a learned decision."""
+"""The head of all sequence models, and heads of multi-label classifiers."""
 
+from mmorderless.models.heads.chain_head import ChainHead
 from mmorderless.models.heads.decided_head import DecidedHead
 from mmorderless.models.heads.decisions import (
     CountDecision,
@@ -10,6 +11,7 @@ from mmorderless.models.heads.decisions import (
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
 __all__ = [
+    "ChainHead",
     "CountDecision",
     "DecidedHead",
     "MassDecision",
