@@ -17,7 +17,7 @@ PREDICTIONS = "predictions.npz"
 TIMES = "times.json"
 
 METHODS = (
-    *("bce", "bce_max", "asl", "deepmar", "two_way", "hill", "splc", "csra", "chain"),
+    *("bce", "bce_max", "asl", "deepmar", "two_way", "hill", "splc", "csra", "chain", "ctran"),
     *("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
     *("cnn_rnn", "ria", "sr_cnn_rnn", "order_free", "order_search", "ocd"),

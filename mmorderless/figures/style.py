@@ -83,7 +83,7 @@ FAMILIES = (
         *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
         "set_pool",
     ),
-    ("bce_max", "deepmar", "two_way", "hill", "splc", "chain"),
+    ("bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"),
 )
 TITLES = {
     "pla": "PLA",
@@ -99,6 +99,7 @@ TITLES = {
     "hill": "Hill",
     "splc": "SPLC",
     "chain": "classifier chain",
+    "ctran": "C-Tran",
     "order_free": "order-free RNN",
     "ocd": "OCD",
     "order_search": "order search",

@@ -24,7 +24,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = {path.stem: path for path in sorted((CONFIGS / "_base_/methods").glob("*.py"))}
 WITHOUT_SEQUENCE = {"bce", "asl", "csra", "lsep", "lsep_count"}
 WITHOUT_SEQUENCE |= {"soft_iou", "target_distribution", "bce_count", "lqp"}
-WITHOUT_SEQUENCE |= {"bce_max", "deepmar", "two_way", "hill", "splc", "chain"}
+WITHOUT_SEQUENCE |= {"bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"}
 
 CONFIG = """
 model = dict(type='ImageClassifier', backbone=dict(type='StridedCNN'), neck=None,
@@ -235,6 +235,25 @@ def test_a_method_tells_where_it_comes_from_and_what_is_faithful(method):
     venues = "CVPR|ICPR|ACPR|ICCV|ICLR|AAAI|NIPS|EMNLP|TIP|arXiv|Machine Learning"
     assert re.search(rf"({venues}) 20[12]\d", docstring)
     assert "aithful" in docstring
+
+
+OPTIONS = re.compile(r"--cfg-options\s+(method=\w+(?:\s+model\.\S+=\S+)+)")
+NAMED = [text for path in SHIPPED.values() for text in OPTIONS.findall(path.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("text", NAMED)
+def test_options_that_a_method_names_build_its_head(text):
+    options = text.rstrip(";.,)").split()
+    arguments = [str(CONFIGS / "pla_resnet101_coco.py"), "--cfg-options", *options]
+    model = training_config(parse_training_options(arguments)).model
+    for option in options[1:]:
+        key, _, value = option.removeprefix("model.head.").partition("=")
+        *parents, name = key.split(".")
+        entry = model.head
+        for parent in parents:
+            entry = entry[parent]
+        assert str(entry[name]) == value
+    MODELS.build(model.head)
 
 
 @pytest.mark.parametrize("method", STRATEGIES)

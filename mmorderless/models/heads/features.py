@@ -45,7 +45,7 @@ def as_grid(
     else:
         shape = tuple(feats.shape) if isinstance(feats, Tensor) else type(feats).__name__
         raise ValueError(
-            f"the decoder needs a map (B, D, h, w) or tokens (B, L, D), got {shape}; {REMEDY}"
+            f"the head needs a map (B, D, h, w) or tokens (B, L, D), got {shape}; {REMEDY}"
         )
     if grid.shape[2] != in_channels:
         raise ValueError(
