@@ -1,6 +1,7 @@
 """The base of losses that treat every image and class by itself."""
 
 import torch
+from mmpretrain.models.losses.utils import weight_reduce_loss
 from torch import Tensor, nn
 
 
@@ -42,7 +43,7 @@ class EntrywiseLoss(nn.Module):
         """
         logits = cls_score.to(torch.promote_types(cls_score.dtype, torch.float32))
         entries = self.entries(logits, label.to(logits.dtype))  # (B, C)
-        if weight is not None:
-            entries = entries * weight[:, None]
-        num_images = len(entries) if avg_factor is None else avg_factor
-        return self.loss_weight * entries.sum() / (num_images * entries.shape[1])
+        if avg_factor is not None:
+            avg_factor = avg_factor * entries.shape[1]
+        weight = None if weight is None else weight[:, None]
+        return self.loss_weight * weight_reduce_loss(entries, weight, avg_factor=avg_factor)

@@ -20,7 +20,7 @@ class TwoWayLoss(nn.Module):
     once over the classes of each image, averaged over the images with a label, and once over the
     images of the batch for each class, averaged over the classes with a positive; the loss is the
     sum of both means, which are no sums over classes and not divided by C. With T_p = T_n = 1 the
-    first is LSEP, the smooth pairwise ranking loss.
+    first is `LSEPLoss`, the smooth pairwise ranking loss.
 
     A constant added to all logits changes nothing, so that a threshold of 0.5 has no meaning:
     choose it on held-out images. The second mean depends on the batch, and each process has its
@@ -43,14 +43,14 @@ class TwoWayLoss(nn.Module):
 
         Args:
             cls_score: logits, shape (B, C).
-            label: targets, shape (B, C); an entry above 0 is positive.
+            label: targets, shape (B, C); entries above 0.5 are positive.
             avg_factor: not used; mmpretrain's heads pass it.
 
         Returns:
             A scalar in nats; 0 for a batch without any label.
         """
         logits = cls_score.to(torch.promote_types(cls_score.dtype, torch.float32))
-        positive = label > 0
+        positive = label > 0.5
         return self.mean_over_sets(logits, positive) + self.mean_over_sets(logits.T, positive.T)
 
     def mean_over_sets(self, logits: Tensor, positive: Tensor) -> Tensor:
