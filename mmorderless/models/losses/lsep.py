@@ -25,6 +25,7 @@ def log_sum_exp_pairwise(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Nats, shape (B,); 0 for an image that has no label or all of them.
 
+    >>> import torch
     >>> log_sum_exp_pairwise(torch.tensor([[-0.5, 1, -2, 0.3]]), torch.tensor([[0, 1, 0, 0]]))
     tensor([0.5707])
     """
