@@ -31,6 +31,7 @@ from mmorderless.metrics.set_scores import (
     label_count_errors,
     mean_accuracy,
     overall_scores,
+    per_class_f1_mean,
     sequence_scores,
 )
 
@@ -44,8 +45,8 @@ class LabelSetMetric(BaseMetric):
 
     Unlike mmpretrain's `MultiLabelMetric`, which thresholds `pred_score`, this metric reads the
     label set that the model emitted. All results are percentages except the label-count errors
-    (labels per image): CP CR CF1, OP OR OF1, example_accuracy/precision/recall/F1, exact_match, mA,
-    label_count_error and label_count_bias. mAP and mAP_all_classes (mmpretrain's convention: a
+    (labels per image): CP CR CF1, OP OR OF1, per_class_F1_mean (what some papers call C-F1),
+    example_accuracy/precision/recall/F1, exact_match, mA, label_count_error and label_count_bias. mAP and mAP_all_classes (mmpretrain's convention: a
     class without a positive counts as 0) need `pred_score`; duplicates, rigidness and
     rigidness_random need `sequence`; they are left out without these fields. A mean over nothing
     (no class with a positive, no image with two labels) is NaN.
@@ -189,6 +190,7 @@ class LabelSetMetric(BaseMetric):
         metrics = {
             **class_scores(predicted, truth),
             **overall_scores(predicted, truth),
+            "per_class_F1_mean": per_class_f1_mean(predicted, truth),
             **example_scores(predicted, truth),
             "exact_match": exact_match(predicted, truth),
             **label_count_errors(predicted, truth),

@@ -24,8 +24,8 @@ def class_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
     """Compute C-P, C-R and C-F1 (keys CP, CR, CF1).
 
     CP and CR are the means over the classes of precision (correct / predicted) and recall (correct
-    / true); CF1 = 2 CP CR / (CP + CR), not the mean of the classes' F1 (the paper says "geometric",
-    but its numbers are harmonic). A class that is never predicted has precision 0, one without a
+    / true); CF1 = 2 CP CR / (CP + CR), not `per_class_f1_mean` (the paper says "geometric", but its
+    numbers are harmonic). A class that is never predicted has precision 0, one without a
     positive has recall 0; both count.
 
     Returns:
@@ -56,6 +56,18 @@ def scores_of_classes(predicted: Matrix, truth: Matrix) -> dict[str, np.ndarray]
         "F1": percent(2 * true_positives, num_predicted + num_true),
         "support": num_true,
     }
+
+
+def per_class_f1_mean(predicted: Matrix, truth: Matrix) -> float:
+    """Return the mean of the classes' F1 in percent, another convention than C-F1's.
+
+    A class that is neither predicted nor true has F1 0 and counts. SRN and ACfs report this mean as
+    C-F1.
+
+    >>> per_class_f1_mean(np.array([[True, True], [True, False]]), np.eye(2, dtype=bool))
+    33.333333333333336
+    """
+    return float(scores_of_classes(predicted, truth)["F1"].mean())
 
 
 def overall_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:

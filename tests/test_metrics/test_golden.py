@@ -98,7 +98,8 @@ def test_scores_over_all_pairs(drawn):
 def test_scores_of_the_classes(drawn):
     """C-F1 is the harmonic mean of C-P and C-R, scikit-learn's the mean of the classes' F1."""
     found = report(drawn)
-    precision, recall, _ = by_sklearn(drawn, "macro")
+    precision, recall, f1 = by_sklearn(drawn, "macro")
+    assert found["per_class_F1_mean"] == pytest.approx(f1)
     assert [found["CP"], found["CR"]] == pytest.approx([precision, recall])
     assert found["CF1"] == pytest.approx(harmonic(precision, recall))
 

@@ -57,6 +57,7 @@ def test_metric_equals_the_pure_functions():
     expected = {
         **set_scores.class_scores(predicted, truth),
         **set_scores.overall_scores(predicted, truth),
+        "per_class_F1_mean": set_scores.per_class_f1_mean(predicted, truth),
         **set_scores.example_scores(predicted, truth),
         **set_scores.label_count_errors(predicted, truth),
         **set_scores.sequence_scores([s.sequence.tolist() for s in samples], NUM_CLASSES),
