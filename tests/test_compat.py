@@ -79,7 +79,8 @@ from mmpretrain import registry
 names_of = dict(
     MODELS=['OrderlessRNNHead', 'PLALoss', 'MLALoss', 'FixedOrderLoss', 'EfficientNetLite0',
             'FeaturePassThrough', 'StridedCNN', 'LabelSetClassifier', 'MeanBCELoss',
-            'OrderFreeRNN', 'OrderFreeLoss', 'OrderSearchLoss', 'OCDLoss'],
+            'MultiOrderRNN', 'MultiOrderLoss', 'OrderFreeRNN', 'OrderFreeLoss', 'OrderSearchLoss',
+            'OCDLoss'],
     DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures',
               'NusWide', 'WiderAttribute', 'PA100K', 'MIRFlickr25k', 'DatasetPart'],
     PARAM_SCHEDULERS=['SawtoothLR'],

@@ -83,7 +83,7 @@ def learn(method, scenes, folder):
     return evaluator.evaluate(NUM_SCENES)
 
 
-@pytest.mark.slow_except("bce", "pla", "mla", "order_free")
+@pytest.mark.slow_except("bce", "pla", "mla", "order_free", "multi_order")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_memorizes_scenes(method, scenes, tmp_path):
     metrics = learn(method, scenes, tmp_path)

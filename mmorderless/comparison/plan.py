@@ -20,7 +20,7 @@ METHODS = (
     *("bce", "bce_max", "asl", "deepmar", "two_way", "hill", "splc", "csra", "chain", "ctran"),
     *("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
-    *("cnn_rnn", "ria", "sr_cnn_rnn", "order_free", "order_search", "ocd"),
+    *("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"),
     *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
     *("set_pool", "set_pool_transformer"),
 )

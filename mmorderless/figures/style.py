@@ -76,8 +76,8 @@ LINES: tuple[Any, ...] = (
 # The paper's strategies have solid lines.
 FAMILIES = (
     ("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
-    ("bce", "asl", "csra", "order_free", "ocd", "order_search"),
-    ("cnn_rnn", "ria", "sr_cnn_rnn"),
+    ("bce", "asl", "csra", "ocd", "order_search"),
+    ("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free"),
     ("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer", "set_pool_transformer"),
     (
         *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
@@ -101,6 +101,7 @@ TITLES = {
     "chain": "classifier chain",
     "ctran": "C-Tran",
     "order_free": "order-free RNN",
+    "multi_order": "multi-order RNN",
     "ocd": "OCD",
     "order_search": "order search",
     "cnn_rnn": "CNN-RNN",

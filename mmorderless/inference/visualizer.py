@@ -90,7 +90,7 @@ class ImageVisualizer:
         decoded = decode_image(self.model, item)
         figures: dict[str, Figure] = {}
         left_out = []
-        if self.model.head.decoding.stop_threshold is not None:
+        if self.model.head.decoding.has_sigmoids:
             left_out.append("no alignment and no orderings: the model has no END and no order")
         elif len(decoded.labels) == 0:
             left_out.append("no alignment and no orderings: the image has no label")

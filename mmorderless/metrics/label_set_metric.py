@@ -46,10 +46,11 @@ class LabelSetMetric(BaseMetric):
     Unlike mmpretrain's `MultiLabelMetric`, which thresholds `pred_score`, this metric reads the
     label set that the model emitted. All results are percentages except the label-count errors
     (labels per image): CP CR CF1, OP OR OF1, per_class_F1_mean (what some papers call C-F1),
-    example_accuracy/precision/recall/F1, exact_match, mA, label_count_error and label_count_bias. mAP and mAP_all_classes (mmpretrain's convention: a
-    class without a positive counts as 0) need `pred_score`; duplicates, rigidness and
-    rigidness_random need `sequence`; they are left out without these fields. A mean over nothing
-    (no class with a positive, no image with two labels) is NaN.
+    example_accuracy/precision/recall/F1, exact_match, mA, label_count_error and label_count_bias.
+    mAP and mAP_all_classes (mmpretrain's convention: a class without a positive counts as 0) need
+    `pred_score`; duplicates, rigidness and rigidness_random need `sequence`; they are left out
+    without these fields. A mean over nothing (no class with a positive, no image with two labels)
+    is NaN.
 
     Labels not judged: the classes that a sample lists in `gt_ignore` (VOC's difficult objects,
     WIDER Attribute's unspecified attributes) count neither as positives nor as negatives in both

@@ -223,7 +223,7 @@ def test_options_of_another_head_are_rejected(write):
 
 def test_these_methods_are_shipped():
     variants = {"pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"}
-    older = {"cnn_rnn", "ria", "sr_cnn_rnn", "order_free", "order_search", "ocd"}
+    older = {"cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"}
     pooled = {"set_pool", "set_pool_transformer"}
     assert set(SHIPPED) == set(STRATEGIES) | variants | older | pooled | WITHOUT_SEQUENCE
 
@@ -232,7 +232,7 @@ def test_these_methods_are_shipped():
 def test_a_method_tells_where_it_comes_from_and_what_is_faithful(method):
     text = SHIPPED[method].read_text(encoding="utf-8")
     docstring = " ".join(ast.get_docstring(ast.parse(text)).split())
-    venues = "CVPR|ICPR|ACPR|ICCV|ICLR|AAAI|NIPS|EMNLP|TIP|arXiv|Machine Learning"
+    venues = "CVPR|ICPR|ACPR|ICCV|ECCV|ICLR|AAAI|NIPS|EMNLP|TIP|arXiv|Machine Learning"
     assert re.search(rf"({venues}) 20[12]\d", docstring)
     assert "aithful" in docstring
 

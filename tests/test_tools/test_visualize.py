@@ -239,8 +239,8 @@ def test_omitted_figures_are_reported(folder):
         num_classes=4,
         in_channels=64,
         max_steps=6,
-        decoder=dict(type="OrderFreeRNN", hidden_size=8),
-        loss=dict(type="OrderFreeLoss"),
+        decoder=dict(type="MultiOrderRNN", hidden_size=8),
+        loss=dict(type="MultiOrderLoss"),
         decoding=dict(stop_threshold=0.5, no_repeat=True),
     )
     figures, left_out = ImageVisualizer(cfg, save(cfg), "cpu").figures(1)

@@ -1,12 +1,16 @@
-"""Order-free RNN: at each step a probability for every remaining label; no order, no END.
+"""Order-free RNN: at each step a probability for every label; no order, no END, beam search.
 
 Shang-Fu Chen, Yi-Chen Chen, Chih-Kuan Yeh, Yu-Chiang Frank Wang: "Order-Free RNN with Visual
 Attention for Multi-Label Classification", AAAI 2018.
 
-Faithful: each step is trained on the labels that remain, and an image-level classifier informs the
-decoder; details: `OrderFreeLoss` and `OrderFreeRNN`. Not faithful: no beam search; decoding stops
-below a probability of 0.5, where the paper learns a threshold; the config's own sizes, backbone and
-schedule.
+As independent re-implementations agree (the authors' code was not found): every step is trained on
+the full label set, up to the longest of the training data; its input is the attended context, the
+probabilities of the step before (first those of an image-level classifier, which has a loss of its
+own) and the labels emitted so far; decoding is a beam search that stops by a threshold on the
+product of the emitted probabilities (one of them: their geometric mean); no label can be repeated.
+Not verified: everything else (`OrderFreeRNN`). Chosen here: the threshold of 0.5, which the
+comparison moves like an END bias, and a beam of 4; `pred_score` is the largest probability over the
+steps. Not faithful: the config's own sizes, backbone and schedule.
 """
 
 _base_ = ["pla.py"]
@@ -14,6 +18,7 @@ model = dict(
     head=dict(
         decoder=dict(type="OrderFreeRNN"),
         loss=dict(type="OrderFreeLoss"),
-        decoding=dict(_delete_=True, stop_threshold=0.5, no_repeat=True),
+        decoding=dict(_delete_=True, path_threshold=0.5, beam_width=4, no_repeat=True),
     )
 )
+keep = ["head.decoder.hidden_size", "head.decoder.attention_size", "head.decoder.dropout"]

@@ -113,7 +113,7 @@ def evaluate_sequences(
     # The head's own settings are predicted once, under the name of the default bias.
     kinds: dict[Hashable, dict[str, Any]] = {}
     name_of_kind: dict[str, Hashable] = {"max": default}
-    if head.decoding.stop_threshold is None:  # sigmoids have no beam
+    if not head.decoding.has_sigmoids:  # sigmoids have no beam
         name_of_kind = {kind: kind for kind in SCORE_KINDS} | {head.score: default}
         kinds = {kind: score_override(head, kind) for kind in SCORE_KINDS if kind != head.score}
 

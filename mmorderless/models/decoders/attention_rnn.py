@@ -31,6 +31,7 @@ class RNNState(NamedTuple):
         grid: the cells after dropout, shape (R, L, D); None without attention.
         keys: W_k f, computed once per rollout, shape (R, L, A); None without attention.
         linear: applies the steps' linear layers; shared, so that it can sum their gradients.
+        fed: what a subclass feeds back besides the token, tensors (R, …).
     """
 
     hidden: Tensor
@@ -38,6 +39,7 @@ class RNNState(NamedTuple):
     grid: Tensor | None
     keys: Tensor | None
     linear: StepLinear
+    fed: tuple[Tensor, ...] = ()
 
 
 class AttentionRNN(LabelDecoder):
@@ -106,8 +108,17 @@ class AttentionRNN(LabelDecoder):
         return RNNState(hidden, cell, grid, self.attention.key(grid), StepLinear())
 
     def step(self, token: Tensor, state: RNNState) -> tuple[Tensor, RNNState, Tensor | None]:
-        """Attend, update the recurrent state and classify it; see `LabelDecoder.step`."""
-        x, weights = self.embedding(token), None
+        """Decode one step, see `LabelDecoder.step`."""
+        return self.advance(self.embedding(token), state)
+
+    def advance(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState, Tensor | None]:
+        """Attend, update the recurrent state and classify it.
+
+        Args:
+            x: the part of the input that does not come from the attention, shape (R, E).
+            state: state after the previous step.
+        """
+        weights = None
         if self.attention is not None:
             context, weights = self.attention(state.hidden, state.grid, state.keys, state.linear)
             x = torch.cat([x, context], 1)  # (B, E + D)
@@ -117,7 +128,8 @@ class AttentionRNN(LabelDecoder):
     def reorder(self, state: RNNState, rows: Tensor) -> RNNState:
         """See `LabelDecoder.reorder`; cells and keys depend on the image alone."""
         cell = None if state.cell is None else state.cell[rows]
-        return state._replace(hidden=state.hidden[rows], cell=cell)
+        fed = tuple(values[rows] for values in state.fed)
+        return state._replace(hidden=state.hidden[rows], cell=cell, fed=fed)
 
 
 @MODELS.register_module()

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -22,6 +24,10 @@ class Decoding:
         stop_threshold: for models that score each label by a sigmoid: a label is emitted while the
             best one's probability is at least this, and END's logit is not used. None for models
             with a softmax over the labels and END.
+        path_threshold: the same for the probability of the whole path, the product of its labels'
+            probabilities, which beam search maximizes.
+        open_beam: the beam holds hypotheses without END only, as in CNN-RNN; those that end are
+            kept beside it.
 
     Raises:
         ValueError: a number is out of its range, or options exclude each other.
@@ -34,6 +40,8 @@ class Decoding:
     max_labels: int | None = None
     end_bias: float = 0.0
     stop_threshold: float | None = None
+    path_threshold: float | None = None
+    open_beam: bool = False
 
     def __post_init__(self) -> None:
         if self.beam_width < 1:
@@ -53,15 +61,40 @@ class Decoding:
                 f"length_penalty={self.length_penalty} ranks hypotheses, and greedy decoding has "
                 "one; set beam_width above 1"
             )
-        if self.stop_threshold is None:
-            return
-        if not 0 < self.stop_threshold < 1:
-            raise ValueError(f"stop_threshold must be between 0 and 1, got {self.stop_threshold}")
-        if self.beam_width > 1:
+        if self.open_beam and (self.beam_width == 1 or self.length_penalty):
             raise ValueError(
-                f"beam_width={self.beam_width} needs a softmax with END, and stop_threshold="
-                f"{self.stop_threshold} is for sigmoids; set one of them only"
+                f"open_beam=True is a beam search that ranks by probability, got beam_width="
+                f"{self.beam_width}, length_penalty={self.length_penalty}; set beam_width above 1 "
+                "and length_penalty=0"
             )
+        for name in ("stop_threshold", "path_threshold"):
+            threshold = getattr(self, name)
+            if threshold is not None and not 0 < threshold < 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {threshold}")
+        if self.stop_threshold is not None and (self.beam_width > 1 or self.path_threshold):
+            raise ValueError(
+                f"stop_threshold={self.stop_threshold} is for greedy decoding, got beam_width="
+                f"{self.beam_width}, path_threshold={self.path_threshold}; set path_threshold "
+                "alone to search with sigmoids"
+            )
+        if self.path_threshold is not None and (self.length_penalty or self.open_beam):
+            raise ValueError(
+                f"path_threshold={self.path_threshold} compares paths of one length and has no "
+                f"END, got length_penalty={self.length_penalty}, open_beam={self.open_beam}; leave "
+                "both out"
+            )
+
+    @property
+    def has_sigmoids(self) -> bool:
+        """Whether each label has a probability of its own, instead of a softmax with END."""
+        return self.stop_threshold is not None or self.path_threshold is not None
+
+    @property
+    def log_path_threshold(self) -> float:
+        """Logarithm of the path threshold; `end_bias` is subtracted from its logit."""
+        assert self.path_threshold is not None
+        bias = logit(self.path_threshold) - self.end_bias
+        return float(F.logsigmoid(torch.tensor(bias, dtype=torch.float64)))
 
     def check_fits(self, num_classes: int, max_steps: int) -> None:
         """Raise a ValueError when `min_labels` can never be emitted."""
@@ -82,7 +115,7 @@ class Decoding:
         end = logits.shape[1] - 1
         adjusted = logits.float().clone()
         if self.stop_threshold is not None:
-            adjusted[:, end] = math.log(self.stop_threshold / (1 - self.stop_threshold))
+            adjusted[:, end] = logit(self.stop_threshold)
         adjusted[:, end] -= self.end_bias
         if self.no_repeat:
             adjusted[:, :end].masked_fill_(emitted, -math.inf)
@@ -95,3 +128,8 @@ class Decoding:
         if self.max_labels is not None:
             adjusted[:, :end].masked_fill_((count >= self.max_labels)[:, None], -math.inf)
         return adjusted
+
+
+def logit(probability: float) -> float:
+    """Return the logit of a probability."""
+    return math.log(probability / (1 - probability))

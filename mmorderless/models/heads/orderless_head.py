@@ -133,11 +133,11 @@ class OrderlessRNNHead(BaseModule):
         rollout, beams = decode(
             self.decoder, grid, self.max_steps, self.decoding, self.return_attention
         )
-        sigmoid = self.decoding.stop_threshold is not None
+        sigmoids = self.decoding.has_sigmoids
         logits = rollout.logits
         if self.loss_module.masks_emitted:
             logits = mask_emitted(logits, rollout.tokens)
-        emission = read_rollout(logits, rollout.tokens, self.score, sigmoid)
+        emission = read_rollout(logits, rollout.tokens, self.score, sigmoids)
         if self.score == "beam" and beams is not None:
             emission = emission._replace(scores=beams.marginals(self.num_classes))
         maps = None

@@ -12,6 +12,7 @@ from mmorderless.models.losses.detached_asymmetric import DetachedAsymmetricLoss
 from mmorderless.models.losses.lsep import LSEPLoss
 from mmorderless.models.losses.mean_bce import MeanBCELoss
 from mmorderless.models.losses.missing_labels import HillLoss, SPLCLoss
+from mmorderless.models.losses.multi_order import MultiOrderLoss
 from mmorderless.models.losses.optimal_completion import OCDLoss, completion_targets
 from mmorderless.models.losses.order_free import OrderFreeLoss
 from mmorderless.models.losses.order_search import OrderSearchLoss
@@ -28,6 +29,7 @@ __all__ = [
     "LSEPLoss",
     "MLALoss",
     "MeanBCELoss",
+    "MultiOrderLoss",
     "OCDLoss",
     "OrderFreeLoss",
     "OrderSearchLoss",

@@ -1,10 +1,9 @@
-"""Order-free RNN: every step scores the labels that remain, whichever comes first.
+"""Order-free RNN: every step scores the whole label set.
 
 Chen, Chen, Yeh, Wang: "Order-Free RNN with Visual Attention for Multi-Label Classification", AAAI
-2018. Letters: B images, R rows, C classes, T steps, n_i labels of image i.
+2018. Letters: B images, C classes, T steps.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -16,38 +15,21 @@ from mmorderless.alignment.targets import check_finite
 from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.base import SequenceLoss
-from mmorderless.models.losses.remaining_labels import remaining_labels
-
-
-def remaining_bce(logits: Tensor, remaining: Tensor, num_labels: Tensor) -> Tensor:
-    """Return the binary cross-entropy of all classes against the labels that remain, steps t < n_i.
-
-    An image without labels counts one step; otherwise it would not be trained on.
-
-    Args:
-        logits: logits of the classes, shape (B, T, C).
-        remaining: labels that no earlier step emitted, shape (B, T, C), bool.
-        num_labels: n_i, shape (B,).
-
-    Returns:
-        A scalar in nats, the mean over counted steps and classes.
-    """
-    step = torch.arange(logits.shape[1], device=logits.device)
-    counted = step < num_labels.clamp(min=1)[:, None]  # (B, T)
-    entries = F.binary_cross_entropy_with_logits(
-        logits.float(), remaining.float(), reduction="none"
-    )
-    return (entries.mean(2) * counted).sum() / counted.sum()
+from mmorderless.models.losses.sampling import emit_each_label_once
 
 
 @MODELS.register_module()
 class OrderFreeLoss(SequenceLoss):
-    """Binary cross-entropy against the set of labels that remain; no order and no END to learn.
+    """Binary cross-entropy of every step against the image's full label set.
 
-    The most probable label that was not emitted yet is emitted, right or wrong, so that no label is
-    repeated. The decoder's logit of END is not used: decode with
-    `decoding=dict(stop_threshold=0.5, no_repeat=True)`. The paper does not cover images without
-    labels; here each counts as one step. The loss is averaged over the local batch.
+    Every image has as many steps as the longest label set of the training data, whatever its own
+    number of labels. The candidates of a step are the labels not emitted yet; the most probable one
+    is emitted, right or wrong, so that no label is repeated. The decoder's logit of END is not
+    used: decode with `decoding=dict(path_threshold=0.5, no_repeat=True)`.
+
+    The longest label set is the longest one seen in training so far, in a buffer that checkpoints
+    contain; after an epoch it is that of the training data. The loss is the mean over the local
+    batch, the steps and the classes.
 
     Args:
         loss_weight: factor on the loss.
@@ -55,24 +37,20 @@ class OrderFreeLoss(SequenceLoss):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight=loss_weight)
+        self.register_buffer("longest", torch.ones((), dtype=torch.long))
 
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
         """See `SequenceLoss.forward_train`; no label is emitted twice."""
         num_classes = decoder.vocabulary.num_classes
-        lengths = [max(len(label_set), 1) for label_set in labels]
         mask = check_labels(labels, num_classes).mask().to(grid.device)  # (B, C)
-        emitted = torch.zeros_like(mask)
-
-        def choose(t: int, logits: Tensor, images: Tensor) -> Tensor:
-            candidates = logits[:, :num_classes].masked_fill(emitted[images], -math.inf)
-            token = candidates.argmax(1)
-            emitted[images, token] = True
-            return token
-
-        logits, tokens, _ = decoder.training_rollout(grid, lengths, choose=choose)
-        check_finite(logits, max(lengths) - 1)
-        remaining = remaining_labels(tokens, mask)  # (B, T, C)
-        loss = remaining_bce(logits[:, :, :num_classes], remaining, mask.sum(1))
+        steps = max(int(self.longest), *(len(label_set) for label_set in labels))
+        if self.training:
+            self.longest.fill_(steps)
+        choose = emit_each_label_once(len(labels), num_classes, grid.device)
+        logits = decoder.training_rollout(grid, [steps] * len(labels), choose=choose).logits
+        check_finite(logits, steps - 1)
+        truth = mask[:, None].expand(-1, steps, -1).float()
+        loss = F.binary_cross_entropy_with_logits(logits[:, :, :num_classes].float(), truth)
         return dict(loss=self.loss_weight * loss)

@@ -24,7 +24,8 @@ DECODERS = {
     ),
     "joint embedding": dict(SIZES, type="JointEmbeddingRNN", dropout=0.0),
     "semantic": dict(SIZES, type="SemanticRNN"),
-    "order-free": dict(ATTENDING, type="OrderFreeRNN"),
+    "multi-order": dict(ATTENDING, type="MultiOrderRNN"),
+    "order-free": dict(type="OrderFreeRNN", hidden_size=16, attention_size=12, dropout=0.0),
 }
 
 

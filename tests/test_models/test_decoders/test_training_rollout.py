@@ -147,7 +147,7 @@ def sort_by_length(case):
     return Case(rows[0], [case.lengths[i] for i in order], *rows[1:])
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "transformer", "order-free"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "transformer", "multi-order", "order-free"])
 @uneven_and_even
 @every_mode
 def test_one_mask_of_the_cells_is_drawn_for_the_sorted_batch(make_decoder, mode, lengths):

@@ -1,4 +1,4 @@
-"""Decoding of models that score each label by a sigmoid, as the order-free RNN does."""
+"""Decoding of models that score each label by a sigmoid, as the multi-order RNN does."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def make(max_steps=7, score="max", decoder=None, **decoding):
             in_channels=D,
             max_steps=max_steps,
             decoder=decoder or dict(type=Constant),
-            loss=dict(type="OrderFreeLoss"),
+            loss=dict(type="MultiOrderLoss"),
             decoding=dict(no_repeat=True, **decoding),
             score=score,
         )
@@ -99,16 +99,16 @@ def test_end_bias_moves_the_threshold(bias, emitted):
     assert labels_of(make(stop_threshold=0.5, end_bias=bias)) == [emitted] * 3
 
 
-def make_order_free():
+def make_multi_order():
     sizes = dict(hidden_size=16, embed_size=4, attention_size=5, dropout=0.0)
-    head = make(decoder=dict(type="OrderFreeRNN", **sizes), stop_threshold=0.5)
+    head = make(decoder=dict(type="MultiOrderRNN", **sizes), stop_threshold=0.5)
     for parameter in head.parameters():
         parameter.data.mul_(3)  # so that images have different numbers of labels
     return head
 
 
 def test_scores_are_the_largest_sigmoids_up_to_the_step_that_stopped():
-    head = make_order_free()
+    head = make_multi_order()
     head.return_attention = True
     rollouts, rollout = [], head.decoder.rollout
     head.decoder.rollout = lambda *args, **options: (
@@ -125,7 +125,7 @@ def test_scores_are_the_largest_sigmoids_up_to_the_step_that_stopped():
 
 
 def test_a_batch_equals_its_images_one_by_one():
-    head = make_order_free()
+    head = make_multi_order()
     for i, sample in enumerate(head.predict(FEATS)):
         (alone,) = head.predict((FEATS[0][i : i + 1],))
         assert torch.equal(alone.sequence, sample.sequence)
@@ -139,6 +139,6 @@ def test_the_threshold_is_a_probability(threshold):
         Decoding(stop_threshold=threshold)
 
 
-def test_there_is_no_beam_search_with_sigmoids():
-    with pytest.raises(ValueError, match=r"beam_width=4 .* stop_threshold=0.5"):
+def test_there_is_no_beam_search_with_a_threshold_on_each_label():
+    with pytest.raises(ValueError, match=r"stop_threshold=0.5 .* beam_width=4.*path_threshold"):
         Decoding(stop_threshold=0.5, beam_width=4)

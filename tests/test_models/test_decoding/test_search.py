@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from mmorderless.models.decoders.attention_rnn import AttentionLSTM
+from mmorderless.models.decoding.beam_search import beam_search
 from mmorderless.models.decoding.emission import read_rollout
 from mmorderless.models.decoding.options import Decoding
-from mmorderless.models.decoding.search import beam_search, decode
+from mmorderless.models.decoding.search import decode
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
 CLASSES, CHANNELS, CELLS, END = 5, 6, 4, 5

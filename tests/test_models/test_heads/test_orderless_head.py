@@ -21,9 +21,9 @@ C, D = 6, 8
 DECODER = dict(hidden_size=16, embed_size=4, attention_size=5)
 HEAD = dict(type="OrderlessRNNHead", num_classes=C, in_channels=D, max_steps=5, decoder=DECODER)
 CLASSES, COUNTS = [*"fedcba"], [6, 5, 4, 3, 2, 1]
-ORDER_FREE = dict(
-    decoder=dict(DECODER, type="OrderFreeRNN"),
-    loss=dict(type="OrderFreeLoss"),
+MULTI_ORDER = dict(
+    decoder=dict(DECODER, type="MultiOrderRNN"),
+    loss=dict(type="MultiOrderLoss"),
     decoding=dict(stop_threshold=0.5, no_repeat=True),
 )
 
@@ -116,7 +116,7 @@ def test_training_decodes_the_longest_set_and_end():
     assert seen == [(3, 4, C + 1), (3, 1, C + 1)]
 
 
-@pytest.mark.parametrize("options", [{}, ORDER_FREE], ids=["PLA", "order-free"])
+@pytest.mark.parametrize("options", [{}, MULTI_ORDER], ids=["PLA", "multi-order"])
 def test_stages_of_an_image_classifier(options):
     model = ImageClassifier(
         backbone=dict(type="ResNet", depth=18, base_channels=4, stem_channels=4),
@@ -196,8 +196,8 @@ def test_a_strategy_is_short_for_its_loss(strategy):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, dict(loss=dict(type="OrderSearchLoss", uniform_steps=3)), ORDER_FREE],
-    ids=["PLA", "order search", "order-free"],
+    [{}, dict(loss=dict(type="OrderSearchLoss", uniform_steps=3)), MULTI_ORDER],
+    ids=["PLA", "order search", "multi-order"],
 )
 def test_a_checkpoint_restores_predictions_and_losses(options, tmp_path):
     trained = make(**options)
