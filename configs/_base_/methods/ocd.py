@@ -4,10 +4,16 @@ Che-Ping Tsai, Hung-Yi Lee: "Order-Free Learning Alleviating Exposure Bias in Mu
 Classification", AAAI 2020; after Sara Sabour, William Chan, Mohammad Norouzi: "Optimal Completion
 Distillation for Sequence Learning", ICLR 2019.
 
-What is faithful and what is not: see `OCDLoss`. Also not faithful: Tsai & Lee train a second
-decoder (binary relevance) jointly and combine both in prediction, which is left out; the model is
-PLA's, for images, where theirs were for text and sound.
+Faithful: loss, sampling and decoding, in both of which no label can be repeated (`OCDLoss`). Left
+out: the second decoder (binary relevance) of Tsai & Lee's paper, which has weight 0 in the configs
+that they released. Not faithful: the model is PLA's, for images, where theirs were for text and
+sound; greedy decoding, where they also search with a beam (model.head.decoding.beam_width).
 """
 
 _base_ = ["pla.py"]
-model = dict(head=dict(loss=dict(type="OCDLoss")))
+model = dict(
+    head=dict(
+        loss=dict(type="OCDLoss"),
+        decoding=dict(_delete_=True, no_repeat=True),
+    )
+)

@@ -17,7 +17,7 @@ from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.base import SequenceLoss
 from mmorderless.models.losses.cross_entropy import loss_normalizer
 from mmorderless.models.losses.remaining_labels import remaining_labels
-from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
+from mmorderless.models.losses.sampling import EmittedLabels, RandomDraws, sample_tokens
 
 
 def completion_targets(tokens: Tensor, labels: Tensor) -> Tensor:
@@ -76,13 +76,16 @@ def policy_cross_entropy(
 class OCDLoss(RandomDraws, SequenceLoss):
     """Cross-entropy between the optimal policy and the prediction on the model's own samples.
 
-    The decoder is fed tokens drawn from its own distribution, until END or the last step. The true
-    labels are never fed back: the model is trained on the prefixes, wrong ones included, that occur
-    in prediction (no exposure bias). Each step up to the first END counts: `completion_targets`.
+    The decoder is fed tokens drawn from its own distribution, until END or the last step. Labels
+    that were already drawn are masked in the drawing, not in the loss: its softmax is over all
+    tokens. The true labels are never fed back: the model is trained on the prefixes, wrong ones
+    included, that occur in prediction (no exposure bias). Each step up to the first END counts:
+    `completion_targets`. Decode with `decoding=dict(no_repeat=True)`.
 
-    As in the papers: the set policy, the sampling, the distillation loss (cross-entropy has the
-    gradient of their KL divergence at temperature 0). Left out: Tsai and Lee's second decoder,
-    trained by binary relevance, and decoding with both.
+    As in Tsai and Lee's paper and code: the set policy, the masked sampling and decoding, the
+    distillation loss (cross-entropy has the gradient of their KL divergence at temperature 0). Left
+    out: their second decoder, trained by binary relevance, which has weight 0 in the released
+    configs, and decoding with both.
 
     Args:
         average: see `SequenceLoss`.
@@ -96,12 +99,14 @@ class OCDLoss(RandomDraws, SequenceLoss):
         """See `SequenceLoss.forward_train`; sampled tokens are fed back."""
         mask = check_labels(labels, decoder.vocabulary.num_classes).mask().to(grid.device)
         generator = self.generator_on(grid.device)
-        logits, tokens, _ = decoder.rollout(
-            grid,
-            max_steps,
-            until_end=True,
-            choose=lambda t, step_logits, images: sample_tokens(step_logits, generator),
-        )
+        emitted = EmittedLabels(*mask.shape, grid.device)
+
+        def choose(t: int, logits: Tensor, images: Tensor) -> Tensor:
+            token = sample_tokens(emitted.without(logits, images), generator)
+            emitted.add(token, images)
+            return token
+
+        logits, tokens, _ = decoder.rollout(grid, max_steps, until_end=True, choose=choose)
         check_finite(logits, logits.shape[1] - 1)
         policy = completion_targets(tokens, mask)
         loss = policy_cross_entropy(logits, policy, self.average, self.token_weight)

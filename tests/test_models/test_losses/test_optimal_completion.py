@@ -1,4 +1,4 @@
-from itertools import product
+from itertools import permutations, product
 
 import pytest
 import torch
@@ -86,19 +86,33 @@ def run_loss(loss, decoder, label_sets, max_steps, grid=None):
 
 
 def test_tokens_are_drawn_from_the_prediction_not_from_the_labels():
+    """A label that was drawn is masked, and the others are normalized again."""
     decoder, loss = NextTokenTable(2), OCDLoss()
     loss.reseed(0, 0, 0)
     num_images = 4000
     _, rollout = run_loss(loss, decoder, [[0]] * num_images, max_steps=2)
     p = decoder.table.detach().double().softmax(1)
     expected, counts = [], []
-    for first, second in product(range(2), range(3)):  # images whose first token is a label
-        expected.append(float(p[3, first] * p[first, second]))
-        counts.append(int((rollout.tokens == torch.tensor([first, second])).all(1).sum()))
+    for first, second in permutations(range(3), 2):  # images whose first token is a label
+        if first != 2:
+            expected.append(float(p[3, first] * p[first, second] / (1 - p[first, first])))
+            counts.append(int((rollout.tokens == torch.tensor([first, second])).all(1).sum()))
     expected.append(float(p[3, 2]))
     counts.append(int((rollout.tokens[:, 0] == 2).sum()))
     assert sum(counts) == num_images
     assert chisquare(counts, num_images * torch.tensor(expected)).pvalue > 0.001
+
+
+def test_no_label_is_drawn_twice_and_end_follows_the_last():
+    loss = OCDLoss()
+    loss.reseed(0, 0, 0)
+    _, rollout = run_loss(loss, NextTokenTable(4), [[1]] * 50, max_steps=8)
+    lengths = set()
+    for tokens in rollout.tokens.tolist():
+        labels = tokens[: tokens.index(4)]  # every image ends: after four labels only END is left
+        assert len(set(labels)) == len(labels)
+        lengths.add(len(labels))
+    assert lengths == {0, 1, 2, 3, 4}
 
 
 SETS = [[3, 1, 0], [], [2], [4, 2, 1, 0]]
