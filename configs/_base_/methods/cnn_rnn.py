@@ -3,9 +3,11 @@
 Jiang Wang, Yi Yang, Junhua Mao, Zhiheng Huang, Chang Huang, Wei Xu: "CNN-RNN: A Unified Framework
 for Multi-label Image Classification", CVPR 2016.
 
-Faithful: the decoder's equations, the order, teacher forcing, beam search. Not faithful: the
-recurrent unit and how the image enters (see `JointEmbeddingRNN`); the beam width (4) and END, which
-are chosen here; the config's own sizes, backbone and schedule.
+Faithful: the decoder's equations, without biases; the order; END; the beam search, whose ended
+paths leave the beam and which stops when all others are less probable (`open_beam_search`). Teacher
+forcing is inferred, not said in the paper. Not faithful: the recurrent unit and how the image
+enters (`JointEmbeddingRNN`); a CNN that learns along, where theirs is frozen; the optimizer, theirs
+is RMSprop; the beam width (4), which is chosen here; the config's own sizes, backbone and schedule.
 """
 
 _base_ = ["frequent_first.py"]
@@ -13,7 +15,7 @@ model = dict(
     head=dict(
         decoder=dict(type="JointEmbeddingRNN"),
         loss=dict(teacher_forcing=True),
-        decoding=dict(_delete_=True, beam_width=4),
+        decoding=dict(_delete_=True, beam_width=4, open_beam=True),
     )
 )
 keep = ["head.decoder.hidden_size", "head.decoder.embed_size", "head.decoder.dropout"]

@@ -39,12 +39,12 @@ class JointState(NamedTuple):
 class JointEmbeddingRNN(LabelDecoder):
     """Decoder of CNN-RNN, whose label embedding is both input and classifier.
 
-    As in the paper: the equations above, with no biases; one matrix for both uses; the recurrent
-    layer starts from zeros and never sees the image; no attention. Not as in the paper, or not
-    stated there: I is the mean of the backbone's last map, where the paper takes VGG's fully
-    connected layer; the recurrent layer is the standard LSTM (`nn.LSTMCell`), where the paper's
-    uses ReLU in place of tanh and sigmoid, and its gates read r; h is ReLU; dropout is applied to
-    x_t, with a new mask at each step.
+    As in the paper: the equations above, with no biases, those of the recurrent layer included (its
+    Eq. 1); one matrix for both uses; END; the recurrent layer never sees the image; no attention.
+    Not as in the paper, or not stated there: I is the mean of the backbone's last map, where the
+    paper takes VGG's fully connected layer; the recurrent layer starts from zeros and is the
+    standard LSTM, where the paper's uses ReLU in place of tanh and sigmoid, and its gates read r; h
+    is ReLU; dropout is applied to x_t, with a new mask at each step.
 
     Args:
         num_classes: C.
@@ -73,7 +73,7 @@ class JointEmbeddingRNN(LabelDecoder):
         self.embedding = nn.Embedding(self.vocabulary.num_inputs, embed_size)  # U_lᵀ
         # With the variance of 1 that PyTorch gives, logits would be √E times larger.
         nn.init.normal_(self.embedding.weight, std=embed_size**-0.5)
-        self.lstm = nn.LSTMCell(embed_size, hidden_size)
+        self.lstm = nn.LSTMCell(embed_size, hidden_size, bias=False)
         self.project_output = nn.Linear(hidden_size, embed_size, bias=False)  # U_o
         self.project_image = nn.Linear(in_channels, embed_size, bias=False)  # U_I
 

@@ -15,9 +15,8 @@ def test_logits_equal_the_equations():
     decoder = make()
     grid, fed = torch.randn(B, L, D), torch.randint(0, C + 1, (B, 3))
     labels = decoder.embedding.weight.t()  # U_l, (E, C + 2)
-    recurrent = nn.LSTM(E, 8, batch_first=True)  # starts from zeros
+    recurrent = nn.LSTM(E, 8, bias=False, batch_first=True)  # starts from zeros
     recurrent.weight_ih_l0, recurrent.weight_hh_l0 = decoder.lstm.weight_ih, decoder.lstm.weight_hh
-    recurrent.bias_ih_l0, recurrent.bias_hh_l0 = decoder.lstm.bias_ih, decoder.lstm.bias_hh
     tokens = torch.cat([torch.full((B, 1), C + 1), fed[:, :-1]], 1)
     output, _ = recurrent(labels.t()[tokens])  # (B, 3, H)
     image = grid.mean(1)
@@ -38,6 +37,10 @@ def test_one_matrix_embeds_and_classifies():
     (gradient,) = torch.autograd.grad(logits[:, :, 2].sum(), decoder.embedding.weight)
     touched = gradient.abs().sum(1) > 0
     assert touched.tolist() == [c in (2, C + 1) for c in range(C + 2)]
+
+
+def test_there_are_no_biases():
+    assert [name for name, _ in make().named_parameters() if "bias" in name] == []
 
 
 def test_the_recurrent_layer_does_not_see_the_image():
