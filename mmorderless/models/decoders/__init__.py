@@ -9,6 +9,7 @@ from mmorderless.models.decoders.base import LabelDecoder, Rollout
 from mmorderless.models.decoders.joint_embedding_rnn import JointEmbeddingRNN
 from mmorderless.models.decoders.multi_order_rnn import MultiOrderRNN
 from mmorderless.models.decoders.order_free_rnn import OrderFreeRNN
+from mmorderless.models.decoders.recurrent_annotator import RecurrentAnnotator
 from mmorderless.models.decoders.semantic_rnn import SemanticRNN
 from mmorderless.models.decoders.transformer import TransformerLabelDecoder
 
@@ -19,6 +20,7 @@ __all__ = [
     "LabelDecoder",
     "MultiOrderRNN",
     "OrderFreeRNN",
+    "RecurrentAnnotator",
     "Rollout",
     "SemanticRNN",
     "TransformerLabelDecoder",

@@ -19,7 +19,7 @@ class SequenceLoss(nn.Module):
     registered in mmpretrain's MODELS and imported in `__init__.py`; `MLALoss` is an example.
 
     Args:
-        average: `local` or `world`, see `sequence_cross_entropy`.
+        average: `local`, `world` or `image`, see `average_over_steps`.
         loss_weight: factor on the loss.
         class_weight: weight of each class in the cross-entropy, C numbers; a step whose target is
             END has weight 1. The loss is the weighted mean over the counted steps, so that weights
@@ -43,8 +43,8 @@ class SequenceLoss(nn.Module):
         class_weight: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if average not in ("local", "world"):
-            raise ValueError(f"unknown average {average!r}; choose one of local, world")
+        if average not in ("local", "world", "image"):
+            raise ValueError(f"unknown average {average!r}; choose one of local, world, image")
         self.average = average
         self.loss_weight = loss_weight
         weight = None if class_weight is None else as_token_weight(class_weight)

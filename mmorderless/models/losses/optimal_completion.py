@@ -15,7 +15,7 @@ from mmorderless.alignment.targets import check_finite
 from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.base import SequenceLoss
-from mmorderless.models.losses.cross_entropy import loss_normalizer
+from mmorderless.models.losses.cross_entropy import average_over_steps
 from mmorderless.models.losses.remaining_labels import remaining_labels
 from mmorderless.models.losses.sampling import EmittedLabels, RandomDraws, sample_tokens
 
@@ -67,9 +67,8 @@ def policy_cross_entropy(
     """
     if token_weight is not None:
         policy = policy * token_weight.float()
-    summed = -(policy * logits.float().log_softmax(2)).sum()
-    smallest = torch.finfo(torch.float32).tiny
-    return summed / loss_normalizer(policy.sum(), average).clamp(min=smallest)
+    entries = -(policy * logits.float().log_softmax(2)).sum(2)  # (B, T)
+    return average_over_steps(entries, policy.sum(2), average)
 
 
 @MODELS.register_module()

@@ -23,6 +23,7 @@ DECODERS = {
         layer_dropout=0.0,
     ),
     "joint embedding": dict(SIZES, type="JointEmbeddingRNN", dropout=0.0),
+    "annotator": dict(SIZES, type="RecurrentAnnotator", dropout=0.0),
     "semantic": dict(SIZES, type="SemanticRNN"),
     "multi-order": dict(ATTENDING, type="MultiOrderRNN"),
     "order-free": dict(type="OrderFreeRNN", hidden_size=16, attention_size=12, dropout=0.0),

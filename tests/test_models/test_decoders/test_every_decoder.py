@@ -75,7 +75,15 @@ def test_selected_rows_of_a_state_continue_unchanged(make_decoder):
 def test_dropout_is_for_training_only(make_decoder, configs, name):
     decoder = make_decoder(C, D, **({"dropout": 0.5} if "dropout" in configs[name] else {}))
     grid = torch.randn(B, L, D)
-    dropping = {"lstm", "gru", "transformer", "joint embedding", "multi-order", "order-free"}
+    dropping = {
+        "lstm",
+        "gru",
+        "transformer",
+        "joint embedding",
+        "annotator",
+        "multi-order",
+        "order-free",
+    }
     first, second = (decoder.rollout(grid, 1).logits for _ in range(2))
     assert torch.equal(first, second) == (name not in dropping)
     decoder.eval()

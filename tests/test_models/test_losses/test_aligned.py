@@ -157,6 +157,16 @@ def test_world_average_without_processes_is_the_local_one():
     )
 
 
+def test_image_average_counts_an_image_as_much_as_another_whatever_its_number_of_labels():
+    logits, class_weight = torch.randn(3, 4, C + 1), torch.rand(C)
+    for options in ({}, dict(class_weight=class_weight.tolist())):
+        whole = PLALoss(average="image", **options)(logits, LABELS)
+        alone = [PLALoss(**options)(logits[i : i + 1], [x]) for i, x in enumerate(LABELS)]
+        torch.testing.assert_close(whole, torch.stack(alone).mean())
+    assert len({len(x) for x in LABELS}) > 1
+    assert not torch.allclose(PLALoss(average="image")(logits, LABELS), PLALoss()(logits, LABELS))
+
+
 def _world_loss(rank, folder):
     torch.set_num_threads(1)  # a forked child must not wake its parent's thread pool
     store = dist.FileStore(f"{folder}/store", 2)
@@ -204,7 +214,9 @@ def test_errors():
         loss_of("plaa")
     with pytest.raises(ValueError, match="unknown label order 'rarest'"):
         FixedOrderLoss("rarest")
-    with pytest.raises(ValueError, match="unknown average 'global'; choose one of local, world"):
+    with pytest.raises(
+        ValueError, match="unknown average 'global'; choose one of local, world, image"
+    ):
         PLALoss(average="global")
     with pytest.raises(ValueError, match=r"'rare_first' needs the training set: .*ContextHook"):
         FixedOrderLoss("rare_first")(torch.randn(3, 4, C + 1), LABELS)

@@ -190,6 +190,15 @@ def test_errors():
         head.loss((feats,), samples([[0], [1, 2], []]))
 
 
+def test_image_average_counts_an_image_as_much_as_another_whatever_its_number_of_steps():
+    logits, tokens = torch.randn(3, 4, 6), torch.tensor([[0, 1, 2, 3], [5, 0, 0, 0], [2, 5, 0, 0]])
+    policy = completion_targets(tokens, torch.rand(3, 5) < 0.5)
+    alone = [policy_cross_entropy(logits[i : i + 1], policy[i : i + 1]) for i in range(3)]
+    found = policy_cross_entropy(logits, policy, "image")
+    torch.testing.assert_close(found, torch.stack(alone).mean())
+    assert not torch.allclose(found, policy_cross_entropy(logits, policy))
+
+
 def _world_loss(rank, folder):
     torch.set_num_threads(1)  # a forked child must not wake its parent's thread pool
     store = dist.FileStore(f"{folder}/store", 2)
