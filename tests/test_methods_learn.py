@@ -23,7 +23,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 METHODS = sorted(path.stem for path in (CONFIGS / "_base_/methods").glob("*.py"))
 COUNTED = ("lsep_count", "bce_count", "lqp")  # they learn the number of labels
 NUM_SCENES = 48
-STEPS = 80
+STEPS = 100
 
 # A narrower model on smaller scenes, so that a run takes a second.
 SMALL = f"""

@@ -8,8 +8,8 @@ state, the cell starts at 0; the forget gate's bias starts at 1; a hidden layer 
 teacher forcing; END decides on the number of labels; the loss is the mean over each image's own
 steps. Their other three orders: --cfg-options method=ria model.head.loss.order=frequent_first (or
 dictionary, or random). Not faithful: the mean of the backbone's last feature map, where theirs come
-from VGG's fully connected layer; the config's own sizes and schedule. Chosen here: the random order
-is drawn again each time an image is seen.
+from VGG's fully connected layer; the config's own sizes, dropout (0.5 in the author's demo) and
+schedule. Chosen here: the random order is drawn again each time an image is seen.
 """
 
 _base_ = ["rare_first.py"]
@@ -19,4 +19,4 @@ model = dict(
         loss=dict(teacher_forcing=True, average="image"),
     )
 )
-keep = ["head.decoder.hidden_size", "head.decoder.embed_size"]
+keep = ["head.decoder.hidden_size", "head.decoder.embed_size", "head.decoder.dropout"]
