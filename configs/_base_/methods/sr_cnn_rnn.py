@@ -4,8 +4,12 @@ Feng Liu, Tao Xiang, Timothy M. Hospedales, Wankou Yang, Changyin Sun: "Semantic
 Recurrent Image Annotation", CVPR 2017.
 
 Faithful: the LSTM sees of an image only its class probabilities, which have a loss of their own;
-the order; teacher forcing. Not faithful: all parts are trained together from the start (see
-`SemanticRNN`); the config's own sizes, backbone and schedule.
+the order. They first train the LSTM on the true label vectors in place of the probabilities: train
+with model.head.decoder.pretrain=True, then again without it and with load_from=CHECKPOINT. By
+default all parts are trained together from the start.
+
+Not verified: how the probabilities enter the LSTM (`SemanticRNN`: its first state) and teacher
+forcing. Not faithful: the config's own sizes, backbone and schedule.
 """
 
 _base_ = ["rare_first.py"]

@@ -95,6 +95,15 @@ class LabelDecoder(nn.Module):
                 "(AttentionLSTM and AttentionGRU attend unless attention_size=None)"
             )
 
+    def training_grid(self, grid: Tensor, labels: Sequence[Tensor]) -> Tensor:
+        """Return what the rollouts of a training batch start from, here the cells themselves.
+
+        Args:
+            grid: cells, shape (B, L, D).
+            labels: class indices of each image.
+        """
+        return grid
+
     def auxiliary_loss(self, grid: Tensor, labels: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the decoder's own losses, which are added to that of the sequence.
 

@@ -44,11 +44,22 @@ class ImageClassifierBranch(nn.Module):
             labels: class indices of each image.
         """
         logits = self(grid).float()
-        counts = torch.tensor([len(label_set) for label_set in labels])
-        image = torch.arange(len(labels)).repeat_interleave(counts).to(logits.device)
-        # Clamp: an out-of-range index would crash the CUDA context; the sequence loss reports it.
-        label = torch.cat([label_set.long() for label_set in labels]).to(logits.device)
-        label = label.clamp(0, logits.shape[1] - 1)
-        truth = torch.zeros_like(logits)
-        truth[image, label] = 1
+        truth = label_vectors(labels, logits.shape[1], grid.device)
         return F.binary_cross_entropy_with_logits(logits, truth)
+
+
+def label_vectors(labels: Sequence[Tensor], num_classes: int, device: torch.device) -> Tensor:
+    """Return the label sets as vectors of 0 and 1, shape (B, C).
+
+    Args:
+        labels: class indices of each image.
+        num_classes: C.
+        device: device of the result.
+    """
+    counts = torch.tensor([len(label_set) for label_set in labels])
+    image = torch.arange(len(labels)).repeat_interleave(counts).to(device)
+    # Clamp: an out-of-range index would crash the CUDA context; the sequence loss reports it.
+    label = torch.cat([label_set.long() for label_set in labels]).to(device)
+    vectors = torch.zeros(len(labels), num_classes, device=device)
+    vectors[image, label.clamp(0, num_classes - 1)] = 1
+    return vectors

@@ -17,7 +17,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from mmorderless.models.decoders.attention_rnn import AttentionLSTM, RNNState
-from mmorderless.models.decoders.image_classifier import ImageClassifierBranch
+from mmorderless.models.decoders.image_classifier import ImageClassifierBranch, label_vectors
 
 
 @MODELS.register_module()
@@ -25,10 +25,11 @@ class SemanticRNN(AttentionLSTM):
     """LSTM decoder that sees an image only through its class probabilities.
 
     As in the paper: the C class probabilities are the only way from the image to the LSTM, and the
-    only way back for the gradient of the sequence's loss; they have a loss of their own; they set
-    the LSTM's first state; no attention. Not as in the paper: all parts are trained together from
-    the backbone's weights, where the paper first trains the parts by themselves; the classifier is
-    a linear layer on the mean of the backbone's last map.
+    only way back for the gradient of the sequence's loss; they have a loss of their own; no
+    attention; the LSTM may first be trained on the true label vectors in place of the probabilities
+    (`pretrain`), then all parts together. Not verified: that the probabilities set the LSTM's first
+    state, and everything else. Here the classifier is a linear layer on the mean of the backbone's
+    last map.
 
     Args:
         num_classes: C.
@@ -36,6 +37,9 @@ class SemanticRNN(AttentionLSTM):
         hidden_size: H.
         embed_size: E.
         semantic_weight: factor on the loss of the class probabilities.
+        pretrain: in training, start the LSTM from the vector of an image's true labels, 0 or 1 per
+            class. The CNN is then trained by the loss of the probabilities alone, and prediction
+            starts from the probabilities as ever.
         graphed: see `LabelDecoder`.
 
     Raises:
@@ -49,21 +53,31 @@ class SemanticRNN(AttentionLSTM):
         hidden_size: int = 512,
         embed_size: int = 256,
         semantic_weight: float = 1.0,
+        pretrain: bool = False,
         graphed: bool = False,
     ) -> None:
         options = dict(hidden_size=hidden_size, embed_size=embed_size, attention_size=None)
         super().__init__(num_classes, num_classes, graphed=graphed, **options)
         self.semantic_weight = semantic_weight
+        self.pretrain = pretrain
         self.image_classifier = ImageClassifierBranch(num_classes, in_channels)
 
     def auxiliary_loss(self, grid: Tensor, labels: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return `loss_semantic`, the binary cross-entropy of the class probabilities."""
         return {"loss_semantic": self.semantic_weight * self.image_classifier.loss(grid, labels)}
 
+    def training_grid(self, grid: Tensor, labels: Sequence[Tensor]) -> Tensor:
+        """See `LabelDecoder.training_grid`; in pre-training the label vectors, shape (B, 1, C)."""
+        if not (self.pretrain and self.training):
+            return grid
+        return label_vectors(labels, self.vocabulary.num_classes, grid.device)[:, None]
+
     def init_state(self, grid: Tensor) -> RNNState:
         """Return the state before the first step, from the class probabilities as one cell.
 
         Args:
-            grid: cells, shape (B, L, D).
+            grid: cells, shape (B, L, D); in pre-training what `training_grid` returns.
         """
+        if self.pretrain and self.training:
+            return super().init_state(grid)
         return super().init_state(self.image_classifier(grid).sigmoid()[:, None])

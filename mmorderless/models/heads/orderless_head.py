@@ -116,7 +116,8 @@ class OrderlessRNNHead(BaseModule):
         """
         labels = training_labels(data_samples, self.max_steps)
         grid = self.pre_logits(feats)
-        losses = self.loss_module.forward_train(self.decoder, grid, labels, self.max_steps)
+        start = self.decoder.training_grid(grid, labels)
+        losses = self.loss_module.forward_train(self.decoder, start, labels, self.max_steps)
         return {**losses, **self.decoder.auxiliary_loss(grid, labels)}
 
     def predict(

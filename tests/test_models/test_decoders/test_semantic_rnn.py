@@ -1,6 +1,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
 
 from mmorderless.models.decoders.semantic_rnn import SemanticRNN
 
@@ -73,3 +75,47 @@ def test_auxiliary_loss_leaves_the_sequence_alone():
     losses["loss_semantic"].backward()
     trained = [name for name, p in decoder.named_parameters() if p.grad is not None]
     assert trained == ["image_classifier.linear.weight", "image_classifier.linear.bias"]
+
+
+LABELS = [torch.tensor([0, 4]), torch.tensor([], dtype=torch.long), torch.tensor([2])]
+
+
+def test_pretraining_starts_from_the_true_labels_and_leaves_the_cnn_to_its_own_loss():
+    head = MODELS.build(
+        dict(
+            type="OrderlessRNNHead",
+            num_classes=C,
+            in_channels=D,
+            max_steps=4,
+            decoder=dict(type="SemanticRNN", hidden_size=8, embed_size=4, pretrain=True),
+            loss=dict(
+                type="FixedOrderLoss",
+                order="dictionary",
+                classes=list("abcde"),
+                teacher_forcing=True,
+            ),
+        )
+    )
+    maps = torch.randn(3, D, 2, 2, requires_grad=True)
+    samples = [DataSample().set_gt_label(labels) for labels in LABELS]
+    losses = head.loss((maps,), samples)
+    (gradient,) = torch.autograd.grad(losses["loss"], maps, retain_graph=True, allow_unused=True)
+    assert gradient is None
+    assert torch.autograd.grad(losses["loss_semantic"], maps)[0].abs().sum() > 0
+    other = head.loss((torch.randn_like(maps),), samples)["loss"]
+    torch.testing.assert_close(other, losses["loss"])  # it does not depend on the image
+
+    vectors = torch.tensor([[1, 0, 0, 0, 1], [0] * C, [0, 0, 1, 0, 0]]).float()
+    start = head.decoder.training_grid(head.pre_logits((maps,)), LABELS)
+    torch.testing.assert_close(
+        head.decoder.init_state(start).hidden, head.decoder.init_hidden(vectors)
+    )
+
+
+def test_after_pretraining_and_in_prediction_the_lstm_starts_from_the_probabilities():
+    pretrained, grid = make(pretrain=True), torch.randn(3, L, D)
+    joint = make()
+    joint.load_state_dict(pretrained.state_dict())
+    assert joint.training_grid(grid, LABELS) is grid
+    assert pretrained.eval().training_grid(grid, LABELS) is grid
+    torch.testing.assert_close(joint.rollout(grid, 3).logits, pretrained.rollout(grid, 3).logits)
