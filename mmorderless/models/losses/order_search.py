@@ -25,13 +25,16 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
 
     At step t the next label is drawn from the model's distribution, restricted to the image's
     remaining labels and normalized over them; END follows the last. The drawn label is the step's
-    target and is fed back (teacher forcing on the sampled order). This is the paper's ancestral
-    sampling: one rollout instead of n_i!. Drawing step by step differs from drawing a whole order
-    in proportion to its probability, since each step is normalized separately.
+    target and is fed back (teacher forcing on the sampled order): one rollout instead of n_i!, the
+    paper's ancestral sampling.
 
-    For the first batches the order is drawn uniformly, as the paper does for 1,000 steps. Whether
-    its sampling renormalizes over the remaining labels is not stated. Its decoders (pointer
-    networks, language models) are not image classifiers'; this loss trains any `LabelDecoder`.
+    Normalizing each step separately differs from drawing a whole order in proportion to its
+    probability: for 3 labels and random logits of standard deviation 2 by a total variation of 0.4 on
+    average. Which of them the paper means is not stated.
+
+    For the first batches the order is drawn uniformly; the paper does so for 1,000 steps (section
+    5.2). It tried the search on 5-gram language modeling only. Its decoders are not image
+    classifiers'; this loss trains any `LabelDecoder`.
 
     Training batches (not updates) are counted in a buffer that checkpoints contain: a run that
     resumes, or loads another run's weights, continues the count. All processes count alike.
