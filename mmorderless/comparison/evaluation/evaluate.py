@@ -105,9 +105,9 @@ def evaluate_sequences(
 
     Returns:
         `operating_parameter`, `operating_default`, `default`, `operating_curve`, `tuned`,
-        `mAP_by_score` and `threshold_by_score` (label sets from a threshold on each kind of score)
-        of result.json; the predictions on the test set at the default operating point; the paths
-        of its images.
+        `no_repeat` (whether decoding cannot repeat a label), `mAP_by_score` and
+        `threshold_by_score` (label sets from a threshold on each kind of score) of result.json; the
+        predictions on the test set at the default operating point; the paths of its images.
     """
     head = model.head
     # The head's own settings are predicted once, under the name of the default bias.
@@ -149,6 +149,7 @@ def evaluate_sequences(
         "tuned": {
             score: {"value": value, "metrics": metrics[value]} for score, value in chosen.items()
         },
+        "no_repeat": head.decoding.no_repeat,
         "mAP_by_score": {kind: metrics[name]["mAP"] for kind, name in name_of_kind.items()},
         "threshold_by_score": {
             kind: tune_thresholds(held[name], predicted[name], num_classes, DEFAULT_THRESHOLD)[1]

@@ -14,6 +14,8 @@ from mmorderless.comparison.report.results import (
 from mmorderless.comparison.report.summary import where_reference_loses
 from mmorderless.comparison.report.tables import (
     ALL_TABLES,
+    BY_CONSTRUCTION,
+    MARK,
     PARAMETERS,
     PRIOR_NAME,
     SEED_INDEPENDENT,
@@ -38,6 +40,7 @@ class Cell:
         reference: values of the reference method by seed; empty if there is nothing to compare.
         parameter: name of the operating parameter if the values are its values, else "".
         best: whether the mean is the best of the column.
+        by_construction: whether the values follow from the method's construction.
     """
 
     column: Column
@@ -45,6 +48,7 @@ class Cell:
     reference: Mapping[int, float]
     parameter: str = ""
     best: bool = False
+    by_construction: bool = False
 
     @property
     def mean(self) -> float:
@@ -66,11 +70,16 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """Mean ± standard deviation, or the operating parameter's name and values."""
+        """Mean ± standard deviation with its mark, or the operating parameter's name and values."""
         if not self.parameter or not self.values:
-            return self.value
+            return f"{self.value} {self.mark}".rstrip()
         values = [with_minus(f"{value:g}") for value in self.values.values()]
         return f"{self.parameter} {values[0] if len(set(values)) == 1 else ', '.join(values)}"
+
+    @property
+    def mark(self) -> str:
+        """Mark of values that follow from the method's construction, else ""."""
+        return MARK if self.by_construction and self.values else ""
 
     @property
     def seeds_text(self) -> str:
@@ -183,6 +192,9 @@ def fill_table(
                 values_of(by_seed, column),
                 values_of(reference, column) if method != REFERENCE else {},
                 PARAMETERS.get(kind, kind) if column.keys == table.parameter else "",
+                by_construction=all(
+                    result.get(column.by_construction) for result in by_seed.values()
+                ),
             )
             for column in columns
         ]
@@ -190,8 +202,11 @@ def fill_table(
             rows.append(Row(method, titles.get(method, method), cells))
     if not rows:
         return None
-    notes = [text for text in (note, where_reference_loses(table, results)) if text]
-    return FilledTable(name, table.title, table.point, columns, mark_best(rows), notes)
+    marked = any(cell.mark for row in rows for cell in row.cells)
+    notes = [note, BY_CONSTRUCTION if marked else "", where_reference_loses(table, results)]
+    return FilledTable(
+        name, table.title, table.point, columns, mark_best(rows), list(filter(None, notes))
+    )
 
 
 def row_titles(columns: Sequence[Column], results: Results) -> dict[str, str]:

@@ -13,6 +13,9 @@ PRIOR_NAME = "label prior"
 SEED_INDEPENDENT = -1
 PARAMETERS = {"end_bias": "END bias", "threshold": "threshold"}
 
+MARK = "\N{DAGGER}"
+BY_CONSTRUCTION = f"{MARK} By construction: the method cannot emit a label twice."
+
 Results = Mapping[str, Mapping[int, Result]]
 
 
@@ -27,6 +30,8 @@ class Column:
         paired: whether the paired difference to PLA is shown.
         by_seed: whether each seed has its own value.
         digits: digits after the decimal point.
+        by_construction: key in `result.json` that says whether the value follows from the method's
+            construction; such values are marked.
     """
 
     title: str
@@ -35,6 +40,7 @@ class Column:
     paired: bool = False
     by_seed: bool = True
     digits: int = 2
+    by_construction: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ ALL_TABLES = (
     Table(
         "Table 1: order of the emitted labels, in percent",
         [
-            Column("duplicates", ("default", "duplicates"), better=-1),
+            Column("duplicates", ("default", "duplicates"), better=-1, by_construction="no_repeat"),
             Column("rigidness", ("default", "rigidness"), better=0),
             Column("rigidness of random orders", ("default", "rigidness_random"), better=0),
         ],

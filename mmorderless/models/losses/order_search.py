@@ -29,8 +29,8 @@ class OrderSearchLoss(RandomDraws, SequenceLoss):
     paper's ancestral sampling.
 
     Normalizing each step separately differs from drawing a whole order in proportion to its
-    probability: for 3 labels and random logits of standard deviation 2 by a total variation of 0.4 on
-    average. Which of them the paper means is not stated.
+    probability: for 3 labels and random logits of standard deviation 2 by a total variation of 0.4
+    on average. Which of them the paper means is not stated.
 
     For the first batches the order is drawn uniformly; the paper does so for 1,000 steps (section
     5.2). It tried the search on 5-gram language modeling only. Its decoders are not image

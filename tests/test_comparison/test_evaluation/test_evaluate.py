@@ -124,6 +124,7 @@ def test_a_sequence_models_operating_point_equals_brute_force(kind):
     assert paths == [f"{i}.jpg" for i in range(12)]
     assert result["default"] == pytest.approx(scored_directly(head, 1))
     assert metrics_of(records, NUM_CLASSES) == result["default"]
+    assert result["no_repeat"] == (kind != "softmax")
     for score in ("CF1", "OF1"):
         best = None
         for value in sorted((point["value"] for point in result["operating_curve"]), key=abs):

@@ -69,6 +69,35 @@ def test_methods_better_than_pla_are_named_with_marks_beyond_the_deviation():
     assert losses_of_reference(less, results) == ["worse (−1.00)*"]
 
 
+def test_no_duplicates_by_construction_are_marked():
+    """The mark comes from how the run decoded, not from a list of methods."""
+    [table] = [table for table in ALL_TABLES if table.title.startswith("Table 1")]
+    results = {
+        "own": {seed: {"default": {"duplicates": 0.0}, "no_repeat": True} for seed in (0, 1)},
+        "mixed": {seed: {"default": {"duplicates": 0.0}, "no_repeat": not seed} for seed in (0, 1)},
+        "pla": {0: {"default": {"duplicates": 0.0}, "no_repeat": False}},
+        "older": {0: {"default": {"duplicates": 0.0}}},
+    }
+    text = markdown(table, results)
+    for row in (
+        "own (n=2) | 0.00 ± 0.00 † |",
+        "mixed (n=2) | 0.00 ± 0.00 |",
+        "older (n=1) | 0.00 |",
+    ):
+        assert f"| {row}" in text
+    note = "† By construction: the method cannot emit a label twice."
+    assert note in text
+    del results["own"]
+    assert note not in markdown(table, results)
+    html = render(
+        "tables.html",
+        tables=[fill_table(table, {"own": {0: {**results["pla"][0], "no_repeat": True}}}, None)],
+        show_differences=False,
+    )
+    assert "†</td>" in html
+    assert note in html
+
+
 def test_columns_that_cannot_be_compared_are_left_out():
     only_pla = Column("only PLA", ("default", "a"))
     never_pla = Column("never PLA", ("default", "b"))
