@@ -5,6 +5,8 @@ python tools/train.py configs/coco/pla_vgg16_coco_ablation.py --cfg-options load
 FILE: work_dirs/bce_vgg16_coco_ablation/best_set_OF1_epoch_N.pth, the best BCE encoder.
 The other rows: method=mla, frequent_first, rare_first, dictionary or random as a further option;
 PLA with attention: model.head.decoder.attention_size=512.
+The label of the table's last row says that only it attends, the text that all rows do unless stated
+otherwise; the label is followed here.
 † The paper trains for "fewer epochs" than in its recipe; 15 are chosen here, half of the recipe's.
 """
 

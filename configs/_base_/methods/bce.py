@@ -4,8 +4,9 @@ mmpretrain's `MultiLabelLinearClsHead`; the baseline of Vacit Oguz Yazici, Abel 
 Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer: "Orderless Recurrent Models for
 Multi-label Classification", CVPR 2020.
 
-Faithful: labels with a probability of at least 0.5 are predicted. Not faithful: the config's own
-schedule, where the paper uses SGD (as the `bce_*` configs do).
+Labels with a probability of at least 0.5 are predicted: the threshold is that of the released code,
+the paper names none. Not faithful: the config's own schedule, where the paper uses SGD (as the
+`bce_*` configs do).
 """
 
 model = dict(

@@ -4,7 +4,8 @@ Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Jo
 "Orderless Recurrent Models for Multi-label Classification", CVPR 2020.
 
 Faithful: the LSTM sees the image only through its initial state. Which rows have no attention is
-inferred from the table's labels.
+not clear: the text says that all sequence models attend unless stated otherwise, the label of the
+table's last row, "PLA (atten.)", that only this one does. The label is followed here.
 """
 
 _base_ = ["pla.py"]

@@ -1,6 +1,8 @@
 """Stage 1 of the paper: SGD for 40 epochs; the rate is cut to a tenth on a plateau of O-F1.
 
 A plateau is 3 epochs without a better score: mmengine cuts when their number exceeds `patience`.
+The paper's words mean epochs in a row; the released code never resets its counter, and cuts at
+every third such epoch in total.
 """
 
 hand_over = "best"  # the checkpoint that tools/train_stages.py gives to the next stage

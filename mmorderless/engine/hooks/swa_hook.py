@@ -35,7 +35,9 @@ class SWAHook(Hook):
     Use it with `SawtoothLR`, which has its lowest rate at these updates (counted from 1; an update
     is not a batch, see `after_each_update`).
 
-    - Parameters are summed in float64, on every process.
+    - Parameters are summed in float64, on every process, and all snapshots have the same weight. In
+      the released code, where one counter serves encoder and decoder, snapshot k has a weight of
+      about 1/√k, and the encoder's average starts from the plain ImageNet weights.
     - The averaged weights get their own batch-norm statistics, as `torch.optim.swa_utils.update_bn`
       estimates them: mean and variance averaged over training batches and over processes. They are
       estimated when averaged weights are first validated or saved, from `extract_feat` on batches
@@ -50,8 +52,9 @@ class SWAHook(Hook):
     - After training the model holds the averaged weights.
 
     Args:
-        begin: number of updates before the first snapshot; the paper has 0. A short run should
-            begin in its last third, since early, random weights ruin the average.
+        begin: number of updates before the first snapshot; 0 as in the released code, the paper
+            does not say when averaging begins. A short run should begin in its last third, since
+            early, random weights ruin the average.
         bn_batches: most batches per process to estimate batch norm on.
         validate_raw: whether to validate the raw weights as well; their metrics get the prefix
             `raw/`.

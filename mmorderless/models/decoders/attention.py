@@ -5,8 +5,9 @@ Letters: R rows, L cells f with D channels, H hidden size, A attention size.
     e       = v · ReLU(W_k f + W_q h)                 one energy per cell
     context = sigmoid(W_β h) ⊙ Σ softmax(e) f
 
-The energy is that of Bahdanau et al. 2015, with ReLU for tanh; the gate that of Xu et al. 2015, for
-each channel instead of a scalar. Both changes are widespread in implementations of Xu et al.
+The energy is that of Bahdanau et al. 2015 and Xu et al. 2015, with ReLU for tanh; the gate that of
+Xu et al., for each channel instead of a scalar. Both changes come from the code that the paper's
+authors built on.
 """
 
 import torch

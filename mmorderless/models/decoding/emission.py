@@ -58,6 +58,9 @@ def read_rollout(
 ) -> Emission:
     """Read label sets and scores from a rollout.
 
+    The paper has no scores of classes. Of other implementations of sequence models most have none;
+    the multi-order RNN (Dutta et al., ECCV 2020) takes the largest logit over the steps.
+
     Args:
         logits: shape (B, T, C + 1).
         tokens: what each step emitted, shape (B, T).

