@@ -96,12 +96,7 @@ class LabelDecoder(nn.Module):
             )
 
     def training_grid(self, grid: Tensor, labels: Sequence[Tensor]) -> Tensor:
-        """Return what the rollouts of a training batch start from, here the cells themselves.
-
-        Args:
-            grid: cells, shape (B, L, D).
-            labels: class indices of each image.
-        """
+        """Return the cells (B, L, D) that a training batch starts from; labels may replace them."""
         return grid
 
     def auxiliary_loss(self, grid: Tensor, labels: Sequence[Tensor]) -> dict[str, Tensor]:
