@@ -25,7 +25,7 @@ class OrderFreeLoss(SequenceLoss):
     Every image has as many steps as the longest label set of the training data, whatever its own
     number of labels. The candidates of a step are the labels not emitted yet; the most probable one
     is emitted, right or wrong, so that no label is repeated. The decoder's logit of END is not
-    used: decode with `decoding=dict(path_threshold=0.5, no_repeat=True)`.
+    used: decode with `decoding=dict(path_threshold=0.1, no_repeat=True)`.
 
     The longest label set is the longest one seen in training so far, in a buffer that checkpoints
     contain; after an epoch it is that of the training data. The loss is the mean over the local
