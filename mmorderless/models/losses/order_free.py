@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -27,9 +28,9 @@ class OrderFreeLoss(SequenceLoss):
     is emitted, right or wrong, so that no label is repeated. The decoder's logit of END is not
     used: decode with `decoding=dict(path_threshold=0.1, no_repeat=True)`.
 
-    The longest label set is the longest one seen in training so far, in a buffer that checkpoints
-    contain; after an epoch it is that of the training data. The loss is the mean over the local
-    batch, the steps and the classes.
+    The longest label set is the longest one that any process has seen in training so far, in a
+    buffer that checkpoints contain; after an epoch it is that of the training data. The loss is the
+    mean over the local batch, the steps and the classes.
 
     Args:
         loss_weight: factor on the loss.
@@ -45,9 +46,11 @@ class OrderFreeLoss(SequenceLoss):
         """See `SequenceLoss.forward_train`; no label is emitted twice."""
         num_classes = decoder.vocabulary.num_classes
         mask = check_labels(labels, num_classes).mask().to(grid.device)  # (B, C)
-        steps = max(int(self.longest), *(len(label_set) for label_set in labels))
+        longest = self.longest.clamp(min=max(len(label_set) for label_set in labels))
         if self.training:
-            self.longest.fill_(steps)
+            all_reduce(longest, "max")
+            self.longest.copy_(longest)
+        steps = int(longest)
         choose = emit_each_label_once(len(labels), num_classes, grid.device)
         logits = decoder.training_rollout(grid, [steps] * len(labels), choose=choose).logits
         check_finite(logits, steps - 1)

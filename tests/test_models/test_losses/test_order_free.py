@@ -1,8 +1,11 @@
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+
+from mmorderless.models.losses.order_free import OrderFreeLoss
 
 C, D = 6, 8
 SETS = ([0, 3, 4], [], [5], [1, 2])
@@ -18,7 +21,7 @@ def make(**options):
         in_channels=D,
         max_steps=7,
         decoder=dict(type="OrderFreeRNN", **SIZES),
-        loss=dict(type="OrderFreeLoss"),
+        loss=dict(type=OrderFreeLoss),
         decoding=dict(path_threshold=0.5, beam_width=3, no_repeat=True),
     )
     return MODELS.build({**head, **options})
@@ -82,6 +85,21 @@ def test_steps_go_up_to_the_longest_set_seen_in_training():
     resumed = make()
     resumed.load_state_dict(head.state_dict())
     assert resumed.loss_module.longest == 3
+
+
+def _longest(rank, folder):
+    torch.set_num_threads(1)  # a forked child must not wake its parent's thread pool
+    store = dist.FileStore(f"{folder}/store", 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    head = make()
+    head.loss(FEATS, samples([], [0], [1], [2]) if rank else samples([0, 1, 2], [], [], []))
+    torch.save(head.loss_module.longest, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_processes_agree_on_the_longest_set(tmp_path):
+    torch.multiprocessing.start_processes(_longest, (str(tmp_path),), 2, start_method="fork")
+    assert [int(torch.load(tmp_path / f"{rank}.pt")) for rank in range(2)] == [3, 3]
 
 
 def test_learns_a_tiny_batch_without_any_order():
