@@ -14,9 +14,10 @@ from torch import Tensor
 from mmorderless.alignment.targets import check_finite
 from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
+from mmorderless.models.decoding.options import Decoding
+from mmorderless.models.decoding.search import greedy_choice
 from mmorderless.models.losses.base import SequenceLoss
 from mmorderless.models.losses.remaining_labels import remaining_labels
-from mmorderless.models.losses.sampling import emit_each_label_once
 
 
 def remaining_bce(logits: Tensor, remaining: Tensor, num_labels: Tensor) -> Tensor:
@@ -63,7 +64,9 @@ class MultiOrderLoss(SequenceLoss):
         num_classes = decoder.vocabulary.num_classes
         lengths = [max(len(label_set), 1) for label_set in labels]
         mask = check_labels(labels, num_classes).mask().to(grid.device)  # (B, C)
-        choose = emit_each_label_once(len(labels), num_classes, grid.device)
+        # A label at every step: END is masked until all labels are emitted.
+        every_step = Decoding(no_repeat=True, min_labels=num_classes)
+        choose = greedy_choice(every_step, torch.zeros_like(mask))
         logits, tokens, _ = decoder.training_rollout(grid, lengths, choose=choose)
         check_finite(logits, max(lengths) - 1)
         remaining = remaining_labels(tokens, mask)  # (B, T, C)

@@ -14,10 +14,12 @@ from torch import Tensor
 from mmorderless.alignment.targets import check_finite
 from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
+from mmorderless.models.decoding.beams import one_hot
+from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.losses.base import SequenceLoss
 from mmorderless.models.losses.cross_entropy import average_over_steps
 from mmorderless.models.losses.remaining_labels import remaining_labels
-from mmorderless.models.losses.sampling import EmittedLabels, RandomDraws, sample_tokens
+from mmorderless.models.losses.sampling import RandomDraws, sample_tokens
 
 
 def completion_targets(tokens: Tensor, labels: Tensor) -> Tensor:
@@ -98,11 +100,11 @@ class OCDLoss(RandomDraws, SequenceLoss):
         """See `SequenceLoss.forward_train`; sampled tokens are fed back."""
         mask = check_labels(labels, decoder.vocabulary.num_classes).mask().to(grid.device)
         generator = self.generator_on(grid.device)
-        emitted = EmittedLabels(*mask.shape, grid.device)
+        masked, emitted = Decoding(no_repeat=True), torch.zeros_like(mask)
 
         def choose(t: int, logits: Tensor, images: Tensor) -> Tensor:
-            token = sample_tokens(emitted.without(logits, images), generator)
-            emitted.add(token, images)
+            token = sample_tokens(masked.adjust(logits, emitted[images]), generator)
+            emitted[images] |= one_hot(token, emitted.shape[1])
             return token
 
         logits, tokens, _ = decoder.rollout(grid, max_steps, until_end=True, choose=choose)

@@ -15,8 +15,9 @@ from torch import Tensor
 from mmorderless.alignment.targets import check_finite
 from mmorderless.labels.checks import check_labels
 from mmorderless.models.decoders.base import LabelDecoder
+from mmorderless.models.decoding.options import Decoding
+from mmorderless.models.decoding.search import greedy_choice
 from mmorderless.models.losses.base import SequenceLoss
-from mmorderless.models.losses.sampling import emit_each_label_once
 
 
 @MODELS.register_module()
@@ -51,7 +52,9 @@ class OrderFreeLoss(SequenceLoss):
             all_reduce(longest, "max")
             self.longest.copy_(longest)
         steps = int(longest)
-        choose = emit_each_label_once(len(labels), num_classes, grid.device)
+        # A label at every step: END is masked until all labels are emitted.
+        every_step = Decoding(no_repeat=True, min_labels=num_classes)
+        choose = greedy_choice(every_step, torch.zeros_like(mask))
         logits = decoder.training_rollout(grid, [steps] * len(labels), choose=choose).logits
         check_finite(logits, steps - 1)
         truth = mask[:, None].expand(-1, steps, -1).float()

@@ -1,16 +1,9 @@
-"""Choose the tokens of a training rollout: reproducible random draws, no label twice.
-
-Letters: B images, R rows, C classes.
-"""
-
-import math
+"""Random numbers of losses, reproducible in a resumed run."""
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-
-from mmorderless.models.decoders.base import Choose
 
 
 class RandomDraws:
@@ -59,38 +52,3 @@ def sample_tokens(logits: Tensor, generator: torch.Generator) -> Tensor:
     waiting_time.exponential_(generator=generator)  # −log of it is Gumbel noise
     smallest = torch.finfo(torch.float32).tiny  # log 0 would be infinite
     return (logits.float() - waiting_time.clamp_(min=smallest).log_()).argmax(1)
-
-
-class EmittedLabels:
-    """Labels that the images of a rollout have emitted, so that `choose` emits none twice.
-
-    Args:
-        num_images: B.
-        num_classes: C.
-        device: device of the rollout.
-    """
-
-    def __init__(self, num_images: int, num_classes: int, device: torch.device) -> None:
-        shape = (num_images, num_classes + 1)  # END is never masked
-        self.mask = torch.zeros(shape, dtype=torch.bool, device=device)
-
-    def without(self, logits: Tensor, images: Tensor) -> Tensor:
-        """Return the logits (R, C + 1) of the rows' images (R,), −∞ for emitted labels."""
-        return logits.masked_fill(self.mask[images], -math.inf)
-
-    def add(self, tokens: Tensor, images: Tensor) -> None:
-        """Record the tokens (R,) that the rows emit."""
-        self.mask[images, tokens] = True
-        self.mask[:, -1] = False  # END
-
-
-def emit_each_label_once(num_images: int, num_classes: int, device: torch.device) -> Choose:
-    """Return a `choose` that emits the most probable label that the image has not emitted yet."""
-    emitted = EmittedLabels(num_images, num_classes, device)
-
-    def choose(t: int, logits: Tensor, images: Tensor) -> Tensor:
-        token = emitted.without(logits, images)[:, :num_classes].argmax(1)
-        emitted.add(token, images)
-        return token
-
-    return choose
