@@ -1,4 +1,4 @@
-"""Turn what a backbone returns into a grid of cells, (B, L, D)."""
+"""Read a backbone's features as a grid of cells (B, L, D), or as a map (B, D, h, w)."""
 
 from collections.abc import Sequence
 
@@ -55,3 +55,33 @@ def as_grid(
     if grid.shape[1] == 0:
         raise ValueError(f"the features {tuple(feats.shape)} have no cell; use larger images")
     return grid, layout
+
+
+def as_map(feats: Features, in_channels: int, stage: int = -1) -> Tensor:
+    """Return the map of a stage, shape (B, D, h, w).
+
+    Args:
+        feats: a map, or a tuple of the maps of several stages.
+        in_channels: D, what the head was built for.
+        stage: index of the stage, counted from the last, −1.
+
+    Raises:
+        ValueError: there is no such stage, its features are no map, or its channels are not
+            `in_channels`.
+    """
+    stages = [feats] if isinstance(feats, Tensor) else feats
+    if len(stages) < -stage:
+        raise ValueError(
+            f"the head reads the last {-stage} maps of the backbone, which gives {len(stages)}; "
+            "name their stages in the backbone's out_indices"
+        )
+    found = stages[stage]
+    if not isinstance(found, Tensor) or found.dim() != 4:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"the head needs a map (B, D, h, w), got {shape}; {REMEDY}")
+    if found.shape[1] != in_channels:
+        raise ValueError(
+            f"stage {stage} of the backbone gives a map of {found.shape[1]} channels, the head was "
+            f"built for {in_channels}; set that number of channels to {found.shape[1]}"
+        )
+    return found
