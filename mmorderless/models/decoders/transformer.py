@@ -256,7 +256,9 @@ class TransformerLabelDecoder(LabelDecoder):
             Logits (B, S, C + 1), the new state, and the last layer's weights (B, S, L).
         """
         x = self.expand(self.embedding(tokens))  # (B, S, H)
-        x = x + sinusoids(state.past[0][0].shape[2], tokens.shape[1], x)
+        start = state.past[0][0].shape[2]
+        steps = torch.arange(start, start + tokens.shape[1], device=x.device)
+        x = x + sinusoids(steps, x.shape[2]).to(x.dtype)
         x = self.token_dropout(x)
         past = []
         for layer, of_tokens, of_cells in zip(self.layers, state.past, state.cells):
@@ -265,16 +267,11 @@ class TransformerLabelDecoder(LabelDecoder):
         return self.classifier(self.norm(x)), state._replace(past=tuple(past)), weights
 
 
-def sinusoids(start: int, number: int, like: Tensor) -> Tensor:
-    """Return the sinusoidal positions of Vaswani et al. (section 3.5), shape (number, H).
+def sinusoids(positions: Tensor, size: int) -> Tensor:
+    """Encode positions (number,) by sinusoids (Vaswani et al., section 3.5), shape (number, size).
 
-    Args:
-        start: first position.
-        number: number of positions.
-        like: tensor with the wanted device and dtype, whose last axis has the size H.
+    They are float32, whose frequencies a half-precision type would round.
     """
-    size = like.shape[-1]
-    position = torch.arange(start, start + number, device=like.device)[:, None]
-    frequency = 10_000 ** (-torch.arange(0, size, 2, device=like.device) / size)
-    angle = position * frequency  # (number, H / 2)
-    return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)[:, :size].to(like.dtype)
+    frequency = 10_000 ** (-torch.arange(0, size, 2, device=positions.device) / size)
+    angle = positions[:, None] * frequency  # (number, size / 2)
+    return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)[:, :size]
