@@ -45,6 +45,13 @@ NOT_IN_THE_PAPER = (
     "pla_lite0_photos_cached",
     "my_photos",
     "ms_cnn_lqp_resnet101_coco",
+    "bce_resnet101_coco_224",
+    "srn_resnet101_coco_attention",
+    "srn_resnet101_coco_relation",
+    "srn_resnet101_coco",
+    "deepmar_resnet50_pa100k",
+    "hp_net_resnet50_pa100k_streams",
+    "hp_net_resnet50_pa100k",
 )
 
 
@@ -271,6 +278,11 @@ def small(cfg, folder_of):
         channels, changed = NARROW[cfg.model.backbone.type]
         options |= {f"model.backbone.{name}": value for name, value in changed.items()}
         options["model.head.in_channels"] = channels
+        side = cfg.model.head.get("side_channels")
+        if isinstance(side, int):
+            options["model.head.side_channels"] = channels // 2
+        elif side is not None:
+            options["model.head.side_channels"] = [channels >> i for i in range(len(side), 0, -1)]
     if (cfg.model.get("neck") or {}).get("type") == "StageFusionNeck":
         options["model.neck.in_channels"] = (8, 16, 32, 64)  # of the narrow ResNet
     return options

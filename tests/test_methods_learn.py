@@ -38,6 +38,13 @@ model = dict(
 """
 
 
+# The same for heads that do not take the decoder's sizes.
+NARROW = {
+    "srn": {"model.head.hidden_channels": 64, "model.head.map_size": [4, 4]},
+    "hp_net": {"model.head.stream_channels": 16, "model.head.hidden_size": 64},
+}
+
+
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     """Batch of scenes as the dataloader yields it, and the class names."""
@@ -60,7 +67,7 @@ def learn(method, scenes, folder):
     batch, classes = scenes
     config = folder / "small.py"
     config.write_text(SMALL)
-    cfg = read_config(config, dict(method=method))
+    cfg = read_config(config, {"method": method, **NARROW.get(method, {})})
     cfg.model.data_preprocessor = cfg.data_preprocessor
     model = MODELS.build(cfg.model)
     label_sets = [sample.gt_label.tolist() for sample in batch["data_samples"]]

@@ -72,6 +72,7 @@ LINES: tuple[Any, ...] = (
     *("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5))),
     (0, (3, 1, 1, 1, 1, 1)),
     (0, (9, 1.5)),
+    (0, (1, 3)),
 )
 # The paper's strategies have solid lines.
 FAMILIES = (
@@ -84,6 +85,7 @@ FAMILIES = (
         "set_pool",
     ),
     ("bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"),
+    ("srn", "ml_decoder", "query2label", "hp_net"),
 )
 TITLES = {
     "pla": "PLA",
@@ -100,6 +102,10 @@ TITLES = {
     "splc": "SPLC",
     "chain": "classifier chain",
     "ctran": "C-Tran",
+    "srn": "SRN",
+    "ml_decoder": "ML-Decoder",
+    "query2label": "Query2Label",
+    "hp_net": "HydraPlus-style",
     "order_free": "order-free RNN",
     "multi_order": "multi-order RNN",
     "ocd": "OCD",

@@ -9,15 +9,23 @@ from mmorderless.models.heads.decisions import (
     QuantityDecision,
     ThresholdDecision,
 )
+from mmorderless.models.heads.hydra_head import HydraHead
+from mmorderless.models.heads.ml_decoder_head import MLDecoderHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
+from mmorderless.models.heads.query2label_head import Query2LabelHead
+from mmorderless.models.heads.srn_head import SRNHead
 
 __all__ = [
     "CTranHead",
     "ChainHead",
     "CountDecision",
     "DecidedHead",
+    "HydraHead",
+    "MLDecoderHead",
     "MassDecision",
     "OrderlessRNNHead",
     "QuantityDecision",
+    "Query2LabelHead",
+    "SRNHead",
     "ThresholdDecision",
 ]
