@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmorderless.models.heads.data_samples import multi_hot_labels
 from mmorderless.models.heads.features import Features, as_grid
+from mmorderless.models.heads.queries import GroupLinear
 from mmorderless.models.losses.sampling import RandomDraws
 
 UNKNOWN, NEGATIVE, POSITIVE = range(3)
@@ -77,8 +78,7 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
                 for _ in range(num_layers)
             )
         )
-        self.weight = nn.Parameter(torch.randn(num_classes, embed_size) / embed_size**0.5)
-        self.bias = nn.Parameter(torch.zeros(num_classes))
+        self.classifier = GroupLinear(num_classes, embed_size, num_classes)
 
     def pre_logits(self, feats: Features) -> Tensor:
         """Return the cells, shape (B, L, D)."""
@@ -96,11 +96,11 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
         if state is not None:
             classes = classes + self.state_embedding(state)
         tokens = self.layers(self.norm(torch.cat([cells, classes], 1)))
-        return (tokens[:, -self.num_classes :] * self.weight).sum(2) + self.bias
+        return self.classifier(tokens[:, -self.num_classes :])
 
     def loss(self, feats: Features, data_samples: list[DataSample], **kwargs) -> dict:
         """Return the loss of the classes that are not drawn as known."""
-        labels = multi_hot_labels(data_samples, self.num_classes).to(self.bias.device)
+        labels = multi_hot_labels(data_samples, self.num_classes).to(self.class_embedding.device)
         known = self.draw_known(len(labels)).to(labels.device)
         state = torch.where(known, torch.where(labels > 0.5, POSITIVE, NEGATIVE), UNKNOWN)
         logits = self(feats, state)[~known][:, None]

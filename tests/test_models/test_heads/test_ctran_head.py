@@ -52,7 +52,8 @@ def test_each_class_has_its_own_weights():
     head = head_of(num_layers=0)
     feats = torch.randn(1, D, 1, 1)
     tokens = head.norm(head.class_embedding)
-    torch.testing.assert_close(head(feats)[0], torch.diag(tokens @ head.weight.T) + head.bias)
+    weight = head.classifier.weight[:, :, 0]  # (C, H)
+    torch.testing.assert_close(head(feats)[0], torch.diag(tokens @ weight.T) + head.classifier.bias)
 
 
 def test_the_loss_leaves_out_the_known_classes():
@@ -67,7 +68,9 @@ def test_the_loss_leaves_out_the_known_classes():
     entries = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
     torch.testing.assert_close(loss, entries[~known].mean())
     # The weights that only a known class's own logit depends on have no gradient.
-    by_image = torch.autograd.grad(head.loss(feats[:1], samples_of(labels[:1]))["loss"], head.bias)
+    by_image = torch.autograd.grad(
+        head.loss(feats[:1], samples_of(labels[:1]))["loss"], head.classifier.bias
+    )
     head.reseed(0, 0, 0)
     head.draw_known(3)
     assert ((by_image[0] == 0) == head.draw_known(1)[0]).all()
@@ -103,7 +106,7 @@ def test_a_known_label_raises_the_label_that_it_implies():
 @pytest.mark.parametrize("channels, size", [(8, 8), (600, 512)])
 def test_large_maps_are_projected(channels, size):
     head = CTranHead(3, channels, num_layers=0)
-    assert head.weight.shape == (3, size)
+    assert head.classifier.weight.shape == (3, size, 1)
     assert isinstance(head.project, torch.nn.Identity) == (channels == size)
 
 
