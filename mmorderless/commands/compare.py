@@ -12,7 +12,9 @@ from mmengine.registry import init_default_scope
 
 from mmorderless.comparison.evaluation.prior import evaluate_prior
 from mmorderless.comparison.plan import (
+    CACHED,
     METHODS,
+    NEED_IMAGES,
     RECORD,
     expand,
     merge_records,
@@ -29,6 +31,7 @@ from mmorderless.comparison.runs import (
     train_and_evaluate,
 )
 from mmorderless.datasets.partition import number_of_parts
+from mmorderless.runs.config import read_config
 from mmorderless.runs.methods import find_method
 from mmorderless.runs.options import add_config_options
 from mmorderless.runs.processes import exclusive
@@ -45,9 +48,9 @@ def comparison_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=list(METHODS),
         metavar="METHOD",
-        help="names of configs/_base_/methods; default: all",
+        help="names of configs/_base_/methods; default: all, on cached features without those that "
+        "need images",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
     parser.add_argument(
@@ -102,6 +105,26 @@ def options_by_method(
         read = reader.parse_args(["--cfg-options", *words]).cfg_options
         options[method] = {**options.get(method, {}), **read}
     return options
+
+
+def choose_methods(given: Sequence[str] | None, cfg: Config) -> list[str]:
+    """Return the methods to compare: those given, or all that can be trained on a config's inputs.
+
+    Raises:
+        ValueError: a given method needs images, and the config reads cached features.
+    """
+    methods = given or METHODS
+    unfit = [method for method in methods if method in NEED_IMAGES]
+    backbone = (cfg.get("model") or {}).get("backbone") or {}
+    if not unfit or backbone.get("type") != CACHED:
+        return list(methods)
+    if given:
+        raise ValueError(
+            f"--methods {' '.join(unfit)}: attention consistency needs images, and {cfg.filename} "
+            "reads cached features; leave it out, or use a config that reads images"
+        )
+    print(f"left out, because cached features are not images: {', '.join(unfit)}", flush=True)
+    return [method for method in methods if method not in NEED_IMAGES]
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -196,6 +219,7 @@ def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
     folder = Path(args.work_dir or f"work_dirs/{Path(args.config).stem}_comparison")
     failed = []
     if not args.report_only:
+        args.methods = choose_methods(args.methods, read_config(args.config))
         check_options(args)
         with exclusive(folder) as lock:
             failed = run_comparison(args, folder, tools, lock)

@@ -19,6 +19,7 @@ TIMES = "times.json"
 METHODS = (
     *("bce", "bce_max", "asl", "deepmar", "two_way", "hill", "splc", "csra", "chain", "ctran"),
     *("srn", "ml_decoder", "query2label", "hp_net"),
+    *("acf", "acfs"),
     *("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
     *("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"),
@@ -26,6 +27,12 @@ METHODS = (
     *("set_pool", "set_pool_transformer"),
 )
 """Methods of configs/_base_/methods in the order of the tables."""
+
+NEED_IMAGES = ("acf", "acfs")
+"""Methods that make views of the images and so cannot be trained on cached features."""
+
+CACHED = "FeaturePassThrough"
+"""Backbone of a config that reads cached features."""
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ LINES: tuple[Any, ...] = (
     (0, (3, 1, 1, 1, 1, 1)),
     (0, (9, 1.5)),
     (0, (1, 3)),
+    (0, (9, 2, 2, 2)),
 )
 # The paper's strategies have solid lines.
 FAMILIES = (
@@ -86,6 +87,7 @@ FAMILIES = (
     ),
     ("bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"),
     ("srn", "ml_decoder", "query2label", "hp_net"),
+    ("acf", "acfs"),
 )
 TITLES = {
     "pla": "PLA",
@@ -95,6 +97,8 @@ TITLES = {
     "bce": "BCE",
     "asl": "ASL",
     "csra": "CSRA",
+    "acf": "ACf",
+    "acfs": "ACfs",
     "bce_max": "BCE, max pooling",
     "deepmar": "DeepMAR",
     "two_way": "two-way",

@@ -1,6 +1,16 @@
-"""Backbones, necks, decoders, losses, heads and the classifier."""
+"""Backbones, necks, decoders, losses, heads and the classifiers."""
 
 from mmorderless.models import backbones, decoders, decoding, heads, losses, necks
 from mmorderless.models.classifier import LabelSetClassifier
+from mmorderless.models.consistent_classifier import ConsistentClassifier
 
-__all__ = ["LabelSetClassifier", "backbones", "decoders", "decoding", "heads", "losses", "necks"]
+__all__ = [
+    "ConsistentClassifier",
+    "LabelSetClassifier",
+    "backbones",
+    "decoders",
+    "decoding",
+    "heads",
+    "losses",
+    "necks",
+]

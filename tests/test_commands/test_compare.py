@@ -6,7 +6,7 @@ import pytest
 
 from mmorderless.commands import compare as command
 from mmorderless.comparison.evaluation.trained import CONFIG
-from mmorderless.comparison.plan import read_comparison_record
+from mmorderless.comparison.plan import METHODS, NEED_IMAGES, read_comparison_record
 from mmorderless.comparison.runs import method_config
 from mmorderless.runs.processes import exclusive
 from mmorderless.runs.records import write_text
@@ -143,14 +143,29 @@ def test_settings_without_effect_on_the_result_may_change(compare):
 def test_all_methods_by_default(compare):
     compare("--seeds", "0")
     [runs] = compare.collected
-    assert len(runs) == 19
-    assert runs[3] == "pla seed 0"
+    assert runs == [f"{method} seed 0" for method in METHODS]
+
+
+def test_methods_that_need_images_are_left_out_of_cached_features(compare, capsys):
+    cached = "photos/pla_lite0_photos_cached"
+    compare("--seeds", "0", config=cached)
+    [runs] = compare.collected
+    assert runs == [f"{method} seed 0" for method in METHODS if method not in NEED_IMAGES]
+    assert (
+        "left out, because cached features are not images: acf, acfs\n" in capsys.readouterr().out
+    )
+    with pytest.raises(ValueError) as refused:
+        compare("--methods", "pla", "acfs", config=cached)
+    text = str(refused.value)
+    assert text.startswith("--methods acfs: attention consistency needs images, and ")
+    assert f"{cached}.py reads cached features; leave it out, or use a config that" in text
+    assert "\n" not in text
 
 
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--methods", "best"], "unknown method 'best'; choose one of asl, bce,"),
+        (["--methods", "best"], "unknown method 'best'; choose one of acf, "),
         (["--methods", "a/b.py"], "--methods takes names"),
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),
         (["--epochs", "0"], "--epochs must be at least 1, got 0"),

@@ -112,7 +112,7 @@ def result(method: str, seed: int) -> dict:
     }
 
 
-TIME_PARTS = ("forward", "alignment", "backward", "test")
+TIME_PARTS = ("training", "forward", "alignment", "backward", "test")
 
 
 def write_predictions(folder: Path, method: str, paths: list[str]) -> None:

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from mmorderless.comparison.plan import CACHED, NEED_IMAGES
 from mmorderless.engine.hooks.training_context_hook import TrainingContextHook
 from mmorderless.models.losses.aligned import STRATEGIES
 from mmorderless.models.training_labels import NeedsTrainingLabels
@@ -26,6 +27,7 @@ WITHOUT_SEQUENCE = {"bce", "asl", "csra", "lsep", "lsep_count"}
 WITHOUT_SEQUENCE |= {"soft_iou", "target_distribution", "bce_count", "lqp"}
 WITHOUT_SEQUENCE |= {"bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"}
 WITHOUT_SEQUENCE |= {"srn", "ml_decoder", "query2label", "hp_net"}
+WITHOUT_SEQUENCE |= {"acf", "acfs"}
 
 CONFIG = """
 model = dict(type='ImageClassifier', backbone=dict(type='StridedCNN'), neck=None,
@@ -122,7 +124,7 @@ def test_an_unknown_method_lists_the_known_ones(write, monkeypatch):
     write("project/_base_/methods/own.py", RARE)
     for unknown in ("rai", 3, ["ria"]):
         with pytest.raises(
-            ValueError, match=r"unknown method .* choose one of asl, .* own, .* ria"
+            ValueError, match=r"unknown method .* choose one of acf, .* own, .* ria"
         ):
             read(method=unknown)
     monkeypatch.setattr(methods, "SHIPPED", Path("nowhere"))  # a package without its configs
@@ -303,6 +305,10 @@ def test_every_method_trains_and_predicts_on_every_kind_of_config(method, base, 
     child.write_text(f"_base_ = [{str(CONFIGS / f'{base}.py')!r}]\nmodel = dict({sizes})\n")
     cfg = read_config(child, dict(method=method))
     num_classes = Config.fromfile(CONFIGS / f"{base}.py").model.head.num_classes
+    if method in NEED_IMAGES and cfg.model.backbone.type == CACHED:
+        with pytest.raises(ValueError, match="needs images, and the inputs are cached features"):
+            MODELS.build(cfg.model)
+        return
     model = MODELS.build(cfg.model)
     for module in model.modules():
         if isinstance(module, NeedsTrainingLabels):

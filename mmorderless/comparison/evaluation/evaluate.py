@@ -28,6 +28,7 @@ from mmorderless.comparison.evaluation.operating_point import (
     candidates_beyond,
     operating_curve,
     threshold_curve,
+    thresholds_by_count,
 )
 from mmorderless.comparison.evaluation.predictions import (
     apply_threshold,
@@ -59,11 +60,10 @@ def tune_thresholds(
         The curve on the held-out images; the chosen value and its test metrics, by the score that
         it was chosen for.
     """
-    curve = threshold_curve(
-        np.asarray(held_out.scores),
-        sparse_label_matrix(held_out.truth, num_classes),
-        candidates(THRESHOLDS, default),
-    )
+    scores = np.asarray(held_out.scores)
+    truth = sparse_label_matrix(held_out.truth, num_classes)
+    grid = [*THRESHOLDS, *thresholds_by_count(scores, truth)]
+    curve = threshold_curve(scores, truth, candidates(grid, default))
     tuned = {}
     for score in CHOSEN_FOR:
         value = best_value(curve, score, default)

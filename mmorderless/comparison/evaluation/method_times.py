@@ -29,15 +29,15 @@ REPEATS = 20
 MIN_REPEATS = 3
 MAX_SECONDS = 30.0
 
-TIMED_PARTS = ("forward", "alignment", "backward", "test")
+TIMED_PARTS = ("training", "forward", "alignment", "backward", "test")
 
 
 def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dict[str, float]:
     """Time the passes of one training step, in milliseconds.
 
     Returns:
-        forward (features, rollout and loss without alignment), backward and, if the method aligns
-        labels, alignment.
+        training, the whole step; its parts forward (features of all views, rollout and loss
+        without alignment), backward and, if the method aligns labels, alignment.
     """
     marks = Marks(device)
     alignments: list[float] = []
@@ -60,6 +60,7 @@ def time_training(model: Any, data: dict[str, Any], device: torch.device) -> dic
     loss.backward()
     marks.mark("end")
     times = {
+        "training": marks.between("start", "end"),
         "forward": marks.between("start", "loss") - sum(alignments),
         "backward": marks.between("loss", "end"),
     }
@@ -95,9 +96,9 @@ def time_run(folder: Path) -> dict[str, Any]:
     """Measure a trained run.
 
     Returns:
-        `ms_per_image` with forward, alignment (None if the method does not align), backward and
-        test; `batch`, the number of images; `backbone`, its class; `device`; `threads`, those of
-        PyTorch; and `measurement_conditions`.
+        `ms_per_image` with training, forward, alignment (None if the method does not align),
+        backward and test; `batch`, the number of images; `views`, those of each image in training;
+        `backbone`, its class; `device`; `threads`, those of PyTorch; and `measurement_conditions`.
     """
     torch.manual_seed(0)
     trained = TrainedRun(folder)
@@ -117,6 +118,7 @@ def time_run(folder: Path) -> dict[str, Any]:
             part: times[part] / size if part in times else None for part in TIMED_PARTS
         },
         "batch": size,
+        "views": getattr(model, "num_views", 1),
         "backbone": type(model.backbone).__name__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),

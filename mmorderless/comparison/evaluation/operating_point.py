@@ -23,6 +23,9 @@ EXTRA_CANDIDATES = 4
 MAX_BIAS = 8.0
 """Largest absolute bias to try."""
 
+COUNT_FACTORS = tuple(2 ** (step / 8) for step in range(-16, 17))
+"""Numbers of predicted labels to try, as multiples of the true number."""
+
 THRESHOLDS = (0.0, 0.005, 0.01, *(step / 50 for step in range(1, 50)))
 """Candidates of the threshold on scores in [0, 1]; dense at the lower end for rare classes."""
 
@@ -30,6 +33,20 @@ THRESHOLDS = (0.0, 0.005, 0.01, *(step / 50 for step in range(1, 50)))
 def candidates(grid: Sequence[float], default: float) -> list[float]:
     """Return the values to try: a grid and the default."""
     return sorted({*grid, default})
+
+
+def thresholds_by_count(scores: np.ndarray, truth: Matrix) -> list[float]:
+    """Return the thresholds that give a quarter to four times the true number of labels.
+
+    They serve scores without a natural 0.5: a ranking loss may move all of them close to 0 or 1.
+
+    Args:
+        scores: shape (N, C).
+        truth: true sets, boolean, shape (N, C).
+    """
+    share = np.minimum(np.array(COUNT_FACTORS) * truth.sum() / max(scores.size, 1), 1.0)
+    values = np.quantile(scores, 1 - share, method="nearest") if scores.size else []
+    return sorted({float(value) for value in values})
 
 
 def candidates_beyond(curve: Sequence[Mapping[str, float]], default: float) -> list[float]:

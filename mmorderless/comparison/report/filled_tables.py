@@ -73,7 +73,7 @@ class Cell:
         """Mean ± standard deviation with its mark, or the operating parameter's name and values."""
         if not self.parameter or not self.values:
             return f"{self.value} {self.mark}".rstrip()
-        values = [with_minus(f"{value:g}") for value in self.values.values()]
+        values = [with_minus(f"{value:.3g}") for value in self.values.values()]
         return f"{self.parameter} {values[0] if len(set(values)) == 1 else ', '.join(values)}"
 
     @property

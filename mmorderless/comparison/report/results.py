@@ -12,6 +12,8 @@ from mmengine.config import Config
 from mmorderless.comparison.evaluation.gallery import AttentionMaps, read_gallery_attention
 from mmorderless.comparison.evaluation.trained import CONFIG
 from mmorderless.comparison.plan import (
+    CACHED,
+    NEED_IMAGES,
     PREDICTIONS,
     TIMES,
     expand,
@@ -19,6 +21,7 @@ from mmorderless.comparison.plan import (
     read_comparison_record,
     read_finished_results,
 )
+from mmorderless.figures.style import title_of
 from mmorderless.runs.records import read_json
 
 REFERENCE = "pla"
@@ -141,11 +144,15 @@ def caveats(comparison: Comparison) -> list[str]:
     differ = [f"{name} {', '.join(found)}" for name, found in used.items() if len(found) > 1]
     if differ:
         sentences.append(f"The runs used different versions: {'; '.join(differ)}.")
+    model = config.get("settings", {}).get("model") or {}
+    if (model.get("backbone") or {}).get("type") == CACHED:
+        names = ", ".join(map(title_of, NEED_IMAGES))
+        sentences.append(f"Left out, because cached features are not images: {names}.")
     return sentences
 
 
 def timing_note(timings: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return how the times were measured; "" without times.
+    """Return how the times were measured, and which methods see several views; "" without times.
 
     Args:
         timings: content of `times.json` by method.
@@ -153,10 +160,18 @@ def timing_note(timings: Mapping[str, Mapping[str, Any]]) -> str:
     methods: dict[str, list[str]] = {}
     for method, times in timings.items():
         methods.setdefault(_conditions(times), []).append(method)
+    views = "".join(
+        f" {title_of(method)} is trained on {times['views']} views of each image."
+        for method, times in timings.items()
+        if times.get("views", 1) > 1
+    )
     if len(methods) < 2:
-        return "".join(f"{how[:1].upper()}{how[1:]}." for how in methods if how)
+        return "".join(f"{how[:1].upper()}{how[1:]}." for how in methods if how) + views
     each = "; ".join(f"{', '.join(names)}: {how or 'unknown'}" for how, names in methods.items())
-    return f"These times were measured under different conditions and are not comparable. {each}."
+    return (
+        f"These times were measured under different conditions and are not comparable. {each}."
+        f"{views}"
+    )
 
 
 def _conditions(times: Mapping[str, Any]) -> str:
@@ -168,7 +183,7 @@ def _conditions(times: Mapping[str, Any]) -> str:
         str(times.get("machine") or ""),
     ]
     backbone = times.get("backbone")
-    if backbone == "FeaturePassThrough":
+    if backbone == CACHED:
         parts.append("cached features: the backbone is not included")
     elif backbone:
         parts.append(f"with the backbone, {backbone}")

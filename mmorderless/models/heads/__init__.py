@@ -1,5 +1,6 @@
 """The head of all sequence models, and heads of multi-label classifiers."""
 
+from mmorderless.models.heads.attention_consistency_head import AttentionConsistencyHead
 from mmorderless.models.heads.chain_head import ChainHead
 from mmorderless.models.heads.ctran_head import CTranHead
 from mmorderless.models.heads.decided_head import DecidedHead
@@ -16,6 +17,7 @@ from mmorderless.models.heads.query2label_head import Query2LabelHead
 from mmorderless.models.heads.srn_head import SRNHead
 
 __all__ = [
+    "AttentionConsistencyHead",
     "CTranHead",
     "ChainHead",
     "CountDecision",

@@ -25,7 +25,9 @@ from mmorderless.comparison.evaluation.predictions import (
     score_override,
 )
 from mmorderless.comparison.report.results import label_lists
+from mmorderless.labels.label_lists import ragged_labels
 from mmorderless.metrics.label_set_metric import LabelSetMetric
+from mmorderless.metrics.records import Records
 from mmorderless.models.heads.decided_head import DecidedHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
@@ -205,6 +207,21 @@ def test_a_rule_of_the_heads_own_is_the_default_and_thresholds_are_tuned(rule):
     by_threshold = evaluate_thresholds(held_out, test, NUM_CLASSES, 0.5)
     assert result["operating_curve"] == by_threshold["operating_curve"]
     assert result["tuned"] == by_threshold["tuned"]
+
+
+def test_thresholds_are_chosen_for_scores_of_any_scale():
+    """A common shift of the logits, which a ranking loss cannot see, costs nothing."""
+    rng = np.random.default_rng(0)
+    truth = rng.random((60, NUM_CLASSES)) < 0.3
+    logits = 3 * truth + rng.normal(size=truth.shape)
+    labels = ragged_labels([row.nonzero()[0] for row in truth])
+    best = []
+    for shift in (-10.0, 0.0, 8.0):
+        scores = 1 / (1 + np.exp(-logits - shift))
+        records = Records(labels, labels, scores, sequence=None, ignored=None)
+        tuned = evaluate_thresholds(records, records, NUM_CLASSES, 0.5)["tuned"]
+        best.append(tuned["OF1"]["metrics"]["OF1"])
+    assert min(best) == pytest.approx(max(best), abs=1)
 
 
 def test_saved_predictions_are_read_per_image(tmp_path):

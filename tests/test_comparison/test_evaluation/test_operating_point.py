@@ -10,6 +10,7 @@ from mmorderless.comparison.evaluation.operating_point import (
     candidates_beyond,
     operating_curve,
     threshold_curve,
+    thresholds_by_count,
 )
 
 
@@ -74,6 +75,19 @@ def test_the_curve_is_in_the_order_of_the_values_and_has_the_default():
     assert curve == threshold_curve(scores, truth, [0.7, 0.1])
     assert 0.3 in candidates(BIASES, 0.3)
     assert candidates(BIASES, 0.0) == [-2 + step / 4 for step in range(21)]
+
+
+def test_thresholds_by_count_serve_scores_of_any_scale():
+    scores, truth = random_scores()
+    for shift in (-8.0, 0.0, 8.0):  # a grid of thresholds has nothing for most of them
+        moved = 1 / (1 + np.exp(-(np.log(scores / (1 - scores)) + shift)))
+        thresholds = thresholds_by_count(moved, truth)
+        numbers = [above(moved, threshold).sum() for threshold in thresholds]
+        assert min(numbers) <= truth.sum() / 4 + 1
+        assert max(numbers) >= min(4 * truth.sum(), scores.size)
+        assert min(abs(number - truth.sum()) for number in numbers) <= 1
+    assert thresholds_by_count(scores, np.zeros_like(truth)) == [scores.max()]
+    assert thresholds_by_count(scores[:0], truth[:0]) == []
 
 
 def test_a_score_equal_to_the_threshold_in_single_precision_is_a_label():

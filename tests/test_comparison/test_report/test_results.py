@@ -98,6 +98,9 @@ def test_the_note_on_times_states_their_conditions():
     note = "Batch 64, 1 thread, CPU, cached features: the backbone is not included."
     assert timing_note({"pla": cached, "bce": dict(cached)}) == note
     assert timing_note({}) == ""
+    views = "Batch 64, 1 thread. ACfs is trained on 4 views of each image."
+    once, four = ({"batch": 64, "threads": 1, "views": number} for number in (1, 4))
+    assert timing_note({"pla": once, "acfs": four}) == views
     assert timing_note({"pla": {"batch": 64, "threads": 2}}) == "Batch 64, 2 threads."
     whole = {"batch": 64, "threads": 1, "backbone": "ResNet"}
     assert timing_note({"pla": cached, "bce": cached, "mla": whole, "ocd": {}}) == (
@@ -113,6 +116,10 @@ def test_caveats_name_initial_weights_and_different_versions(comparison_folder):
     options = {"method_options": {"bce": {"load_from": "b.pth"}}}
     results = {"pla": {s: {"versions": {"a": "1", "torch": f"2.{s}"}} for s in range(2)}}
     changed = replace(comparison, config={"options": options}, results=results)
+    cached = {"settings": {"model": {"backbone": {"type": "FeaturePassThrough"}}}}
+    assert caveats(replace(comparison, config=cached)) == [
+        "Left out, because cached features are not images: ACf, ACfs."
+    ]
     assert caveats(changed) == [
         "Weights from b.pth (bce): if they were trained on the held-out images, the chosen "
         "operating points are optimistic.",
