@@ -79,6 +79,8 @@ from mmpretrain import registry
 names_of = dict(
     MODELS=['OrderlessRNNHead', 'PLALoss', 'MLALoss', 'FixedOrderLoss', 'EfficientNetLite0',
             'FeaturePassThrough', 'StridedCNN', 'LabelSetClassifier', 'MeanBCELoss',
+            'ConsistentClassifier', 'AttentionConsistencyHead', 'DistillingClassifier',
+            'WSDDNHead', 'WindowClsHead', 'GlimpseHead', 'SoftmaxSquaredLoss',
             'MultiOrderRNN', 'MultiOrderLoss', 'OrderFreeRNN', 'OrderFreeLoss', 'OrderSearchLoss',
             'OCDLoss'],
     DATASETS=['CocoMultiLabel', 'JsonMultiLabel', 'CsvMultiLabel', 'DigitScenes', 'CachedFeatures',

@@ -17,6 +17,7 @@ from mmorderless.inference.inferencer import OrderlessInferencer
 from mmorderless.runs.config import read_config
 from mmorderless.runs.launch import build_runner, training_config
 from mmorderless.runs.options import parse_training_options
+from mmorderless.runs.trained_model import build_model
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("[!_]*/*.py"))
@@ -52,6 +53,10 @@ NOT_IN_THE_PAPER = (
     "deepmar_resnet50_pa100k",
     "hp_net_resnet50_pa100k_streams",
     "hp_net_resnet50_pa100k",
+    "distilled_digits",
+    "wsddn_vgg16_coco",
+    "wsd_features_vgg16_coco",
+    "wsd_student_vgg16_coco",
 )
 
 
@@ -285,7 +290,19 @@ def small(cfg, folder_of):
             options["model.head.side_channels"] = [channels >> i for i in range(len(side), 0, -1)]
     if (cfg.model.get("neck") or {}).get("type") == "StageFusionNeck":
         options["model.neck.in_channels"] = (8, 16, 32, 64)  # of the narrow ResNet
+    if "hidden_size" in cfg.model.head:
+        options["model.head.hidden_size"] = 8
     return options
+
+
+def small_teacher(cfg, folder_of, folder):
+    """Options for an untrained teacher as small as its student."""
+    path = FOLDER.parent / cfg.model.teacher.config
+    teacher = read_config(path, small(Config.fromfile(path), folder_of))
+    files = dict(config=str(folder / "teacher.py"), checkpoint=str(folder / "teacher.pth"))
+    teacher.dump(files["config"])
+    torch.save(dict(state_dict=build_model(teacher).state_dict()), files["checkpoint"])
+    return {"model.teacher": files}
 
 
 def run(config, options, work_dir):
@@ -323,7 +340,10 @@ def no_formatting(monkeypatch):
 def test_config_trains_validates_and_predicts(config, method, folder_of, tmp_path):
     shipped = Config.fromfile(config)
     assert dict(type="LabelSetReportHook") in shipped.custom_hooks
-    run(config, small(shipped, folder_of) | {"method": method}, tmp_path)
+    options = small(shipped, folder_of) | {"method": method}
+    if "teacher" in shipped.model:
+        options |= small_teacher(shipped, folder_of, tmp_path)
+    run(config, options, tmp_path)
     cfg = Config.fromfile(tmp_path / config.name)
     file = tmp_path / f"epoch_{cfg.train_cfg.max_epochs}.pth"
     checkpoint = torch.load(file, weights_only=False)

@@ -19,7 +19,7 @@ TIMES = "times.json"
 METHODS = (
     *("bce", "bce_max", "asl", "deepmar", "two_way", "hill", "splc", "csra", "chain", "ctran"),
     *("srn", "ml_decoder", "query2label", "hp_net"),
-    *("acf", "acfs"),
+    *("acf", "acfs", "wsddn", "rarl"),
     *("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
     *("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"),

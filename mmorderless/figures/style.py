@@ -87,7 +87,7 @@ FAMILIES = (
     ),
     ("bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"),
     ("srn", "ml_decoder", "query2label", "hp_net"),
-    ("acf", "acfs"),
+    ("acf", "acfs", "wsddn", "rarl"),
 )
 TITLES = {
     "pla": "PLA",
@@ -110,6 +110,8 @@ TITLES = {
     "ml_decoder": "ML-Decoder",
     "query2label": "Query2Label",
     "hp_net": "HydraPlus-style",
+    "wsddn": "WSDDN, windows",
+    "rarl": "RARL",
     "order_free": "order-free RNN",
     "multi_order": "multi-order RNN",
     "ocd": "OCD",

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from mmorderless.inference.images import Images, PreparedImages, inference_pipeline, list_images
 from mmorderless.inference.predictions import results_of
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
+from mmorderless.models.weights import trained_classes
 from mmorderless.runs.config import read_config
 from mmorderless.runs.methods import apply_method, check_applied
 from mmorderless.runs.trained_model import (
@@ -24,7 +25,6 @@ from mmorderless.runs.trained_model import (
     load_weights,
     prepare_for_inference,
     temporary_attributes,
-    trained_classes,
 )
 from mmorderless.runs.workers import bind_workers
 

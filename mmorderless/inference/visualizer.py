@@ -27,7 +27,8 @@ from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
 from mmorderless.models.losses.base import SequenceLoss
-from mmorderless.runs.trained_model import load_trained_model, trained_classes
+from mmorderless.models.weights import trained_classes
+from mmorderless.runs.trained_model import load_trained_model
 
 
 class ImageVisualizer:

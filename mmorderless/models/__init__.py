@@ -3,9 +3,11 @@
 from mmorderless.models import backbones, decoders, decoding, heads, losses, necks
 from mmorderless.models.classifier import LabelSetClassifier
 from mmorderless.models.consistent_classifier import ConsistentClassifier
+from mmorderless.models.distilling_classifier import DistillingClassifier
 
 __all__ = [
     "ConsistentClassifier",
+    "DistillingClassifier",
     "LabelSetClassifier",
     "backbones",
     "decoders",

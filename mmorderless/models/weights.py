@@ -5,7 +5,7 @@ continues with random weights. These functions raise one-line errors instead.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,14 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         for name, tensor in state.items()
         if isinstance(tensor, Tensor)
     }
+
+
+def trained_classes(checkpoint: Mapping[str, Any]) -> Sequence[str] | None:
+    """Return the class names that a checkpoint was trained with, None when it names none."""
+    inner: Any = checkpoint
+    for key in ("meta", "dataset_meta", "classes"):
+        inner = inner.get(key) if isinstance(inner, Mapping) else None
+    return inner if isinstance(inner, list | tuple) else None
 
 
 def check_some_weights_match(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,6 @@
 """Build a config's model and load a checkpoint's weights into it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,6 @@ def load_trained_model(
     saved = load_weights(model, checkpoint)
     prepare_for_inference(model, device)
     return model, saved
-
-
-def trained_classes(checkpoint: Mapping[str, Any]) -> Sequence[str] | None:
-    """Return the class names that a checkpoint was trained with, None when it names none."""
-    inner: Any = checkpoint
-    for key in ("meta", "dataset_meta", "classes"):
-        inner = inner.get(key) if isinstance(inner, Mapping) else None
-    return inner if isinstance(inner, list | tuple) else None
 
 
 @contextmanager

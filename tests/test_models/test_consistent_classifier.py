@@ -59,6 +59,7 @@ def test_training_sees_both_sides_at_each_size_and_prediction_one_view(scale, si
     model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     images, samples = batch()
     sum(model.loss(images, samples).values()).backward()
+    assert model.num_views == 2 * len(sizes)
     assert [tuple(x.shape) for x in seen] == [(8, 3, size, size) for size in sizes]
     for x in seen:
         assert torch.equal(x[:4], x[4:].flip(-1))

@@ -18,8 +18,8 @@ from mmpretrain.registry import MODELS
 from mmorderless.errors import error_line
 from mmorderless.inference.feature_maps import _load_backbone
 from mmorderless.inference.inferencer import OrderlessInferencer
+from mmorderless.models.weights import trained_classes
 from mmorderless.runs.checkpoint_files import OTHER_KEYS, existing_checkpoint
-from mmorderless.runs.trained_model import trained_classes
 
 RESNET = dict(type="ResNet", depth=18, base_channels=4, stem_channels=4)
 

@@ -27,7 +27,7 @@ WITHOUT_SEQUENCE = {"bce", "asl", "csra", "lsep", "lsep_count"}
 WITHOUT_SEQUENCE |= {"soft_iou", "target_distribution", "bce_count", "lqp"}
 WITHOUT_SEQUENCE |= {"bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"}
 WITHOUT_SEQUENCE |= {"srn", "ml_decoder", "query2label", "hp_net"}
-WITHOUT_SEQUENCE |= {"acf", "acfs"}
+WITHOUT_SEQUENCE |= {"acf", "acfs", "wsddn", "rarl"}
 
 CONFIG = """
 model = dict(type='ImageClassifier', backbone=dict(type='StridedCNN'), neck=None,

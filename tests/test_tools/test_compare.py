@@ -95,6 +95,7 @@ def test_a_comparison_killed_and_finished(project, repository, monkeypatch, caps
         assert aligns == (method == "pla")
         times = json.loads((run.parent / "times.json").read_text())
         assert (times["backbone"], times["batch"], times["threads"]) == ("StridedCNN", 4, 1)
+        assert times["views"] == 1
         assert [epoch for epoch, *_ in result["validation_curve"]] == [1, 2]
         assert result["loss_curve"][-1][0] == 2
         assert (run / result["checkpoint"]).name == "epoch_2.pth"

@@ -11,8 +11,7 @@ from mmpretrain.registry import HOOKS
 
 from mmorderless.datasets.class_names import class_names, compare_names, compare_number, difference
 from mmorderless.engine.hooks.bare_model import bare_model
-from mmorderless.models.weights import weights_of
-from mmorderless.runs.trained_model import trained_classes
+from mmorderless.models.weights import trained_classes, weights_of
 
 
 @HOOKS.register_module()
@@ -34,7 +33,7 @@ class ClassNamesMatchHook(Hook):
         """Compare the training set with the checkpoint to resume from, validation set and head.
 
         Raises:
-            ValueError: their classes differ.
+            ValueError: their classes differ, or the teacher's of a model that is distilled.
         """
         trained = class_names(runner.train_dataloader.dataset)
         if runner._resume:
@@ -43,7 +42,13 @@ class ClassNamesMatchHook(Hook):
             self._warn_of_other_classes(runner, trained)
         if runner.val_loop is not None:
             compare_names(trained, class_names(runner.val_dataloader.dataset), "validation set")
-        compare_number(bare_model(runner), trained, "training set")
+        model = bare_model(runner)
+        compare_number(model, trained, "training set")
+        if differs := difference(getattr(model, "teacher_classes", None), trained):
+            raise ValueError(
+                f"the teacher was trained on other classes than the training set: {differs}; train "
+                "it on the same classes in the same order"
+            )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the class names that the checkpoint was trained with, and its head's shapes."""

@@ -10,11 +10,13 @@ from mmorderless.models.heads.decisions import (
     QuantityDecision,
     ThresholdDecision,
 )
+from mmorderless.models.heads.glimpse_head import GlimpseHead
 from mmorderless.models.heads.hydra_head import HydraHead
 from mmorderless.models.heads.ml_decoder_head import MLDecoderHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.models.heads.query2label_head import Query2LabelHead
 from mmorderless.models.heads.srn_head import SRNHead
+from mmorderless.models.heads.wsddn_head import WindowClsHead, WSDDNHead
 
 __all__ = [
     "AttentionConsistencyHead",
@@ -22,6 +24,7 @@ __all__ = [
     "ChainHead",
     "CountDecision",
     "DecidedHead",
+    "GlimpseHead",
     "HydraHead",
     "MLDecoderHead",
     "MassDecision",
@@ -30,4 +33,6 @@ __all__ = [
     "Query2LabelHead",
     "SRNHead",
     "ThresholdDecision",
+    "WSDDNHead",
+    "WindowClsHead",
 ]

@@ -19,6 +19,7 @@ from mmorderless.models.losses.order_search import OrderSearchLoss
 from mmorderless.models.losses.prior_weighted import PriorWeightedBCELoss
 from mmorderless.models.losses.set_pool import SetPoolLoss
 from mmorderless.models.losses.soft_iou import SoftIoULoss
+from mmorderless.models.losses.softmax_squared import SoftmaxSquaredLoss
 from mmorderless.models.losses.target_distribution import TargetDistributionLoss
 from mmorderless.models.losses.two_way import TwoWayLoss
 
@@ -39,6 +40,7 @@ __all__ = [
     "SequenceLoss",
     "SetPoolLoss",
     "SoftIoULoss",
+    "SoftmaxSquaredLoss",
     "TargetDistributionLoss",
     "TwoWayLoss",
     "completion_targets",
