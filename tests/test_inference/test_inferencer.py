@@ -270,17 +270,16 @@ def test_built_model_needs_its_config(images, tmp_path):
 
 
 def test_a_configs_method_is_applied(images, tmp_path):
-    loss = dict(type="FixedOrderLoss", order="rare_first", teacher_forcing=True)
-    cfg = orderless_config(loss, attention_size=None)
-    weights = save(cfg, tmp_path / "ria.pth")
+    cfg = orderless_config(dict(type="PLALoss"), attention_size=None)
+    weights = save(cfg, tmp_path / "pla_no_attention.pth")
     by_method = orderless_config()
-    by_method.method = "ria"
+    by_method.method = "pla_no_attention"
     results = [OrderlessInferencer(c, weights)(images) for c in (cfg, by_method)]
     assert [r["sequence"] for r in results[0]] == [r["sequence"] for r in results[1]]
-    assert by_method.method == "ria"  # the caller's config is unchanged
+    assert by_method.method == "pla_no_attention"  # the caller's config is unchanged
     model = MODELS.build(by_method.model)
     model._config = by_method
-    with pytest.raises(ValueError, match="method='ria' was not applied"):
+    with pytest.raises(ValueError, match="method='pla_no_attention' was not applied"):
         OrderlessInferencer(model)
 
 

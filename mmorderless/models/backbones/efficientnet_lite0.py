@@ -133,7 +133,7 @@ def load_from_lite0_package(filename: str, map_location: str | None = None) -> d
     files = sorted(models.glob("efficientnet-lite0-*.pth"))
     if not files:
         raise FileNotFoundError(
-            f"{models} holds no efficientnet-lite0-*.pth; reinstall the package"
+            f"{filename}: {models} holds no efficientnet-lite0-*.pth; reinstall the package"
         )
     weights = torch.load(files[0], map_location=map_location, weights_only=True)
     return {"state_dict": lite0_mmpretrain_names(weights)}
