@@ -20,11 +20,13 @@ LOCAL_RANK = {
 
 
 def is_first_process(launcher: str) -> bool:
-    """Return whether this is the first process of a run, before the processes have met.
+    """Return whether this is the first process of a run, whether or not the processes have met.
 
     Args:
         launcher: none, pytorch, slurm or mpi.
     """
+    if distributed.is_initialized():
+        return distributed.get_rank() == 0
     return launcher == "none" or os.environ.get(RANK[launcher], "0") == "0"
 
 
