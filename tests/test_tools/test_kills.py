@@ -68,6 +68,8 @@ def start(tool: Main, arguments: Sequence[str]) -> int:
     """Run a tool in a forked process, in a session of its own; return the process ID."""
     pid = os.fork()
     if pid:
+        while os.getsid(pid) != pid:
+            time.sleep(0.001)
         return pid
     try:
         os.setsid()
@@ -109,7 +111,7 @@ def run_disturbed(
         arguments: the same for each attempt.
         seconds: that it takes undisturbed.
         rng: draws the times and the kinds of disturbance.
-        limit: bytes of its largest file; 0 disturbs by kills only.
+        limit: bytes of its largest file.
         most: number of disturbances after which it may end.
 
     Returns:
@@ -130,14 +132,18 @@ def run_disturbed(
 
 
 def disturb(pid: int, rng: random.Random, limit: int) -> str:
-    """Kill a process, or let its disk be full from now on; return which."""
-    if limit == 0 or rng.random() < 0.75:
+    """Kill a process, alone or with its group, or let its disk be full; return which."""
+    kind = rng.choice(("killed", "group killed", "disk full"))
+    if kind == "killed":
         os.kill(pid, signal.SIGKILL)
-        return "killed"
-    # No file can grow beyond the limit, which fails like a full disk.
+        return kind
+    if kind == "group killed":
+        os.killpg(pid, signal.SIGKILL)
+        return kind
+    # No file can grow beyond the limit, which fails like a full disk. Later children inherit it.
     size = rng.randrange(limit)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
-    return "disk full"
+    return kind
 
 
 def session_is_empty(pid: int, seconds: float = TIMEOUT) -> bool:
@@ -201,12 +207,13 @@ def test_stages(folder, repository, pytestconfig):
     Path("second.py").write_text(SECOND_STAGE)
     arguments = ["first.py", "second.py", "--work-dir"]
     seconds = run_whole(tool, [*arguments, "whole"])
+    limit = (folder / "whole/second/epoch_3.pth").stat().st_size
     rng = random.Random(0)
     done: Counter = Counter()
     while done.total() < kills:
         work_dir = f"disturbed_{done.total()}"
         most = kills - done.total()
-        done += run_disturbed(tool, [*arguments, work_dir], seconds, rng, 0, most)
+        done += run_disturbed(tool, [*arguments, work_dir], seconds, rng, limit, most)
         for checkpoint in ("first/epoch_2.pth", "second/epoch_3.pth"):
             check_equal(folder / work_dir / checkpoint, folder / "whole" / checkpoint)
     print(dict(done))
@@ -220,12 +227,14 @@ def test_comparisons(folder, repository, pytestconfig):
     options = "--methods bce pla --seeds 0 --val-split 0.2 --epochs 2 --jobs 2 --work-dir"
     arguments = ["compared.py", *options.split()]
     seconds = run_whole(tool, [*arguments, "whole"])
+    whole = sorted((folder / "whole").glob("*/seed_0/epoch_2.pth"))
+    limit = max(checkpoint.stat().st_size for checkpoint in whole)
     rng = random.Random(0)
     done: Counter = Counter()
     while done.total() < kills:
         work_dir = f"disturbed_{done.total()}"
         most = kills - done.total()
-        done += run_disturbed(tool, [*arguments, work_dir], seconds, rng, 0, most)
-        for checkpoint in (folder / "whole").glob("*/seed_0/epoch_2.pth"):
+        done += run_disturbed(tool, [*arguments, work_dir], seconds, rng, limit, most)
+        for checkpoint in whole:
             check_equal(folder / work_dir / checkpoint.relative_to(folder / "whole"), checkpoint)
     print(dict(done))
