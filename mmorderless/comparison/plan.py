@@ -17,7 +17,8 @@ PREDICTIONS = "predictions.npz"
 TIMES = "times.json"
 
 METHODS = (
-    *("bce", "bce_max", "asl", "deepmar", "two_way", "hill", "splc", "csra", "chain", "ctran"),
+    *("bce", "bce_mlp", "class_queries"),
+    *("bce_max", "asl", "deepmar", "two_way", "hill", "splc", "csra", "chain", "ctran"),
     *("srn", "ml_decoder", "query2label", "hp_net"),
     *("acf", "acfs", "wsddn", "rarl"),
     *("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),

@@ -86,7 +86,7 @@ FAMILIES = (
         "set_pool",
     ),
     ("bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"),
-    ("srn", "ml_decoder", "query2label", "hp_net"),
+    ("srn", "ml_decoder", "query2label", "hp_net", "class_queries", "bce_mlp"),
     ("acf", "acfs", "wsddn", "rarl"),
 )
 TITLES = {
@@ -95,6 +95,8 @@ TITLES = {
     "frequent_first": "frequent-first",
     "rare_first": "rare-first",
     "bce": "BCE",
+    "bce_mlp": "BCE, hidden layer",
+    "class_queries": "class queries",
     "asl": "ASL",
     "csra": "CSRA",
     "acf": "ACf",

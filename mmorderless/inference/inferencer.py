@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 
 from mmorderless.inference.images import Images, PreparedImages, inference_pipeline, list_images
 from mmorderless.inference.predictions import results_of
-from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.models.weights import trained_classes
 from mmorderless.runs.config import read_config
 from mmorderless.runs.methods import apply_method, check_applied
@@ -154,7 +153,7 @@ class OrderlessInferencer:
         done = 0
         show = Progress(disable=not progress, redirect_stdout=False, redirect_stderr=False)
         head = getattr(self.model, "head", None)
-        maps = {"return_attention": return_attention} if isinstance(head, OrderlessRNNHead) else {}
+        maps = {"return_attention": return_attention} if hasattr(head, "return_attention") else {}
         with temporary_attributes(head, maps), show:
             for batch in show.track(loader, description="predicting"):
                 if not skip_unreadable:

@@ -61,7 +61,7 @@ def results_of(
             if "attention" not in sample:
                 raise ValueError(
                     "the model gives no attention maps; ask for them only with a sequence head "
-                    "whose decoder attends"
+                    "whose decoder attends, or class queries"
                 )
             result["attention"] = sample.attention.cpu().numpy()
     return results

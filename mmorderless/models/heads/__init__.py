@@ -2,6 +2,7 @@
 
 from mmorderless.models.heads.attention_consistency_head import AttentionConsistencyHead
 from mmorderless.models.heads.chain_head import ChainHead
+from mmorderless.models.heads.class_query_head import ClassQueryHead
 from mmorderless.models.heads.ctran_head import CTranHead
 from mmorderless.models.heads.decided_head import DecidedHead
 from mmorderless.models.heads.decisions import (
@@ -13,6 +14,7 @@ from mmorderless.models.heads.decisions import (
 from mmorderless.models.heads.glimpse_head import GlimpseHead
 from mmorderless.models.heads.hydra_head import HydraHead
 from mmorderless.models.heads.ml_decoder_head import MLDecoderHead
+from mmorderless.models.heads.mlp_head import MultiLabelMLPHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.models.heads.query2label_head import Query2LabelHead
 from mmorderless.models.heads.srn_head import SRNHead
@@ -22,12 +24,14 @@ __all__ = [
     "AttentionConsistencyHead",
     "CTranHead",
     "ChainHead",
+    "ClassQueryHead",
     "CountDecision",
     "DecidedHead",
     "GlimpseHead",
     "HydraHead",
     "MLDecoderHead",
     "MassDecision",
+    "MultiLabelMLPHead",
     "OrderlessRNNHead",
     "QuantityDecision",
     "Query2LabelHead",
