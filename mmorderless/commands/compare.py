@@ -22,6 +22,7 @@ from mmorderless.comparison.plan import (
 )
 from mmorderless.comparison.report.markdown import write_tables
 from mmorderless.comparison.report.page import write_page
+from mmorderless.comparison.report.runs_csv import write_runs
 from mmorderless.comparison.report.tables import PRIOR
 from mmorderless.comparison.runs import (
     check_configs,
@@ -224,7 +225,8 @@ def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
         with exclusive(folder) as lock:
             failed = run_comparison(args, folder, tools, lock)
     try:
-        print(f"tables: {write_tables(folder)}\nreport: {write_page(folder)}", flush=True)
+        print(f"tables: {write_tables(folder)}\nruns: {write_runs(folder)}", flush=True)
+        print(f"report: {write_page(folder)}", flush=True)
     finally:  # without a finished run there is no report
         if failed:
             print(

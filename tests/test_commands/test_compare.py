@@ -26,7 +26,7 @@ def compare(tmp_path, repository, monkeypatch):
     monkeypatch.setattr(command, "train_and_evaluate", train_and_evaluate)
     monkeypatch.setattr(command, "time_methods", lambda runs, lock: [])
     monkeypatch.setattr(command, "evaluate_prior", lambda cfg: {})
-    for name in ("write_tables", "write_page"):
+    for name in ("write_tables", "write_runs", "write_page"):
         monkeypatch.setattr(command, name, lambda folder: folder)
 
     def call(*words, config=DIGITS):

@@ -1,3 +1,4 @@
+import csv
 from dataclasses import replace
 
 import pytest
@@ -6,6 +7,7 @@ from mmorderless.comparison.plan import RECORD, RESULT, expand
 from mmorderless.comparison.report.filled_tables import fill_table
 from mmorderless.comparison.report.markdown import write_tables
 from mmorderless.comparison.report.rendering import render
+from mmorderless.comparison.report.runs_csv import write_runs
 from mmorderless.comparison.report.summary import losses_of_reference, where_reference_loses
 from mmorderless.comparison.report.tables import (
     ALL_TABLES,
@@ -212,6 +214,21 @@ def test_all_tables_are_written_with_the_label_prior(tmp_path):
     assert "\nBatch 64, 1 thread.\n" in text
     # The kinds of score: mAP and F1 of the largest, mAP of the beam.
     assert "| PLA | 71.00 | 61.00 | 70.00 | 72.00 |" in text
+
+
+def test_each_run_is_a_row_of_the_csv(tmp_path):
+    record = {"methods": ["bce", "pla"], "seeds": [0, 1], "settings": {}}
+    write_json(tmp_path / RECORD, record)
+    scores = {("bce", 0): 60.0, ("bce", 1): 61.0, ("pla", 1): 62.0}
+    for (method, seed), score in scores.items():
+        [run] = expand(tmp_path, [method], [seed])
+        result = {"method": method, "seed": seed, "default": {"CF1": score, "duplicates": None}}
+        write_json(run.folder / RESULT, result)
+    rows = list(csv.DictReader(write_runs(tmp_path).read_text(encoding="utf-8").splitlines()))
+    read = {(row["method"], int(row["seed"])): float(row["default.CF1"]) for row in rows}
+    assert read == scores
+    assert {row["default.duplicates"] for row in rows} == {""}
+    assert {"tuned.OF1.metrics.OF1", "tuned.OF1.value", "times_ms_per_image.test"} <= {*rows[0]}
 
 
 def test_caveats_come_first(tmp_path):
