@@ -8,8 +8,8 @@ Features = Tensor | Sequence[Tensor]
 """A map (B, D, h, w) or tokens (B, L, D), or a sequence of these of which the last counts."""
 
 REMEDY = (
-    "keep the backbone's map: neck=None; ViT out_type='featmap' or 'raw'; ConvNeXt "
-    "gap_before_final_norm=False; VGG num_classes=-1"
+    "keep the backbone's map: neck=None; ConvNeXt gap_before_final_norm=False; VGG num_classes=-1; "
+    "ViT out_type='featmap'"
 )
 
 
@@ -45,7 +45,7 @@ def as_grid(
     else:
         shape = tuple(feats.shape) if isinstance(feats, Tensor) else type(feats).__name__
         raise ValueError(
-            f"the head needs a map (B, D, h, w) or tokens (B, L, D), got {shape}; {REMEDY}"
+            f"the head needs a map (B, D, h, w) or tokens (B, L, D), got {shape}; {REMEDY} or 'raw'"
         )
     if grid.shape[2] != in_channels:
         raise ValueError(

@@ -22,7 +22,9 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmorderless.models.decoders.base import check_sizes
+from mmorderless.models.heads.batch_norm import BatchNorm
 from mmorderless.models.heads.features import Features, as_map
+from mmorderless.models.sizes import size_list
 
 STAGES: dict[str | None, tuple[str, ...]] = {
     None: ("attention", "streams", "fusion", "fc"),
@@ -74,7 +76,7 @@ class HydraHead(MultiLabelClsHead):
                 f"unknown stage {stage!r}; choose one of {', '.join(map(str, STAGES))}"
             )
         check_sizes(num_maps=num_maps, stream_channels=stream_channels, hidden_size=hidden_size)
-        self.channels = (*side_channels, in_channels)
+        self.channels = (*size_list("side_channels", side_channels), in_channels)
         self.stage = stage
         number = len(self.channels)
         self.attention = nn.ModuleList(AttentionMaps(size, num_maps) for size in self.channels)
@@ -148,7 +150,7 @@ class AttentionMaps(nn.Sequential):
 
     def __init__(self, channels: int, num_maps: int) -> None:
         super().__init__(
-            nn.Conv2d(channels, num_maps, 1, bias=False), nn.BatchNorm2d(num_maps), nn.ReLU()
+            nn.Conv2d(channels, num_maps, 1, bias=False), BatchNorm(num_maps), nn.ReLU()
         )
 
 
@@ -176,10 +178,10 @@ class Stream(nn.Module):
         super().__init__()
         self.reduce = nn.Conv2d(channels, stream_channels, 1, bias=False)
         self.convolve = nn.Sequential(
-            nn.BatchNorm2d(stream_channels),
+            BatchNorm(stream_channels),
             nn.ReLU(),
             nn.Conv2d(stream_channels, stream_channels, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(stream_channels),
+            BatchNorm(stream_channels),
             nn.ReLU(),
         )
         self.dense = dense(num_maps * stream_channels, hidden_size, dropout)
@@ -204,5 +206,5 @@ class Stream(nn.Module):
 def dense(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
     """Return a linear layer, batch norm, ReLU and dropout."""
     return nn.Sequential(
-        nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(dropout)
+        nn.Linear(inputs, outputs), BatchNorm(outputs), nn.ReLU(), nn.Dropout(dropout)
     )

@@ -23,7 +23,10 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmorderless.models.decoders.base import check_sizes
+from mmorderless.models.heads.batch_norm import BatchNorm
 from mmorderless.models.heads.features import Features, as_map
+from mmorderless.models.sizes import size_list
 
 STAGES: dict[str | None, tuple[str, ...]] = {
     None: ("fc", "attention", "confidence", "relation"),
@@ -56,7 +59,7 @@ class SRNHead(MultiLabelClsHead):
         **kwargs: arguments of `MultiLabelClsHead`.
 
     Raises:
-        ValueError: the stage is unknown.
+        ValueError: the stage is unknown, or a size is not positive.
     """
 
     def __init__(
@@ -75,9 +78,10 @@ class SRNHead(MultiLabelClsHead):
             raise ValueError(
                 f"unknown stage {stage!r}; choose one of {', '.join(map(str, STAGES))}"
             )
+        check_sizes(hidden_channels=hidden_channels)
         self.in_channels = in_channels
         self.side_channels = side_channels
-        self.map_size = tuple(map_size)
+        self.map_size = size_list("map_size", map_size, 2)
         self.stage = stage
         self.joint_loss = joint_loss
         channels = in_channels if side_channels is None else side_channels
@@ -158,7 +162,7 @@ def resample(side: Tensor, size: tuple[int, ...]) -> Tensor:
 def convolution(inputs: int, outputs: int, size: int | tuple[int, ...], **options) -> list:
     """Return a convolution without a bias, batch norm and ReLU."""
     layer = nn.Conv2d(inputs, outputs, size, bias=False, **options)
-    return [layer, nn.BatchNorm2d(outputs), nn.ReLU()]
+    return [layer, BatchNorm(outputs), nn.ReLU()]
 
 
 def relation_net(num_classes: int, hidden: int, map_size: tuple[int, ...]) -> nn.Sequential:

@@ -41,7 +41,10 @@ def test_attention_of_an_example():
     one = stream(channels=1, stream_channels=1, num_maps=1)
     one.convolve, one.reduce = nn.Identity(), nn.Identity()
     x = torch.tensor([[[[3.0, 4]]]])
+    seen = []
+    one.convolve.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].tolist()))
     assert one.attend(x, attention).tolist() == [[[1.5]]]  # the mean of 3 and 0
+    assert seen == [[[[[3, 0]]]]]
 
 
 def test_ones_are_no_attention():
@@ -119,7 +122,20 @@ def test_a_stage_trains_its_parts_and_leaves_the_others_untouched(stage, trained
     assert len(head.predict(features())) == 4
 
 
+@pytest.mark.parametrize("stage", [None, "attention", "fusion"])
+def test_a_batch_may_be_one_image(stage):
+    head = build(stage=stage).train()
+    losses = head.loss(features(1), samples()[:1])
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in head.parameters() if p.requires_grad)
+    assert all(norm.num_batches_tracked == 0 for norm in (head.fusion[1], head.streams[0].dense[1]))
+
+
 def test_user_errors_are_one_line():
+    with pytest.raises(ValueError, match=r"side_channels must be a list of positive .*, got 4"):
+        build(side_channels=4)
+    with pytest.raises(ValueError, match=r"needs a map .* got \(2, 8\); keep the backbone's map"):
+        build(side_channels=())((torch.randn(2, 8),))
     with pytest.raises(ValueError, match=r"unknown stage 'main'; choose one of None, attention"):
         build(stage="main")
     with pytest.raises(ValueError, match=r"num_maps must be at least 1, got 0"):

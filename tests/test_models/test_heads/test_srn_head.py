@@ -162,12 +162,36 @@ def test_without_a_side_map_everything_is_read_from_the_last():
 def test_user_errors_are_one_line():
     with pytest.raises(ValueError, match=r"unknown stage 'both'; choose one of None, attention"):
         build(stage="both")
+    with pytest.raises(ValueError, match=r"map_size must be a list of 2 positive .*, got 6"):
+        build(map_size=6)
+    with pytest.raises(ValueError, match=r"map_size must be a list of 2 .*, got \(4, 0\)"):
+        build(map_size=(4, 0))
+    with pytest.raises(ValueError, match=r"hidden_channels must be at least 1, got 0"):
+        build(hidden_channels=0)
     with pytest.raises(ValueError, match=r"last 2 maps .* gives 1; name .* out_indices"):
         build(side_channels=SIDE)((torch.randn(2, CHANNELS, 2, 2),))
     with pytest.raises(ValueError, match=r"stage -2 .* 6 channels, .* built for 5; set .* to 6"):
         build(side_channels=5)(features())
     with pytest.raises(ValueError, match=r"needs a map .* got \(2, 8\); keep the backbone's map"):
         build()((torch.randn(2, CHANNELS),))
+    with pytest.raises(ValueError, match=r"got \(2, 9, 8\); keep .*; ViT out_type='featmap'$"):
+        build()((torch.randn(2, 9, CHANNELS),))
+
+
+@pytest.mark.parametrize("stage", [None, "attention", "relation"])
+def test_a_batch_may_be_one_image(stage):
+    """The large convolution leaves one value per channel, which batch norm cannot normalize."""
+    head = build(side_channels=SIDE, stage=stage).train()
+    norm = head.relation[7]
+    norm.running_mean.fill_(0.5)
+    norm.running_var.fill_(4.0)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    losses = head.loss(features(1), samples([[0]]))
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in head.parameters() if p.requires_grad)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+    x = torch.randn(1, 16, 1, 1)
+    torch.testing.assert_close(norm(x), (x - 0.5) / (4 + norm.eps) ** 0.5)
 
 
 def objects(number):
