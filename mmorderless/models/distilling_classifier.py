@@ -64,8 +64,9 @@ class DistillingClassifier(LabelSetClassifier):
         **kwargs: arguments of `LabelSetClassifier`.
 
     Raises:
-        ValueError: the teacher is not given by config and checkpoint, or the student's head does
-            not give one logit a class, or no window features where these are distilled.
+        ValueError: the teacher is not given by config and checkpoint, an option is out of its
+            range, or the student's head does not give one logit a class, or no window features
+            where these are distilled.
     """
 
     def __init__(
@@ -83,6 +84,14 @@ class DistillingClassifier(LabelSetClassifier):
             raise ValueError(
                 "model.teacher needs config and checkpoint, the paths of a trained model, got "
                 f"{', '.join(teacher) or 'nothing'}"
+            )
+        if not min(temperature, sharpen) > 0:
+            raise ValueError(
+                f"temperature and sharpen must be above 0, got {temperature} and {sharpen}"
+            )
+        if student_scale is not None and not 0 < student_scale <= 1:
+            raise ValueError(
+                f"student_scale must be above 0 and at most 1, or None, got {student_scale}"
             )
         wanted = WindowClsHead if features else MultiLabelClsHead
         if not isinstance(self.head, wanted):

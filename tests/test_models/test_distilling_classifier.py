@@ -184,6 +184,9 @@ def test_the_teacher_gets_its_own_normalization():
     "options, message",
     [
         (dict(student=RNN), "head must be a MultiLabelClsHead, got OrderlessRNNHead; a head with"),
+        (dict(temperature=0.0), r"temperature and sharpen must be above 0, got 0\.0 and 1\.0"),
+        (dict(sharpen=-1.0), r"temperature and sharpen must be above 0, got 5\.0 and -1\.0"),
+        (dict(student_scale=0), "student_scale must be above 0 and at most 1, or None, got 0"),
         (dict(features=True), "head must be a WindowClsHead, got MultiLabelLinearClsHead; a head"),
         (dict(student=LINEAR | dict(num_classes=4)), r"t\.py has 3 classes, the student 4; train"),
         (

@@ -13,14 +13,19 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from mmorderless.models.decoders.base import check_sizes
+from mmorderless.models.sizes import size_list
 
 
 def mlp(
     in_channels: int, widths: Sequence[int], out_channels: int, dropout: float = 0.0
 ) -> nn.Sequential:
-    """Build linear layers with ReLU and dropout after each but the last."""
+    """Build linear layers with ReLU and dropout after each but the last.
+
+    Raises:
+        ValueError: `widths` is no list of positive integers.
+    """
     layers: list[nn.Module] = []
-    for width in widths:
+    for width in size_list("widths", widths):
         layers += [nn.Linear(in_channels, width), nn.ReLU(), nn.Dropout(dropout)]
         in_channels = width
     return nn.Sequential(*layers, nn.Linear(in_channels, out_channels))

@@ -25,7 +25,14 @@ def grid_windows(sides: Sequence[float], ratios: Sequence[float]) -> Tensor:
 
     Returns:
         Corners (x₁, y₁, x₂, y₂) in shares of the image, shape (R, 4); the first is the whole image.
+
+    Raises:
+        ValueError: a side or a ratio is not positive.
     """
+    if min(*sides, *ratios, 1) <= 0:
+        raise ValueError(
+            f"sides and ratios of windows must be above 0, got sides {sides} and ratios {ratios}"
+        )
     windows = [(0.0, 0.0, 1.0, 1.0)]
     for side in sides:
         for ratio in ratios:

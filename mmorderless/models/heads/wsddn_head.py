@@ -11,6 +11,7 @@ from mmpretrain.models.heads import MultiLabelClsHead
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from mmorderless.models.decoders.base import check_sizes
 from mmorderless.models.heads.features import Features
 from mmorderless.models.heads.regions import RegionFeatures
 
@@ -30,6 +31,9 @@ class WindowHead(MultiLabelClsHead):
         sides: sides of the windows as shares of the image's; see `grid_windows`.
         ratios: width divided by height of the windows.
         **kwargs: arguments of mmpretrain's `MultiLabelClsHead`.
+
+    Raises:
+        ValueError: a size, a side or a ratio is not positive.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class WindowHead(MultiLabelClsHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_sizes(hidden_size=hidden_size, pooled_size=pooled_size)
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.regions = RegionFeatures(in_channels, hidden_size, pooled_size, dropout, sides, ratios)

@@ -71,8 +71,18 @@ class PriorWeightedBCELoss(NeedsTrainingLabels, EntrywiseLoss):
         return self.label_counts / self.num_images
 
     def entries(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the weighted cross-entropy of each entry, shape (B, C)."""
+        """Return the weighted cross-entropy of each entry, shape (B, C).
+
+        Raises:
+            ValueError: the shares are not known, or not of as many classes.
+        """
         share = self.positive_share()
+        if len(share) != logits.shape[1]:
+            raise ValueError(
+                f"the loss has the shares of {len(share)} classes and the head "
+                f"{logits.shape[1]} classes; give positive_share one number per class, or set the "
+                "head's num_classes"
+            )
         positive = target * torch.exp(1 - share) * F.logsigmoid(logits)
         negative = (1 - target) * torch.exp(share) * F.logsigmoid(-logits)
         return -(positive + negative)

@@ -10,7 +10,8 @@ from itertools import pairwise
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from mmorderless.models.decoders.base import check_sizes
+from mmorderless.models.heads.features import as_map
+from mmorderless.models.sizes import size_list
 
 
 @MODELS.register_module()
@@ -24,12 +25,12 @@ class StageFusionNeck(nn.Module):
         in_channels: channels of the stages, the first at the highest resolution.
 
     Raises:
-        ValueError: a number of channels is not positive.
+        ValueError: `in_channels` is no list of positive integers.
     """
 
     def __init__(self, in_channels: Sequence[int]) -> None:
         super().__init__()
-        check_sizes(**{f"in_channels[{k}]": size for k, size in enumerate(in_channels)})
+        self.in_channels = size_list("in_channels", in_channels)
         self.fusions = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(now, after // 2, 3, stride=2, padding=1, bias=False),
@@ -38,7 +39,7 @@ class StageFusionNeck(nn.Module):
                 nn.Conv2d(after // 2, after, 1, bias=False),
                 nn.BatchNorm2d(after),
             )
-            for now, after in pairwise(in_channels)
+            for now, after in pairwise(self.in_channels)
         )
 
     def forward(self, stages: tuple[Tensor, ...]) -> tuple[Tensor]:
@@ -48,14 +49,22 @@ class StageFusionNeck(nn.Module):
             stages: maps (B, D_k, h_k, w_k), each of half the size of the one before.
 
         Raises:
-            ValueError: the number of maps is not that of `in_channels`.
+            ValueError: the maps are not as many or not as large as they should be.
         """
         if len(stages) != len(self.fusions) + 1:
             raise ValueError(
                 f"the backbone gives {len(stages)} maps, StageFusionNeck expects "
                 f"{len(self.fusions) + 1}; set backbone.out_indices to the stages of in_channels"
             )
-        fused = stages[0]
-        for fuse, stage in zip(self.fusions, stages[1:]):
-            fused = fuse(fused) + stage
+        number = len(stages)
+        fused, *later = (as_map(stages, c, k - number) for k, c in enumerate(self.in_channels))
+        for fuse, stage in zip(self.fusions, later):
+            halved = fuse(fused)
+            if halved.shape[2:] != stage.shape[2:]:
+                raise ValueError(
+                    f"a stage with maps of {tuple(fused.shape[2:])} cells is followed by one of "
+                    f"{tuple(stage.shape[2:])}, StageFusionNeck needs {tuple(halved.shape[2:])}; "
+                    "take stages that halve the map, and sides of images that 32 divides"
+                )
+            fused = halved + stage
         return (fused.mean((2, 3)),)

@@ -73,6 +73,8 @@ def test_more_labels_count_as_the_largest_count():
     assert make("CountDecision", max_count=9).net[0].out_features == 5
     with pytest.raises(ValueError, match="max_count must be at least 1, got 0"):
         make("CountDecision", max_count=0)
+    with pytest.raises(ValueError, match="widths must be a list of positive integers, got 100"):
+        make("CountDecision", widths=100)
 
 
 def test_mass_worked_example():
@@ -109,7 +111,8 @@ def test_quantity_worked_example():
     assert loss.item() == pytest.approx(0.16, abs=1e-6)
     scores, chosen = decision(features, LOGITS)
     torch.testing.assert_close(scores, LOGITS.sigmoid())
-    assert chosen.sum(1).tolist() == [2, 1]  # rounded, not truncated
+    assert chosen.sum(1).tolist() == [2, 1]  # rounded; truncated it would be 2, 0
+    assert choose_best(LOGITS, decision.quantity(features).floor()).sum(1).tolist() == [2, 0]
     assert sets(chosen) == [[0, 2], [1]]
 
 

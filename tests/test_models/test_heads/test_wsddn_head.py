@@ -107,6 +107,16 @@ def test_the_students_logits_come_from_the_whole_image():
     torch.testing.assert_close(head(feats), head.fc(head.regions(feats)[:, 0]))
 
 
+def test_user_errors_are_one_line():
+    with pytest.raises(ValueError, match=r"needs a map .* got \(1, 4\); keep the backbone's map"):
+        wsddn()(torch.randn(1, 4))
+    for wrong in (dict(sides=(0.5, 0.0)), dict(ratios=(-1.0,))):
+        with pytest.raises(ValueError, match=r"sides and ratios of windows must be above 0, got"):
+            wsddn(**wrong)
+    with pytest.raises(ValueError, match=r"pooled_size must be at least 1, got 0"):
+        wsddn(pooled_size=0)
+
+
 def test_tokens_have_no_windows():
     with pytest.raises(ValueError, match=r"windows need a map .*, got 9 tokens; set the ViT's"):
         wsddn()(torch.randn(1, 9, 4))

@@ -5,8 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS
 from torch import nn
 
+from mmorderless.datasets.partition import apply_val_split
 from mmorderless.datasets.wider_attribute import WiderAttribute
 from mmorderless.engine.hooks.training_context_hook import TrainingContextHook
 from mmorderless.models.losses.prior_weighted import PriorWeightedBCELoss
@@ -20,6 +23,7 @@ def test_example(example):
     expected = torch.tensor(weights, dtype=torch.float64)
     torch.testing.assert_close(loss.entries(logits, target) / bce, expected, atol=1e-6, rtol=0)
     assert float(loss(logits, target)) == pytest.approx(0.904524, abs=1e-6)
+    assert float(loss.entries(logits, target).sum()) / 2 == pytest.approx(3.618094, abs=1e-6)
 
 
 def test_half_of_the_images_gives_a_multiple_of_bce(example):
@@ -70,6 +74,21 @@ def test_shares_are_those_of_the_training_set_and_part_of_checkpoints():
     ]
 
 
+def test_held_out_images_are_not_counted(tmp_path):
+    data = [{"img_path": f"{i}.jpg", "gt_label": [0] if i < 5 else []} for i in range(10)]
+    content = {"metainfo": {"classes": ["a", "b"]}, "data_list": data}
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    source = dict(type="JsonMultiLabel", ann_file=str(tmp_path / "train.json"))
+    cfg = Config(dict(train_dataloader=dict(dataset=source), val_split=0.5))
+    cfg.val_dataloader = cfg.train_dataloader
+    apply_val_split(cfg)
+    kept = DATASETS.build(cfg.train_dataloader.dataset)
+    number = sum(kept.get_data_info(i)["gt_label"] == [0] for i in range(len(kept)))
+    assert len(kept) == 5  # so that no share of theirs is a half, as in all images
+    share = run(PriorWeightedBCELoss(), kept).positive_share()
+    assert share.tolist() == pytest.approx([number / 5, 0])
+
+
 def test_unspecified_attributes_of_wider_count_as_negative(tmp_path):
     values = [[1, 0], [-1, 1], [0, 0], [1, -1]]
     targets = [dict(attribute=value + [-1] * 12, bbox=[0, 0, 9, 9]) for value in values]
@@ -86,5 +105,7 @@ def test_unspecified_attributes_of_wider_count_as_negative(tmp_path):
 def test_errors():
     with pytest.raises(ValueError, match=r"weight of a class needs the training set: .* its pos"):
         PriorWeightedBCELoss()(torch.zeros(1, 2), torch.zeros(1, 2))
+    with pytest.raises(ValueError, match=r"shares of 3 classes and the head 2 classes; give pos"):
+        PriorWeightedBCELoss([0.5] * 3)(torch.zeros(1, 2), torch.zeros(1, 2))
     with pytest.raises(ValueError, match=r"positive_share must be in \[0, 1\], got \[0\.5, 2\.0\]"):
         PriorWeightedBCELoss([0.5, 2.0])

@@ -44,5 +44,15 @@ def test_one_stage_is_average_pooling():
 def test_a_backbone_with_another_number_of_maps_is_an_error():
     with pytest.raises(ValueError, match=r"gives 1 maps, StageFusionNeck expects 3; .*out_indices"):
         make()(stages()[-1:])
-    with pytest.raises(ValueError, match=r"in_channels\[1\] must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"in_channels must be a list of positive .* got \(4, 0\)"):
         make(in_channels=(4, 0))
+
+
+def test_maps_of_another_shape_are_an_error():
+    first, *later = stages()
+    with pytest.raises(ValueError, match=r"stage -3 .* map of 3 channels, .* built for 4; set"):
+        make()((first[:, :3], *later))
+    with pytest.raises(ValueError, match=r"of \(9, 12\) .* \(9, 6\), .* needs \(5, 6\); take"):
+        make()((first, torch.randn(2, 8, 9, 6), later[1]))
+    with pytest.raises(ValueError, match=r"needs a map .* got \(2, 16\); keep the backbone's map"):
+        make()((*stages()[:2], torch.randn(2, 16)))
