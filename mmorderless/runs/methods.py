@@ -49,6 +49,7 @@ def apply_method(cfg: Config) -> None:
         )
     change = fragment.model.get("head") or {}
     _check_head(cfg, change, method)
+    _check_teacher(cfg.model, fragment.model, method)
     kept = {}
     for key in fragment.get("keep", []):
         *parents, name = key.split(".")
@@ -67,6 +68,11 @@ def apply_method(cfg: Config) -> None:
                 f"{file} keeps {key} and leaves no model.{'.'.join(parents)}; take it off keep"
             )
         parent[name] = value
+    head = (cfg.model.get("head") or {}).get("type")
+    if cfg.model.get("type") == "ConsistentClassifier" and head != "AttentionConsistencyHead":
+        # ACfs made the config, and its type of model takes no other head.
+        cfg.model.type = "LabelSetClassifier"
+        cfg.model.pop("scale", None)
     cfg.method = None
 
 
@@ -124,6 +130,15 @@ def _check_head(cfg: Config, change: ConfigDict, method: str) -> None:
         raise ValueError(
             f"method={method} sets options of a head of type {change.get('type')}, and that of "
             f"{cfg.filename} is {head.get('type')}; start from one of the pla_* configs"
+        )
+
+
+def _check_teacher(model: ConfigDict, change: ConfigDict, method: str) -> None:
+    """Check that a fragment does not replace the type of a model that has a teacher."""
+    if change.get("type", model.get("type")) != model.get("type") and "teacher" in model:
+        raise ValueError(
+            f"method={method} makes the model a {change.type}, and the config's {model.type} "
+            "learns from a teacher; start from a config without a teacher"
         )
 
 

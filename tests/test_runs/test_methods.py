@@ -64,7 +64,10 @@ def write(tmp_path, monkeypatch):
     return write
 
 
-def read(path="project/a/config.py", **options):
+FIRST = "project/a/config.py"
+
+
+def read(path=FIRST, **options):
     return read_config(path, options)
 
 
@@ -84,6 +87,26 @@ def test_method_does_not_inherit_from_the_previous_method(before, write, tmp_pat
         ours = read("project/a/before.py", method=method).model.head
         expected = read(method=method).model.head
         assert without_none(ours) == without_none(expected)
+
+
+@pytest.mark.parametrize("before", ["acf", "acfs"])
+def test_a_config_made_by_acfs_is_turned_into_another_method(before, write):
+    read(method=before).dump("project/a/before.py")
+    for method in WITHOUT_SEQUENCE:
+        ours, expected = (read(f, method=method).model for f in ("project/a/before.py", FIRST))
+        for model in (ours, expected):
+            model.head.pop("decoder", None)  # ACfs has no decoder whose sizes could be kept
+        if method in ("acf", "acfs"):
+            assert ours == expected
+        else:
+            assert ours == {**expected, "type": "LabelSetClassifier"}
+
+
+def test_a_model_with_a_teacher_is_not_replaced(repository):
+    config = repository / "configs/digits/distilled_digits.py"
+    assert read_config(config, dict(method="csra")).model.type == "DistillingClassifier"
+    with pytest.raises(ValueError, match=r"method=acfs makes the model a Cons.*; start from a con"):
+        read_config(config, dict(method="acfs"))
 
 
 def test_method_that_was_not_applied_is_rejected(write):
