@@ -120,6 +120,58 @@ def test_the_papers_schedule(experiment, read):
             assert cfg.train_cfg.max_epochs == (15 if is_ablation else 30)
 
 
+def test_acfs_takes_the_authors_steps(read):
+    """Two steps of SGD on their loss, a sum over the classes, with their rate and decay."""
+    cfg = read("acfs_resnet101_coco")
+    cfg.merge_from_dict({"model.head.in_channels": 4, "model.backbone.init_cfg": None})
+    assert cfg.train_dataloader.dataset.pipeline == cfg.test_pipeline
+    assert cfg.model.scale * 288 == 256
+    assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (24, 14)
+    assert cfg.param_scheduler == dict(type="StepLR", step_size=6, gamma=0.1)
+    share = torch.rand(80)
+    cfg.model.head.loss.positive_share = share.tolist()
+    head = MODELS.build(cfg.model.head).double()
+    views = [torch.randn(4, 4, side, side, dtype=torch.double) for side in (9, 8)]
+    views = [torch.nn.Parameter(view) for view in views]  # in place of the backbone
+    truth = torch.zeros(2, 80, dtype=torch.double)
+    truth[0, [3, 5]] = truth[1, 79] = 1
+    samples = [DataSample().set_gt_label(row.nonzero()[:, 0]) for row in truth]
+
+    def ours():
+        return sum(head.consistency_loss(views, samples).values())
+
+    def theirs():
+        logits = torch.cat([head(view) for view in views])
+        target = truth.repeat(4, 1)
+        weight = torch.where(target > 0, torch.exp(1 - share), torch.exp(share))
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, target, weight, reduction="sum"
+        )
+        maps = [torch.einsum("cd,bdhw->bchw", head.fc.weight.detach(), view) for view in views]
+        flips = sum(((x[:2] - x[2:].flip(-1)) ** 2).mean() for x in maps)
+        large, small = (torch.nn.functional.interpolate(x, (72, 72)) for x in maps)
+        return entropy / 8 + 0.6 * flips + 0.8 * ((large - small) ** 2).mean()
+
+    settings = dict(cfg.optim_wrapper.optimizer)
+    assert settings.pop("type") == "SGD"
+    weights = [*head.parameters(), *views]
+    start, ends = [weight.detach().clone() for weight in weights], []
+    for loss, options in (
+        (ours, settings),
+        (theirs, dict(lr=1e-3, momentum=0.9, weight_decay=5e-4)),
+    ):
+        for weight, value in zip(weights, start):
+            weight.data.copy_(value)
+        optimizer = torch.optim.SGD(weights, **options)
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss().backward()
+            optimizer.step()
+        ends.append([weight.detach().clone() for weight in weights])
+    assert not any(map(torch.equal, start, ends[0]))
+    torch.testing.assert_close(ends[0], ends[1])
+
+
 # Channels of the backbone's last map and cells along its side; the first is the paper's.
 MAPS = {
     "pla_vgg16_coco": (512, 9),

@@ -50,6 +50,7 @@ NOT_IN_THE_PAPER = (
     "srn_resnet101_coco_attention",
     "srn_resnet101_coco_relation",
     "srn_resnet101_coco",
+    "acfs_resnet101_coco",
     "deepmar_resnet50_pa100k",
     "hp_net_resnet50_pa100k_streams",
     "hp_net_resnet50_pa100k",

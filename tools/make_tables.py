@@ -46,8 +46,9 @@ def cell(value: Any) -> str:
 
 
 def summary(metrics: dict[str, Any]) -> str:
-    """Write the main metrics as a list."""
-    return ", ".join(f"{name} {cell(metrics[name])}" for name in MAIN if name in metrics)
+    """Write the main metrics as a list, all where there is none of them."""
+    names = [name for name in MAIN if name in metrics] or metrics
+    return ", ".join(f"{name} {cell(metrics[name])}" for name in names)
 
 
 def here(model: Model) -> str:
@@ -72,7 +73,9 @@ def table(models: list[Model]) -> str:
     of_paper = [model["Metadata"].get("Paper", {}) for model in models]
     numbers = of_paper if any(of_paper) else [measured(model) for model in models]
     names = list(dict.fromkeys(n for row in sorted(numbers, key=len, reverse=True) for n in row))
-    rows = [["config", "options", "in the paper", *names, "here"]]
+    sources = [model["Metadata"].get("Paper Source", "Table") for model in models]
+    source = "in the paper" if all("Table" in name for name in sources) else "source"
+    rows = [["config", "options", source, *names, "here"]]
     for model, row in zip(models, numbers):
         file, metadata = Path(model["Config"]), model["Metadata"]
         options = f"`{metadata['Options']}`" if "Options" in metadata else ""

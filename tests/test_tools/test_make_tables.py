@@ -72,6 +72,15 @@ def test_measured_numbers_are_shown_where_the_paper_has_none(tool, root):
     assert tool.record(model) == "Paper: no number. Here: C-F1 70.50, O-F1 80.25 (3 epochs)."
 
 
+def test_numbers_of_another_paper_have_a_source(tool):
+    shared = {"Measured Here": "not run", "Paper": {"mAP": 60.25}}
+    own, other = (dict(shared, **{"Paper Source": x}) for x in ("Table 9", "Liu et al. 2018"))
+    models = [dict(Config="a.py", Metadata=metadata) for metadata in (own, other)]
+    assert tool.table(models[:1]).startswith("| config | in the paper | mAP |")
+    assert tool.table(models).startswith("| config | source | mAP |")
+    assert tool.record(models[1]) == "Paper: mAP 60.25 (Liu et al. 2018). Here: not run."
+
+
 def test_a_missing_marker_or_record_is_refused(tool, root):
     (root / "configs/data/README.md").write_text("no marker")
     with pytest.raises(ValueError, match=r"README\.md needs the markers of: results"):
