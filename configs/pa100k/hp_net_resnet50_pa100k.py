@@ -5,9 +5,9 @@ python tools/train.py configs/pa100k/hp_net_resnet50_pa100k.py --cfg-options loa
 FILE: work_dirs/hp_net_resnet50_pa100k_streams/best_set_OF1_epoch_N.pth, the best of stage 2.
 
 _base_/methods/hp_net.py has the citation. Faithful: three sources and three targets of attention,
-three stages, a frozen network in the last two, the loss. Not faithful: ResNet-50 and light streams
-in place of BN-Inception and copies of its blocks; all streams are trained together; no crops from
-256×256; the schedule, since the authors' is not published.
+three stages, a frozen network in the last two. Not verified: the loss's weights. Not faithful:
+ResNet-50 and light streams in place of BN-Inception and copies of its blocks; all streams are
+trained together; no crops from 256×256; the schedule, since the authors' is not published.
 """
 
 _base_ = [

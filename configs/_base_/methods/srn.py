@@ -7,8 +7,10 @@ Faithful: the two branches, whose logits are averaged, and a loss each for the c
 attention and the relations, as in the authors' code. Not faithful: the last map in place of
 ResNet's third stage (configs/coco/srn_resnet101_coco.py has that), averaged or interpolated to 6×6
 cells, where the paper has 14×14; everything is trained at once, where the paper trains in four
-stages, and by the config's own schedule; two further layers of f_att in the authors' code are left
-out. Not verified: the widths, and the equal shares of the two branches.
+stages, and by the config's own schedule; the authors' code has further convolutions before the
+attention and a second one for the confidence maps. Not verified, as in public notes and
+reimplementations: the layers and widths of all parts, the sigmoid and the softmax of the maps, and
+the equal shares of the two branches.
 
 Published, ResNet-101 at 224×224: COCO mAP 77.1, C-P 81.6, C-R 65.4, C-F1 71.2, O-P 82.7, O-R 69.9,
 O-F1 75.8; WIDER Attribute C-F1 75.9, O-F1 81.3. This C-F1 is the mean over the classes of F1; the

@@ -13,9 +13,9 @@ FEATURES = torch.tensor([[[1.0, 0], [2, 1]], [[0.0, 1], [1, 0]]])  # (D, h, w)
 BCE = dict(type="MeanBCELoss")
 
 
-def head(classes=2, channels=2, **options):
+def head(classes=2, channels=2, loss=BCE, **options):
     return AttentionConsistencyHead(
-        num_classes=classes, in_channels=channels, loss=BCE, init_cfg=None, **options
+        num_classes=classes, in_channels=channels, loss=loss, init_cfg=None, **options
     )
 
 
@@ -84,6 +84,20 @@ def test_the_terms_are_weighted_in_units_of_a_loss_summed_over_classes():
     assert set(built.consistency_loss([large], label_sets)) == {"loss", "loss_flip"}
 
 
+def test_without_consistency_it_is_weighted_bce_on_all_views():
+    share = [0.5, 0.2, 0.05, 0.9]
+    loss = dict(type="PriorWeightedBCELoss", positive_share=share)
+    built = head(4, 3, loss, flip_weight=0.0, scale_weight=0.0)
+    large, small = torch.randn(4, 3, 3, 3), torch.randn(4, 3, 2, 2)
+    losses = built.consistency_loss([large, small], samples([0, 2], []))
+    target = torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 0]]).repeat(4, 1)
+    r = torch.tensor(share)
+    weight = torch.where(target > 0, torch.exp(1 - r), torch.exp(r))
+    logits = torch.cat([built(large), built(small)])
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, weight)
+    torch.testing.assert_close(sum(losses.values()), expected)
+
+
 def test_it_predicts_as_the_linear_head_whose_weights_it_takes():
     built = head(4, 3)
     linear = MultiLabelLinearClsHead(num_classes=4, in_channels=3, loss=BCE)
@@ -97,3 +111,8 @@ def test_it_predicts_as_the_linear_head_whose_weights_it_takes():
 def test_tokens_have_no_activation_map():
     with pytest.raises(ValueError, match=r"need a map .*, got 9 tokens; set the ViT's out_type"):
         head().cam(torch.randn(1, 9, 2))
+
+
+def test_pooled_features_are_refused():
+    with pytest.raises(ValueError, match=r"needs a map .* got \(4, 2\); keep the backbone's map"):
+        head().consistency_loss([torch.randn(4, 2)], samples([0], [1]))
