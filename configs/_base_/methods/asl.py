@@ -8,7 +8,7 @@ Zelnik-Manor: "Asymmetric Loss for Multi-Label Classification", ICCV 2021.
 their tests, since the loss raises probabilities. Not faithful: the mean over all B·C entries, where
 the authors' code sums (Adam is invariant to the factor, clip_grad is not); a linear head on the
 pooled map of the config's backbone, where theirs is TResNet; no average of the weights (EMA); the
-config's own schedule, where theirs is one-cycle.
+config's own schedule, where theirs is one-cycle. No published number was at hand.
 """
 
 _base_ = ["bce.py"]

@@ -12,7 +12,7 @@ head, and mean binary cross-entropy as in the authors' code. Their values differ
 - WIDER Attribute: λ = 0.3, with a ViT.
 
 Their classifier learns at ten times the backbone's rate, as it does with `schedules/swa.py`. Not
-faithful: the config's own schedule and image size.
+faithful: the config's own schedule and image size. No published number was at hand.
 """
 
 model = dict(

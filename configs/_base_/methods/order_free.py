@@ -12,6 +12,9 @@ Not verified: everything else (`OrderFreeRNN`). Chosen here: the threshold of 0.
 digit scenes lacked a label), which the comparison moves like an END bias, and a beam of 4;
 `pred_score` is the largest probability over the steps. Not faithful: the config's own sizes,
 backbone and schedule.
+
+Published (percent; C-P, C-R, C-F1, O-P, O-R, O-F1): COCO, ResNet-152, 71.60, 54.80, 62.10, 74.20,
+62.20, 67.70; NUS-WIDE, VGG16, 59.40, 50.70, 54.70, 69.00, 71.40, 70.20.
 """
 
 _base_ = ["pla.py"]

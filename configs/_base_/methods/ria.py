@@ -9,7 +9,8 @@ teacher forcing; END decides on the number of labels; the loss is the mean over 
 steps. Their other three orders: --cfg-options method=ria model.head.loss.order=frequent_first (or
 dictionary, or random). Not faithful: the mean of the backbone's last feature map, where theirs come
 from VGG's fully connected layer; the config's own sizes, dropout (0.5 in the author's demo) and
-schedule. Chosen here: the random order is drawn again each time an image is seen.
+schedule. Chosen here: the random order is drawn again each time an image is seen. No published
+number was at hand.
 """
 
 _base_ = ["rare_first.py"]

@@ -7,7 +7,8 @@ Robust Loss Design for Multi-Label Learning with Missing Labels", arXiv 2021.
 corrections from the second epoch on, above a probability of 0.6; their 0.65 for a quarter of
 missing labels: --cfg-options method=splc model.head.loss.threshold=0.65. Not faithful: the mean
 over all B·C entries, where their code sums; no average of the weights (EMA); the config's own
-schedule and image size, where theirs are Adam, one-cycle and 448×448.
+schedule and image size, where theirs are Adam, one-cycle and 448×448. No published number was at
+hand.
 """
 
 _base_ = ["bce.py"]

@@ -10,6 +10,9 @@ default all parts are trained together from the start.
 
 Not verified: how the probabilities enter the LSTM (`SemanticRNN`: its first state) and teacher
 forcing. Not faithful: the config's own sizes, backbone and schedule.
+
+Published (percent; C-P, C-R, C-F1, O-P, O-R, O-F1), VGG16: COCO 67.40, 59.83, 63.39, 76.63, 68.73,
+72.47; NUS-WIDE 55.65, 50.17, 52.77, 70.57, 71.35, 70.96.
 """
 
 _base_ = ["rare_first.py"]

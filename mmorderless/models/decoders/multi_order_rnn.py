@@ -20,7 +20,8 @@ class MultiOrderRNN(AttentionLSTM):
 
     A linear layer on the mean of the cells predicts all classes, and has a loss of its own. Its
     probabilities are appended to the channels of every cell, so that they enter the initial state
-    and the attention. The decoder is not verified against the paper of `MultiOrderLoss`.
+    and the attention. Not as in the authors' code of `MultiOrderLoss`, where the LSTM attends to
+    nothing and starts from the probabilities alone, those of a CNN that was trained before.
 
     Args:
         num_classes: C.

@@ -13,6 +13,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmorderless.models.decoders.base import check_sizes
 from mmorderless.models.heads.data_samples import multi_hot_labels
 from mmorderless.models.heads.features import Features, as_grid
 
@@ -89,8 +90,9 @@ class GlimpseHead(MultiLabelClsHead):
     - `loss_policy`: −weight · mean over images of (r − baseline) Σ_t log N(l_t | μ_t, σ²), where r
       is the share of the n labels among the n best classes, and the baseline its moving mean.
 
-    From the abstract and from notes: windows of several sizes and shapes, the maximum over all of
-    them, the expected reward beside a classification loss. Not verified: everything else, namely
+    From the abstract: places chosen one after the other by reinforcement. From others' notes:
+    windows of several sizes and shapes, the maximum over all of them, the expected reward beside a
+    classification loss. Not verified: everything else, namely
     three sizes by three shapes, five places, bilinear windows, the hidden layers, what the LSTM
     reads, the normal distribution, the reward, and the squared error as the classification loss.
     Chosen here: the sizes, σ, the baseline and its momentum, the weight, the mean of the states,
@@ -108,6 +110,9 @@ class GlimpseHead(MultiLabelClsHead):
         scales: sides of the windows as shares of the image's side.
         ratios: widths of the windows divided by their heights.
         **kwargs: arguments of mmpretrain's `MultiLabelClsHead`.
+
+    Raises:
+        ValueError: a size, σ, a scale or a ratio is not positive.
     """
 
     def __init__(
@@ -125,6 +130,11 @@ class GlimpseHead(MultiLabelClsHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_sizes(hidden_size=hidden_size, pooled_size=pooled_size, num_places=num_places)
+        positive = dict(deviation=[deviation], scales=scales, ratios=ratios)
+        for name, values in positive.items():
+            if len(values) == 0 or min(values) <= 0:
+                raise ValueError(f"{name} must be positive, got {list(values)}")
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.pooled_size = pooled_size

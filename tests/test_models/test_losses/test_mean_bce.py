@@ -6,6 +6,10 @@ from mmpretrain.registry import MODELS
 from mmorderless.models.losses.mean_bce import MeanBCELoss
 
 
+def test_example(example):
+    assert float(MeanBCELoss()(*example)) == pytest.approx(0.422004, abs=1e-6)
+
+
 @pytest.mark.parametrize("num_classes", [1, 5, 80])
 @pytest.mark.parametrize("avg_factor", [4, None])
 def test_the_mean_over_all_entries(num_classes, avg_factor):

@@ -54,3 +54,8 @@ def test_positives_have_a_margin(example):
     focal = -((1 - (logits - 1).sigmoid()) ** 2) * F.logsigmoid(logits - 1)
     for loss in (HillLoss(), splc(0), splc(1)):
         torch.testing.assert_close(loss.entries(logits, torch.ones(2, 4)), focal)
+
+
+def test_the_threshold_is_a_probability():
+    with pytest.raises(ValueError, match="threshold must be between 0 and 1, got 65"):
+        SPLCLoss(threshold=65)

@@ -80,3 +80,9 @@ def test_a_multi_label_head_trains_with_it():
     samples = [DataSample().set_gt_label(torch.tensor(y, dtype=torch.long)) for y in ([0, 2], [])]
     head.loss((torch.eye(2),), samples)["loss"].backward()
     assert head.fc.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("options", [dict(positive_temperature=0), dict(negative_temperature=-1)])
+def test_temperatures_must_be_positive(options):
+    with pytest.raises(ValueError, match="negative_temperature must be positive, got"):
+        TwoWayLoss(**options)
