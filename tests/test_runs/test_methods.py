@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -266,6 +267,21 @@ def test_a_method_tells_where_it_comes_from_and_what_is_faithful(method):
 @pytest.mark.parametrize("method", sorted(OURS))
 def test_a_method_without_a_paper_says_that_it_is_ours(method):
     assert " of ours" in SHIPPED[method].read_text(encoding="utf-8")
+
+
+def test_these_methods_cannot_repeat_a_label():
+    """Their sequences are marked in a comparison; all others may repeat one."""
+    config = CONFIGS / "digits/pla_digits.py"
+    heads = {name: read_config(config, dict(method=name)).model.head for name in SHIPPED}
+    marked = {name for name in heads if (heads[name].get("decoding") or {}).get("no_repeat")}
+    assert marked == {"ocd", "multi_order", "order_free", "set_pool", "set_pool_transformer"}
+    for name in set(SHIPPED) - WITHOUT_SEQUENCE:
+        head = MODELS.build({**heads[name], "in_channels": 8, "max_steps": 30}).eval()
+        # Greedy, with END put off: 29 steps for 10 classes.
+        head.decoding = replace(head.decoding, beam_width=1, open_beam=False, end_bias=30.0)
+        sequences = [s.sequence.tolist() for s in head.predict(torch.randn(4, 8, 3, 3))]
+        repeats = any(len(set(sequence)) < len(sequence) for sequence in sequences)
+        assert repeats == (name not in marked), name
 
 
 OPTIONS = re.compile(r"--cfg-options\s+(method=\w+(?:\s+model\.\S+=\S+)+)")

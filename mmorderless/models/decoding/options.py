@@ -1,6 +1,7 @@
 """Options of decoding: END bias, no repeats, number of labels, beam width, threshold."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -128,6 +129,14 @@ class Decoding:
         if self.max_labels is not None:
             adjusted[:, :end].masked_fill_((count >= self.max_labels)[:, None], -math.inf)
         return adjusted
+
+
+def check_known(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a ValueError that names an option of a config's `name` which is not known."""
+    known = list(known)
+    for option in given:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}; choose from {', '.join(known)}")
 
 
 def logit(probability: float) -> float:

@@ -14,6 +14,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmorderless.labels.fixed_orders import class_ranks
+from mmorderless.models.decoders.base import check_sizes
 from mmorderless.models.heads.data_samples import multi_hot_labels
 from mmorderless.models.training_labels import NeedsTrainingLabels
 
@@ -42,7 +43,8 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
         init_cfg: initialization, as everywhere in mmengine.
 
     Raises:
-        ValueError: the order is not one of all classes, or is given for several chains.
+        ValueError: the order is not one of all classes, or is given for several chains, or there is
+            no chain.
     """
 
     label_buffers = ("orders",)
@@ -64,6 +66,7 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
             thr=thr,
             init_cfg=init_cfg or dict(type="Normal", layer="Linear", std=0.01),
         )
+        check_sizes(num_chains=num_chains)
         if order is not None and (num_chains > 1 or sorted(order) != list(range(num_classes))):
             raise ValueError(
                 f"order={list(order)} is no order of a single chain over {num_classes} classes; "

@@ -14,9 +14,10 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmorderless.models.decoders.base import check_sizes
 from mmorderless.models.heads.data_samples import multi_hot_labels
 from mmorderless.models.heads.features import Features, as_grid
-from mmorderless.models.heads.queries import GroupLinear
+from mmorderless.models.heads.queries import GroupLinear, check_shared
 from mmorderless.models.losses.sampling import RandomDraws
 
 UNKNOWN, NEGATIVE, POSITIVE = range(3)
@@ -47,6 +48,9 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
         thr: classes whose score is at least this are predicted.
         loss: config of the loss of a multi-label head.
         init_cfg: initialization, as everywhere in mmengine.
+
+    Raises:
+        ValueError: a size is not positive, or the heads do not share H evenly.
     """
 
     def __init__(
@@ -64,7 +68,9 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
         super().__init__(loss=loss or dict(type="MeanBCELoss"), thr=thr, init_cfg=init_cfg)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        embed_size = embed_size or min(in_channels, 512)
+        embed_size = min(in_channels, 512) if embed_size is None else embed_size
+        check_sizes(embed_size=embed_size, num_heads=num_heads)
+        check_shared("embed_size", embed_size, num_heads)
         projects = embed_size != in_channels
         self.project = nn.Linear(in_channels, embed_size) if projects else nn.Identity()
         self.class_embedding = nn.Parameter(torch.randn(num_classes, embed_size))

@@ -15,6 +15,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from mmorderless.models.decoders.base import check_sizes
+from mmorderless.models.decoding.options import check_known
 from mmorderless.models.heads.features import Features, as_grid
 from mmorderless.models.heads.queries import AttentionLayer, GroupLinear
 
@@ -38,8 +39,8 @@ class MLDecoderHead(MultiLabelClsHead):
         **kwargs: arguments of `MultiLabelClsHead`.
 
     Raises:
-        ValueError: a size is not positive, there are more groups than classes, or the heads of the
-            attention do not share H evenly.
+        ValueError: an option of the decoder is unknown, a size is not positive, there are more
+            groups than classes, or the heads of the attention do not share H evenly.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class MLDecoderHead(MultiLabelClsHead):
             )
         self.in_channels = in_channels
         self.drop_class_token = drop_class_token
+        check_known("decoder", decoder or {}, AUTHORS_DECODER)
         options = AUTHORS_DECODER | (decoder or {})
         hidden_size = options["hidden_size"]
         self.layer = AttentionLayer(**options)

@@ -1,5 +1,7 @@
 """The head that turns an mmpretrain classifier into a generator of label sets."""
 
+from dataclasses import fields
+
 import torch
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.decoding.emission import mask_emitted, read_rollout
-from mmorderless.models.decoding.options import Decoding
+from mmorderless.models.decoding.options import Decoding, check_known
 from mmorderless.models.decoding.search import decode
 from mmorderless.models.heads.data_samples import training_labels, write_samples
 from mmorderless.models.heads.features import Features, as_grid
@@ -44,9 +46,10 @@ class OrderlessRNNHead(BaseModule):
         init_cfg: initialization, as everywhere in mmengine.
 
     Raises:
-        ValueError: the strategy or score is unknown, both `strategy` and `loss` are given, the loss
-            is no `SequenceLoss` or does not have C class weights, `score='beam'` is set without
-            beam search, or a size is invalid.
+        ValueError: the strategy, score or an option of decoding is unknown, both `strategy` and
+            `loss` are given, the loss is no `SequenceLoss`, does not have C class weights or does
+            not train the END that decoding needs, `score='beam'` is set without beam search, or a
+            size is invalid.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class OrderlessRNNHead(BaseModule):
         self.drop_class_token = drop_class_token
         self.return_attention = return_attention
         self.score = score
+        check_known("decoding", decoding or {}, (field.name for field in fields(Decoding)))
         self.decoding = Decoding(**(decoding or {}))
         self.decoding.check_fits(num_classes, max_steps)
         self._check_beams()
@@ -90,6 +94,11 @@ class OrderlessRNNHead(BaseModule):
                 "SequenceLoss such as PLALoss"
             )
         loss_module.check_class_weight(num_classes)
+        if not loss_module.learns_end and not self.decoding.has_sigmoids:
+            raise ValueError(
+                f"{type(loss_module).__name__} does not train END, which ends decoding; set "
+                "decoding.stop_threshold or decoding.path_threshold to a probability, such as 0.5"
+            )
         self.loss_module = loss_module
 
     def pre_logits(self, feats: Features) -> Tensor:

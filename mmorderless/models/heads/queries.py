@@ -35,11 +35,7 @@ class AttentionLayer(nn.Module):
         super().__init__()
         feedforward_size = round(feedforward_ratio * hidden_size)
         check_sizes(hidden_size=hidden_size, num_heads=num_heads, feedforward_size=feedforward_size)
-        if hidden_size % num_heads:
-            raise ValueError(
-                f"hidden_size={hidden_size} cannot be shared by {num_heads} heads; set it to a "
-                "multiple of num_heads"
-            )
+        check_shared("hidden_size", hidden_size, num_heads)
         self.attention = nn.MultiheadAttention(hidden_size, num_heads, dropout, batch_first=True)
         self.attention_norm = nn.LayerNorm(hidden_size)
         self.feedforward = nn.Sequential(
@@ -65,6 +61,15 @@ class AttentionLayer(nn.Module):
         seen, _ = self.attention(x + positions, keys, values, need_weights=False)
         x = self.attention_norm(x + self.dropout(seen))
         return self.feedforward_norm(x + self.dropout(self.feedforward(x)))
+
+
+def check_shared(name: str, size: int, num_heads: int) -> None:
+    """Raise a ValueError when the heads of an attention do not share a size evenly."""
+    if size % num_heads:
+        raise ValueError(
+            f"{name}={size} cannot be shared by {num_heads} heads; set it to a multiple of "
+            "num_heads"
+        )
 
 
 class GroupLinear(nn.Module):

@@ -14,6 +14,7 @@ from mmpretrain.models.heads import MultiLabelClsHead
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from mmorderless.models.decoding.options import check_known
 from mmorderless.models.heads.features import Features, as_grid
 from mmorderless.models.heads.queries import AttentionLayer, GroupLinear, cell_positions
 
@@ -37,8 +38,8 @@ class Query2LabelHead(MultiLabelClsHead):
         **kwargs: arguments of `MultiLabelClsHead`.
 
     Raises:
-        ValueError: a size is not positive, H is odd, or the heads of the attention do not share it
-            evenly.
+        ValueError: an option of the decoder is unknown, a size is not positive, H is odd, or the
+            heads of the attention do not share it evenly.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Query2LabelHead(MultiLabelClsHead):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        check_known("decoder", decoder or {}, DECODER)
         options = DECODER | (decoder or {})
         hidden_size = options["hidden_size"]
         if hidden_size % 2:

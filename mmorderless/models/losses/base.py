@@ -34,6 +34,9 @@ class SequenceLoss(nn.Module):
     masks_emitted = False
     """Whether the softmax of a step leaves out the labels that were emitted before."""
 
+    learns_end = True
+    """Whether END is trained; otherwise a threshold on the labels' sigmoids ends decoding."""
+
     token_weight: Tensor | None
 
     def __init__(

@@ -50,10 +50,15 @@ class SPLCLoss(EntrywiseLoss):
         threshold: probability τ above which a negative is taken for a missing label; the authors
             use 0.65 where a quarter of the labels is missing.
         loss_weight: factor on the loss.
+
+    Raises:
+        ValueError: the threshold is no probability.
     """
 
     def __init__(self, threshold: float = 0.6, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must be between 0 and 1, got {threshold}")
         self.threshold = threshold
         self.epoch = 0
 

@@ -54,6 +54,8 @@ class MultiOrderLoss(SequenceLoss):
         loss_weight: factor on the loss.
     """
 
+    learns_end = False
+
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight=loss_weight)
 

@@ -37,6 +37,8 @@ class OrderFreeLoss(SequenceLoss):
         loss_weight: factor on the loss.
     """
 
+    learns_end = False
+
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight=loss_weight)
         self.register_buffer("longest", torch.ones((), dtype=torch.long))

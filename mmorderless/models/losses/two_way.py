@@ -29,12 +29,20 @@ class TwoWayLoss(nn.Module):
     Args:
         positive_temperature: T_p.
         negative_temperature: T_n.
+
+    Raises:
+        ValueError: a temperature is not positive.
     """
 
     def __init__(
         self, positive_temperature: float = 4.0, negative_temperature: float = 1.0
     ) -> None:
         super().__init__()
+        if min(positive_temperature, negative_temperature) <= 0:
+            raise ValueError(
+                "positive_temperature and negative_temperature must be positive, got "
+                f"{positive_temperature} and {negative_temperature}"
+            )
         self.positive_temperature = positive_temperature
         self.negative_temperature = negative_temperature
 

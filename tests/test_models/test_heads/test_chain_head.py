@@ -108,3 +108,8 @@ def test_the_order_of_the_training_set_is_frequent_first_and_part_of_checkpoints
 def test_an_order_that_does_not_fit_is_an_error(order, chains):
     with pytest.raises(ValueError, match="is no order of a single chain over 3 classes; give"):
         ChainHead(3, 2, num_chains=chains, order=order)
+
+
+def test_there_is_a_chain():
+    with pytest.raises(ValueError, match="num_chains must be at least 1, got 0"):
+        ChainHead(3, 2, num_chains=0)

@@ -117,6 +117,22 @@ def test_predictions_know_nothing():
         assert sample.pred_label.tolist() == (logits >= 0).nonzero()[:, 0].tolist()
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            dict(embed_size=9),
+            "embed_size=9 cannot be shared by 2 heads; set it to a multiple of num",
+        ),
+        (dict(embed_size=0), "embed_size must be at least 1, got 0"),
+        (dict(num_heads=0), "num_heads must be at least 1, got 0"),
+    ],
+)
+def test_heads_share_the_size(options, message):
+    with pytest.raises(ValueError, match=message):
+        head_of(**options)
+
+
 def test_pooled_features_are_an_error():
     with pytest.raises(ValueError, match=r"needs a map .* got \(2, 8\)"):
         head_of()(torch.randn(2, D))

@@ -8,7 +8,6 @@ from mmorderless.models.heads.glimpse_head import (
     share_of_labels_found,
     windows_around,
 )
-from mmorderless.models.losses.softmax_squared import SoftmaxSquaredLoss
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5, 0.0]])
 LABELS = torch.tensor([[1.0, 0, 1, 0]])
@@ -27,15 +26,6 @@ def test_rewards_by_hand():
     assert share_of_labels_found(LOGITS, LABELS).tolist() == [1.0]
     assert share_of_labels_found(torch.tensor([[2, 0.7, 0.5, 0]]), LABELS).tolist() == [0.5]
     assert share_of_labels_found(LOGITS, torch.zeros(1, 4)).tolist() == [0.0]
-
-
-def test_squared_error_by_hand():
-    loss = SoftmaxSquaredLoss()
-    assert loss(LOGITS, LABELS).item() == pytest.approx(0.171287, abs=1e-6)
-    uniform = loss(torch.zeros(1, 4), torch.zeros(1, 4))  # no label: the target is 0
-    assert uniform.item() == pytest.approx(4 / 16)
-    weighted = loss(LOGITS.repeat(2, 1), LABELS.repeat(2, 1), torch.tensor([3.0, 0]), 2)
-    assert weighted.item() == pytest.approx(1.5 * 0.171287, abs=1e-6)
 
 
 def test_the_logit_of_a_class_is_its_largest_score(monkeypatch):
@@ -128,3 +118,18 @@ def test_labels_have_a_share_of_the_softmax(monkeypatch):
 def test_tokens_have_no_windows():
     with pytest.raises(ValueError, match=r"windows need a map .*, got 9 tokens; set the ViT's"):
         head()(torch.randn(1, 9, 4))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(num_places=0), "num_places must be at least 1, got 0"),
+        (dict(pooled_size=0), "pooled_size must be at least 1, got 0"),
+        (dict(deviation=0), r"deviation must be positive, got \[0\]"),
+        (dict(scales=[0.5, -1]), r"scales must be positive, got \[0.5, -1\]"),
+        (dict(ratios=[]), r"ratios must be positive, got \[\]"),
+    ],
+)
+def test_sizes_must_be_positive(options, message):
+    with pytest.raises(ValueError, match=message):
+        head(**options)

@@ -231,6 +231,13 @@ def test_errors_of_the_config():
         make(score="mean")
     with pytest.raises(ValueError, match="unknown strategy 'plaa'; choose one of pla, mla"):
         make(strategy="plaa")
+    with pytest.raises(
+        ValueError, match="decoding has no option 'beam'; choose from beam_width, le"
+    ):
+        make(decoding=dict(beam=4))
+    for loss in ("MultiOrderLoss", "OrderFreeLoss"):
+        with pytest.raises(ValueError, match=f"{loss} does not train END, .* decoding.path_thres"):
+            make(loss=dict(type=loss), decoding=dict(no_repeat=True))
     with pytest.raises(ValueError, match="max_steps must be at least 2"):
         make(max_steps=1)
     with pytest.raises(ValueError, match="unknown strategy ''"):

@@ -102,10 +102,11 @@ def test_up_to_a_hundred_queries():
 
 
 def test_the_loss_of_an_example(repository):
-    """The authors' 0.730756 is the sum over the classes."""
+    """0.730756 is the sum over the classes; the authors' code has 1,000 times the mean."""
     cfg = read_config(repository / "configs/digits/pla_digits.py", dict(method="query2label"))
     loss = MODELS.build(cfg.model.head.loss)(E, TARGETS, avg_factor=2)
     assert 4 * loss.item() == pytest.approx(0.730756, abs=1e-6)
+    assert 1000 * loss.item() == pytest.approx(182.689, abs=1e-3)
 
 
 @pytest.mark.parametrize("method", ["ml_decoder", "query2label"])
@@ -122,5 +123,7 @@ def test_user_errors_are_one_line():
     with pytest.raises(ValueError, match=r"hidden_size=9 .* set decoder.hidden_size to an even"):
         build("Query2LabelHead", hidden_size=9)
     for kind in KINDS:
+        with pytest.raises(ValueError, match=r"decoder has no option 'size'; choose from hidden_s"):
+            build(kind, decoder=dict(size=8))
         with pytest.raises(ValueError, match=r"map .* got \(2, 6\); keep the backbone's map"):
             build(kind)((torch.randn(2, CHANNELS),))
