@@ -45,6 +45,9 @@ class Decoding:
     open_beam: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, str):
+                raise ValueError(f"{name} must be a number, True or False, got {value!r}")
         if self.beam_width < 1:
             raise ValueError(f"beam_width must be at least 1 (greedy), got {self.beam_width}")
         if self.min_labels < 0:

@@ -142,3 +142,9 @@ def test_the_threshold_is_a_probability(threshold):
 def test_there_is_no_beam_search_with_a_threshold_on_each_label():
     with pytest.raises(ValueError, match=r"stop_threshold=0.5 .* beam_width=4.*path_threshold"):
         Decoding(stop_threshold=0.5, beam_width=4)
+
+
+@pytest.mark.parametrize("name", ["path_threshold", "beam_width", "no_repeat"])
+def test_a_word_is_no_option(name):
+    with pytest.raises(ValueError, match=f"{name} must be a number, True or False, got 'on'"):
+        Decoding(**{name: "on"})

@@ -5,6 +5,7 @@ import torch
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from mmorderless.models.heads.queries import cell_positions
 from mmorderless.runs.config import read_config
 
 CLASSES, CHANNELS = 5, 6
@@ -39,6 +40,39 @@ def test_the_papers_sizes():
             dict(type="Query2LabelHead", num_classes=80, in_channels=2048, decoder=decoder)
         )
     assert num_trained(head) == pytest.approx(151.4e6, rel=1e-3)
+
+
+def plain_layer(layer, x, keys, values, positions=0.0):
+    x = layer.attention_norm(x + layer.attention(x + positions, keys, values)[0])
+    return layer.feedforward_norm(x + layer.feedforward(x))
+
+
+def test_ml_decoder_equals_its_equations():
+    head, cells = build("MLDecoderHead", num_groups=2).eval(), torch.randn(2, 7, CHANNELS)
+    memory = torch.relu(head.cells[0](cells))
+    queries = head.query_norm(2 * head.queries).expand(2, -1, -1)  # q + dropout(q)
+    queries = plain_layer(head.layer, queries, memory, memory)
+    logits = [queries[:, c // 3] @ head.classifier.weight[c // 3, :, c % 3] for c in range(CLASSES)]
+    torch.testing.assert_close(head(cells), torch.stack(logits, 1) + head.classifier.bias)
+
+
+def test_dropout_of_fixed_queries_is_for_training():
+    head, cells = build("MLDecoderHead"), torch.randn(1, 7, CHANNELS)
+    head.layer.eval()
+    assert not torch.allclose(head(cells), head(cells))
+
+
+def test_query2label_equals_its_equations():
+    head, feats = build("Query2LabelHead").eval(), torch.randn(2, CHANNELS, 3, 4)
+    positions = cell_positions((3, 4), 8, feats)
+    cells = head.cells(feats.flatten(2).transpose(1, 2))
+    cells = plain_layer(head.encoder, cells, cells + positions, cells, positions)
+    queries = torch.zeros(2, CLASSES, 8)
+    for layer in head.layers:
+        queries = plain_layer(layer, queries, cells + positions, cells, head.queries)
+    logits = (head.norm(queries) * head.classifier.weight[..., 0]).sum(2) + head.classifier.bias
+    assert len(head.layers) == 2
+    torch.testing.assert_close(head(feats), logits)
 
 
 @pytest.mark.parametrize("kind", KINDS)
