@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmorderless.models.class_queries import ClassQueries
+from mmorderless.models.decoding.options import check_known
 from mmorderless.models.heads.features import Features, as_grid
 
 
@@ -27,6 +28,9 @@ class ClassQueryHead(MultiLabelClsHead):
         drop_class_token: whether the first token of (B, L, D) features is a class token.
         return_attention: whether predictions carry the attention weights.
         **kwargs: arguments of `MultiLabelClsHead`.
+
+    Raises:
+        ValueError: an option of the queries is unknown.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class ClassQueryHead(MultiLabelClsHead):
         self.in_channels = in_channels
         self.drop_class_token = drop_class_token
         self.return_attention = return_attention
+        check_known("queries", queries or {}, ("hidden_size", "query_size", "dropout"))
         self.queries = ClassQueries(num_classes, in_channels, **(queries or {}))
 
     def pre_logits(self, feats: Features) -> Tensor:

@@ -87,3 +87,8 @@ def test_the_mlp_head_has_a_hidden_layer_and_dropout_on_both_sides():
     head.eval()
     first, second = head.net[1][0], head.net[1][3]
     assert torch.equal(head(feats), second(first(feats[0]).relu()))
+
+
+def test_an_unknown_option_of_the_queries_is_named():
+    with pytest.raises(ValueError, match="queries has no option 'size'; choose from hidden_size"):
+        build(queries=dict(size=3))
