@@ -5,12 +5,14 @@ from mmorderless.models.decoding.beams import Beams
 from mmorderless.models.decoding.emission import Emission, read_rollout
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.path_search import path_search
+from mmorderless.models.decoding.prompt import Prompt
 from mmorderless.models.decoding.search import decode
 
 __all__ = [
     "Beams",
     "Decoding",
     "Emission",
+    "Prompt",
     "beam_search",
     "decode",
     "open_beam_search",

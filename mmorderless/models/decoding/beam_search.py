@@ -11,6 +11,7 @@ from torch import Tensor
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.decoding.beams import Beam, Beams
 from mmorderless.models.decoding.options import Decoding
+from mmorderless.models.decoding.prompt import Prompt
 
 
 @torch.no_grad()
@@ -20,6 +21,7 @@ def beam_search(
     max_steps: int,
     decoding: Decoding,
     return_attention: bool = False,
+    prompt: Prompt | None = None,
 ) -> Beams:
     """Find the most probable sequences of a batch, approximately.
 
@@ -33,11 +35,12 @@ def beam_search(
         max_steps: maximum number of steps, including END.
         decoding: the options; with `beam_width=1` the result is that of greedy decoding.
         return_attention: keep the attention weights of the best hypothesis.
+        prompt: known labels, on which probabilities are then conditional.
 
     Raises:
         ValueError: more labels are asked for than can be emitted, or the decoder does not attend.
     """
-    beam = Beam(decoder, grid, max_steps, decoding, return_attention)
+    beam = Beam(decoder, grid, max_steps, decoding, return_attention, prompt)
     width, end = decoding.beam_width, beam.end
     length = torch.zeros_like(beam.log_p)  # tokens with END
     ended = torch.zeros_like(length, dtype=torch.bool)
@@ -69,6 +72,7 @@ def open_beam_search(
     max_steps: int,
     decoding: Decoding,
     return_attention: bool = False,
+    prompt: Prompt | None = None,
 ) -> Beams:
     """Find the most probable sequences of a batch, with a beam of open hypotheses (CNN-RNN).
 
@@ -81,7 +85,7 @@ def open_beam_search(
 
     Arguments and errors are those of `beam_search`.
     """
-    beam = Beam(decoder, grid, max_steps, decoding, return_attention)
+    beam = Beam(decoder, grid, max_steps, decoding, return_attention, prompt)
     width, end = decoding.beam_width, beam.end
     ended_log_p = torch.full_like(beam.log_p, -math.inf)
     for _ in range(max_steps):

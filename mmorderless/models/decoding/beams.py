@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmorderless.models.decoders.base import LabelDecoder, Rollout, select
 from mmorderless.models.decoding.options import Decoding
+from mmorderless.models.decoding.prompt import Prompt
 
 
 class Beams(NamedTuple):
@@ -53,6 +54,7 @@ class Beam:
         max_steps: maximum number of steps, including END.
         decoding: the options.
         return_attention: keep the attention weights of the best hypothesis.
+        prompt: known labels.
 
     Raises:
         ValueError: more labels are asked for than can be emitted, or the decoder does not attend.
@@ -65,22 +67,26 @@ class Beam:
         max_steps: int,
         decoding: Decoding,
         return_attention: bool = False,
+        prompt: Prompt | None = None,
     ) -> None:
         decoding.check_fits(decoder.vocabulary.num_classes, max_steps)
         if return_attention:
             decoder.check_attends()
         self.decoder, self.decoding, self.return_attention = decoder, decoding, return_attention
+        self.prompt = prompt
         batch, width, device = len(grid), decoding.beam_width, grid.device
         self.num_classes, self.end = decoder.vocabulary.num_classes, decoder.vocabulary.end
         # Row of each image's first hypothesis, (B, 1).
         self.first = torch.arange(batch, device=device)[:, None] * width
         # The image's state once, then a row for each hypothesis.
-        images = (self.first // width).expand(-1, width).reshape(-1)
-        self.state = select(decoder.init_state(grid), images)
+        self.images = (self.first // width).expand(-1, width).reshape(-1)
+        self.state = select(decoder.init_state(grid), self.images)
         self.token = torch.full((batch * width,), decoder.vocabulary.start, device=device)
         self.emitted = torch.zeros(
             (batch * width, self.num_classes), dtype=torch.bool, device=device
         )
+        if prompt is not None:
+            self.emitted |= prompt.given[self.images]
         self.log_p = torch.full((batch, width), -math.inf, device=device)
         self.log_p[:, 0] = 0
         self.history: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
@@ -91,7 +97,10 @@ class Beam:
         """Decode a step and return the logits to choose by, shape (B, K, C + 1)."""
         logits, self.state, attention = self.decoder.step(self.token, self.state)
         self._output = logits, attention if self.return_attention else None
-        return self.decoding.adjust(logits, self.emitted).unflatten(0, self.log_p.shape)
+        adjusted = self.decoding.adjust(logits, self.emitted)
+        if self.prompt is not None:
+            adjusted = self.prompt.force(adjusted, len(self.history), self.images)
+        return adjusted.unflatten(0, self.log_p.shape)
 
     def keep(
         self, log_p: Tensor, parent: Tensor, emission: Tensor, ended: Tensor | None = None

@@ -54,7 +54,11 @@ def mask_emitted(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def read_rollout(
-    logits: Tensor, tokens: Tensor, score: str = "max", sigmoid: bool = False
+    logits: Tensor,
+    tokens: Tensor,
+    score: str = "max",
+    sigmoid: bool = False,
+    num_given: Tensor | None = None,
 ) -> Emission:
     """Read label sets and scores from a rollout.
 
@@ -69,6 +73,7 @@ def read_rollout(
             not emitted.
         sigmoid: whether each label has a probability of its own, instead of a softmax over the
             labels and END.
+        num_given: how many steps emitted a given label; the steps after them score, shape (B,).
     """
     end = Vocabulary(logits.shape[2] - 1).end
     p = logits.float().sigmoid() if sigmoid else logits.float().softmax(2)  # (B, T, C + 1)
@@ -80,6 +85,9 @@ def read_rollout(
     repeats = same.tril(-1).any(2)
     is_new = before_end & ~repeats
     probabilities = p.gather(2, tokens[:, :, None])[:, :, 0]
+    if num_given is not None:
+        steps = torch.arange(tokens.shape[1], device=tokens.device)
+        counted = counted & (steps >= num_given[:, None])
     if score == "max":
         scores = torch.where(counted[:, :, None], p[:, :, :end], 0).amax(1)
     else:  # END's column takes what is not new

@@ -12,6 +12,7 @@ from torch import Tensor
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.decoding.beams import Beam, Beams
 from mmorderless.models.decoding.options import Decoding
+from mmorderless.models.decoding.prompt import Prompt
 
 
 @torch.no_grad()
@@ -21,6 +22,7 @@ def path_search(
     max_steps: int,
     decoding: Decoding,
     return_attention: bool = False,
+    prompt: Prompt | None = None,
 ) -> Beams:
     """Find the longest paths whose probability reaches the threshold, approximately.
 
@@ -35,11 +37,12 @@ def path_search(
         max_steps: maximum number of steps.
         decoding: the options; `beam_width=1` continues the most probable label alone.
         return_attention: keep the attention weights of the best path.
+        prompt: known labels; given ones have probability 1 in the product.
 
     Raises:
         ValueError: more labels are asked for than can be emitted, or the decoder does not attend.
     """
-    beam = Beam(decoder, grid, max_steps, decoding, return_attention)
+    beam = Beam(decoder, grid, max_steps, decoding, return_attention, prompt)
     width, end, threshold = decoding.beam_width, beam.end, decoding.log_path_threshold
     itself = torch.arange(width, device=grid.device)
     ended = torch.zeros_like(beam.first, dtype=torch.bool)  # (B, 1)

@@ -16,6 +16,11 @@ from torch import Tensor, nn
 from mmorderless.labels.fixed_orders import class_ranks
 from mmorderless.models.decoders.base import check_sizes
 from mmorderless.models.heads.data_samples import multi_hot_labels
+from mmorderless.models.heads.known_labels import (
+    KnownLabels,
+    mask_known_labels,
+    read_known_labels,
+)
 from mmorderless.models.training_labels import NeedsTrainingLabels
 
 
@@ -27,7 +32,8 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
     classification", Machine Learning 2011. The logit of a class is linear in the features and in
     the labels that come before it in the chain: z = W f + b + U y, where U is strictly lower
     triangular in the chain's order. In training y are the true labels; in prediction, class by
-    class, whether the logits before were at least 0.
+    class, whether the logits before were at least 0, or what the data sample says of a class: known
+    labels inform the classes after them, not those before.
 
     A score is σ(z) of this greedy path, averaged over the chains. The order of a single chain is
     that of the config, or from the most to the least frequent class of the training set; several
@@ -47,6 +53,7 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
             no chain.
     """
 
+    takes_known_labels = True
     label_buffers = ("orders",)
     arguments = "order"
     orders: Tensor | None
@@ -122,8 +129,8 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
         return from_features + torch.einsum("bej,eij->bei", labels, self.label_weights())
 
     @torch.no_grad()
-    def greedy_labels(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Return the labels that the chains predict class by class, shape (B, E, C)."""
+    def greedy_labels(self, feats: tuple[Tensor, ...], known: KnownLabels | None = None) -> Tensor:
+        """Return the labels that the chains predict class by class or know, shape (B, E, C)."""
         batch = len(self.pre_logits(feats))
         labels = self.links.new_zeros(batch, self.num_chains, self.num_classes)
         from_features = self.chain_logits(feats, labels)  # (B, E, C)
@@ -132,14 +139,30 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
         for classes in self.known_orders().T:  # (E,)
             from_labels = (labels * weights[chain, classes]).sum(2)  # (B, E)
             logits = from_features[:, chain, classes] + from_labels
-            labels[:, chain, classes] = (logits >= 0).to(labels.dtype)
+            is_label = logits >= 0
+            if known is not None:
+                is_label = (is_label | known.given[:, classes]) & ~known.excluded[:, classes]
+            labels[:, chain, classes] = is_label.to(labels.dtype)
         return labels
 
-    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, feats: tuple[Tensor, ...], known: KnownLabels | None = None) -> Tensor:
         """Return the logits of the scores, shape (B, C)."""
-        logits = self.chain_logits(feats, self.greedy_labels(feats))
+        logits = self.chain_logits(feats, self.greedy_labels(feats, known))
         # The logit of the mean probability; that of one chain is its logit.
         return F.logsigmoid(logits).logsumexp(1) - F.logsigmoid(-logits).logsumexp(1)
+
+    def predict(
+        self, feats: tuple[Tensor, ...], data_samples: list[DataSample] | None = None
+    ) -> list[DataSample]:
+        """Return the label sets of a batch.
+
+        Args:
+            feats: see `chain_logits`.
+            data_samples: samples to write into, with known labels if they have any; None makes new
+                ones.
+        """
+        known = read_known_labels(data_samples, self.num_classes, self.links.device)
+        return mask_known_labels(self._get_predictions(self(feats, known), data_samples))
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs) -> dict:
         """Return the loss given the true labels, averaged over the chains."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmorderless.models.class_queries import ClassQueries
 from mmorderless.models.decoding.options import check_known
 from mmorderless.models.heads.features import Features, as_grid
+from mmorderless.models.heads.known_labels import mask_known_labels
 
 
 @MODELS.register_module()
@@ -76,8 +77,8 @@ class ClassQueryHead(MultiLabelClsHead):
             sample = DataSample() if sample is None else sample
             order = score.argsort(descending=True, stable=True)
             labels = order[score[order] >= self.thr]
-            sample.set_pred_score(score).set_pred_label(labels)
+            mask_known_labels([sample.set_pred_score(score).set_pred_label(labels)])
             if self.return_attention:
-                sample.set_field(seen[labels], "attention", dtype=torch.Tensor)
+                sample.set_field(seen[sample.pred_label], "attention", dtype=torch.Tensor)
             written.append(sample)
         return written

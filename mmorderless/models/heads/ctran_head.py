@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mmorderless.models.decoders.base import check_sizes
 from mmorderless.models.heads.data_samples import multi_hot_labels
 from mmorderless.models.heads.features import Features, as_grid
+from mmorderless.models.heads.known_labels import mask_known_labels, read_known_labels
 from mmorderless.models.heads.queries import GroupLinear, check_shared
 from mmorderless.models.losses.sampling import RandomDraws
 
@@ -35,7 +36,8 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
     Classification with Transformers", CVPR 2021. Label mask training: for every image the number of
     known classes is drawn uniformly from 0 … ⌊0.75 C⌋, then which ones they are, uniformly from all
     classes. Their true states are inputs, and the loss counts the other classes alone; it is the
-    mean over these entries, where the authors sum over the classes. Predictions know nothing.
+    mean over these entries, where the authors sum over the classes. Predictions know the given and
+    excluded labels of their data samples.
 
     Args:
         num_classes: C.
@@ -52,6 +54,8 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
     Raises:
         ValueError: a size is not positive, or the heads do not share H evenly.
     """
+
+    takes_known_labels = True
 
     def __init__(
         self,
@@ -112,6 +116,23 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
         logits = self(feats, state)[~known][:, None]
         value = self.loss_module(logits, labels[~known][:, None], avg_factor=len(logits), **kwargs)
         return dict(loss=value)
+
+    def predict(
+        self, feats: Features, data_samples: list[DataSample] | None = None
+    ) -> list[DataSample]:
+        """Return the label sets of a batch.
+
+        Args:
+            feats: see `forward`.
+            data_samples: samples to write into, with known labels if they have any; None makes new
+                ones.
+        """
+        known = read_known_labels(data_samples, self.num_classes, self.class_embedding.device)
+        state = None
+        if known is not None:
+            state = torch.where(known.excluded, NEGATIVE, UNKNOWN)
+            state = torch.where(known.given, POSITIVE, state)
+        return mask_known_labels(self._get_predictions(self(feats, state), data_samples))
 
     def draw_known(self, batch: int) -> Tensor:
         """Draw which classes of each image are known, shape (B, C), bool, on the CPU."""

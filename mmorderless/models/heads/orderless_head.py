@@ -14,6 +14,7 @@ from mmorderless.models.decoding.options import Decoding, check_known
 from mmorderless.models.decoding.search import decode
 from mmorderless.models.heads.data_samples import training_labels, write_samples
 from mmorderless.models.heads.features import Features, as_grid
+from mmorderless.models.heads.known_labels import mask_known_labels, read_prompt
 from mmorderless.models.losses.aligned import loss_of
 from mmorderless.models.losses.base import SequenceLoss
 
@@ -28,6 +29,10 @@ class OrderlessRNNHead(BaseModule):
     `score`), `sequence` (the labels as emitted, with repeats) and `sequence_score` (their
     probabilities); with `return_attention`, also `attention` (steps, h, w), or (steps, L) for
     tokens. `decoding` and `score` are attributes that may be set at any time.
+
+    The given labels of a data sample begin its sequence, in their order, with the model's own
+    probabilities. The scores of other classes come from the steps after them, which emit neither
+    given nor excluded labels.
 
     Args:
         num_classes: C.
@@ -51,6 +56,8 @@ class OrderlessRNNHead(BaseModule):
             not train the END that decoding needs, `score='beam'` is set without beam search, or a
             size is invalid.
     """
+
+    takes_known_labels = True
 
     def __init__(
         self,
@@ -136,24 +143,31 @@ class OrderlessRNNHead(BaseModule):
 
         Args:
             feats: the backbone's features.
-            data_samples: samples to write into; None, or None in places, makes new ones.
+            data_samples: samples to write into, with known labels if they have any; None, or None
+                in places, makes new ones.
+
+        Raises:
+            ValueError: more labels are given than can be emitted, or `score='beam'` is set without
+                beam search.
         """
         self._check_beams()
         grid, layout = as_grid(feats, self.in_channels, self.drop_class_token)
+        prompt = read_prompt(data_samples, self.num_classes, grid.device)
         rollout, beams = decode(
-            self.decoder, grid, self.max_steps, self.decoding, self.return_attention
+            self.decoder, grid, self.max_steps, self.decoding, self.return_attention, prompt
         )
         sigmoids = self.decoding.has_sigmoids
         logits = rollout.logits
         if self.loss_module.masks_emitted:
             logits = mask_emitted(logits, rollout.tokens)
-        emission = read_rollout(logits, rollout.tokens, self.score, sigmoids)
+        num_given = None if prompt is None else prompt.num_given
+        emission = read_rollout(logits, rollout.tokens, self.score, sigmoids, num_given)
         if self.score == "beam" and beams is not None:
             emission = emission._replace(scores=beams.marginals(self.num_classes))
         maps = None
         if rollout.attention is not None:
             maps = rollout.attention.float().unflatten(2, layout)  # (B, T, h, w) or (B, T, L)
-        return write_samples(emission, maps, data_samples)
+        return mask_known_labels(write_samples(emission, maps, data_samples))
 
     def _check_beams(self) -> None:
         if self.score == "beam" and self.decoding.beam_width == 1:

@@ -113,3 +113,50 @@ def test_an_order_that_does_not_fit_is_an_error(order, chains):
 def test_there_is_a_chain():
     with pytest.raises(ValueError, match="num_chains must be at least 1, got 0"):
         ChainHead(3, 2, num_chains=0)
+
+
+def test_known_labels_are_inputs_of_the_classes_after_them():
+    """The links change each class's sign; class 0 does not depend on what comes after it."""
+    head = chain(WEIGHT, BIAS, LINKS, ORDER)
+
+    def predict(given=(), excluded=()):
+        sample = DataSample()
+        sample.set_field(torch.tensor(given, dtype=torch.int64), "given")
+        sample.set_field(torch.tensor(excluded, dtype=torch.int64), "excluded")
+        head.predict(FEATS, [sample])
+        return sample.pred_label.tolist(), sample.pred_score
+
+    # Logits without links: 0.5, −1, −2.5; a true 0 adds 2 to class 1, a true 1 adds 4 to class 2.
+    labels, scores = predict(excluded=[0])
+    assert labels == []
+    expected = torch.tensor([-1.0, -2.5]).sigmoid()
+    torch.testing.assert_close(scores, torch.cat([torch.zeros(1), expected]))
+    labels, scores = predict(given=[1], excluded=[0])
+    assert labels == [1, 2]
+    torch.testing.assert_close(scores, torch.tensor([0.0, 1.0, torch.tensor(1.5).sigmoid()]))
+    labels, scores = predict(excluded=[1])
+    assert labels == [0]
+    expected = torch.tensor([0.5, -float("inf"), -2.5]).sigmoid()
+    torch.testing.assert_close(scores, expected)
+
+
+def test_known_labels_reach_every_chain_in_its_order():
+    torch.manual_seed(0)
+    several = ChainHead(4, 2, num_chains=3)
+    torch.nn.init.normal_(several.links)
+    torch.nn.init.normal_(several.fc.weight)
+    weights = several.fc.weight.unflatten(0, (3, 4)), several.fc.bias.unflatten(0, (3, 4))
+    singles = [
+        chain(*w, order.tolist()) for *w, order in zip(*weights, several.links, several.orders)
+    ]
+    feats = (torch.randn(6, 2),)
+
+    def scores_of(head):
+        samples = [DataSample() for _ in range(6)]
+        for sample in samples:
+            sample.set_field(torch.tensor([2]), "given")
+            sample.set_field(torch.tensor([0]), "excluded")
+        return torch.stack([s.pred_score for s in head.predict(feats, samples)])
+
+    mean = torch.stack([scores_of(single) for single in singles]).mean(0)
+    torch.testing.assert_close(scores_of(several), mean)

@@ -110,7 +110,24 @@ def test_large_maps_are_projected(channels, size):
     assert isinstance(head.project, torch.nn.Identity) == (channels == size)
 
 
-def test_predictions_know_nothing():
+def test_known_labels_are_states():
+    head, feats = head_of().eval(), torch.randn(2, D, 2, 3)
+    states = torch.full((2, C), UNKNOWN)
+    states[0, [4, 1]], states[0, 3] = POSITIVE, NEGATIVE
+    samples = samples_of([[], []])
+    samples[0].set_field(torch.tensor([4, 1]), "given")
+    samples[0].set_field(torch.tensor([3]), "excluded")
+    head.predict(feats, samples)
+    expected = head(feats, states).sigmoid()
+    assert not torch.allclose(expected[0], head(feats)[0].sigmoid())
+    expected[0, [4, 1]], expected[0, 3] = 1, 0
+    torch.testing.assert_close(torch.stack([s.pred_score for s in samples]), expected)
+    above = (expected[0] >= 0.5).nonzero()[:, 0].tolist()
+    assert samples[0].pred_label[:2].tolist() == [4, 1]
+    assert sorted(samples[0].pred_label.tolist()) == above
+
+
+def test_without_known_labels_all_are_unknown():
     head, feats = head_of().eval(), torch.randn(2, D, 2, 3)
     for sample, logits in zip(head.predict(feats), head(feats)):
         torch.testing.assert_close(sample.pred_score, logits.sigmoid())
