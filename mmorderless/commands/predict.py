@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmorderless.inference.images import list_images
 from mmorderless.inference.inferencer import OrderlessInferencer
+from mmorderless.inference.known_labels import read_known_lists
 from mmorderless.inference.pictures import draw_pictures
 from mmorderless.inference.predictions import predictions_json
 from mmorderless.runs.config import read_config
@@ -37,11 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if args.workers is None and next(inferencer.model.parameters()).device.type == "cpu":
         inferencer.num_workers = 0  # the model uses all cores
-    results = inferencer(images, return_attention=args.attention, skip_unreadable=True)
+    given, excluded = (None, None) if args.given is None else read_known_lists(args.given, images)
+    results = inferencer(
+        images,
+        return_attention=args.attention,
+        skip_unreadable=True,
+        given=given,
+        excluded=excluded,
+    )
     unreadable = [result for result in results if "error" in result]
     drawing_errors = []
     if not args.no_pictures:
-        drawing_errors = draw_pictures(results, out / "pictures", workers)
+        drawing_errors = draw_pictures(results, inferencer.classes, out / "pictures", workers)
     file = out / "predictions.json"
     write_text(file, predictions_json(results, inferencer.classes, args.checkpoint))
     print(f"{file}: {len(results) - len(unreadable)} images")
@@ -67,6 +75,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", help="such as cpu or cuda:1; an accelerator by default")
     parser.add_argument("--no-pictures", action="store_true", help="write the JSON only")
+    parser.add_argument(
+        "--given",
+        metavar="FILE.csv",
+        help="labels that are known: a CSV with the header image,given,excluded (or one of the two "
+        "columns), names separated by ';', image paths relative to the file",
+    )
     parser.add_argument("--attention", action="store_true", help="add the attention maps")
     add_config_options(parser)
     return parser

@@ -5,7 +5,7 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmengine.logging import print_log
@@ -73,30 +73,11 @@ def read_label_table(path: str) -> LabelTable:
             image path or label name, a label twice in a cell, a flag that is not 0 or 1, or an
             image in two rows.
     """
-    text = read_text(path)
-    if "\0" in text:
-        raise ValueError(f"{path} has NUL characters, so it is damaged; write it again as UTF-8")
-    report_cut_end(text, path)
-    delimiter = find_delimiter(text, path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [cell.strip() for cell in next(reader)]
-        check_header(header, path)
-        parsed = [
-            parse_row(header, [cell.strip() for cell in row], f"{path}, line {reader.line_num}")
-            for row in reader
-            if any(cell.strip() for cell in row)
-        ]
-    except csv.Error as error:
-        raise ValueError(
-            f"{path}, line {reader.line_num}: {error}; quote cells as in RFC 4180"
-        ) from None
+    header, cells_of_rows = read_cells(path, FORM)
+    check_header(header, path)
+    parsed = [parse_row(cells, line) for line, cells in cells_of_rows]
     rows = [row for row in parsed if row is not None]
-    for image in repeated_items([row.image for row in rows]):
-        report_fault(
-            f"image {image} has more than one row in {path}; "
-            "write an image's labels in one cell, separated by ';'"
-        )
+    report_repeated_images(rows, path)
     classes = [name for name in header if name not in (IMAGE, LABELS, IGNORE)]
     if classes:
         print_log(f"{path}: read as a 0/1 column for each of {len(classes)} classes", "current")
@@ -110,7 +91,56 @@ def read_label_table(path: str) -> LabelTable:
     return LabelTable(rows, classes, IGNORE in header)
 
 
-def find_delimiter(text: str, path: str) -> str:
+def read_cells(path: str, form: str) -> tuple[list[str], Iterator[tuple[str, dict[str, str]]]]:
+    """Read the header of a CSV file, and yield where each row is and its cells by column.
+
+    A row of another length is reported as a fault and left out.
+
+    Args:
+        path: see `read_label_table`.
+        form: the remedy of a wrong header.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: see `read_label_table`.
+    """
+    text = read_text(path)
+    if "\0" in text:
+        raise ValueError(f"{path} has NUL characters, so it is damaged; write it again as UTF-8")
+    report_cut_end(text, path)
+    delimiter = find_delimiter(text, path, form)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+
+    def strip_rows() -> Iterator[list[str]]:
+        try:
+            yield from ([cell.strip() for cell in row] for row in reader)
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}, line {reader.line_num}: {error}; quote cells as in RFC 4180"
+            ) from None
+
+    stripped = strip_rows()
+    header = next(stripped)
+    if "" in header:
+        raise ValueError(f"{path}: column {header.index('') + 1} has no name; {form}")
+    if repeated := repeated_items(header):
+        raise ValueError(f"{path}: columns {shown(repeated)} occur twice in the header; {form}")
+
+    def name_cells() -> Iterator[tuple[str, dict[str, str]]]:
+        for cells in filter(any, stripped):
+            line = f"{path}, line {reader.line_num}"
+            if len(cells) == len(header):
+                yield line, dict(zip(header, cells))
+                continue
+            report_fault(
+                f"{line}: the header has {len(header)} cells, this row {len(cells)}: "
+                f"{shown(cells)}; separate labels by ';' and quote a cell that holds the separator "
+                "of cells"
+            )
+
+    return header, name_cells()
+
+
+def find_delimiter(text: str, path: str, form: str) -> str:
     """Return the delimiter with which the header's first cell of several is `image`; log it.
 
     Raises:
@@ -123,29 +153,19 @@ def find_delimiter(text: str, path: str) -> str:
             if delimiter != ",":
                 print_log(f"{path}: cells are separated by {delimiter!r}", logger="current")
             return delimiter
-    raise ValueError(f"{path} must start with a header, got {shown(first_line)}; {FORM}")
+    raise ValueError(f"{path} must start with a header, got {shown(first_line)}; {form}")
 
 
 def check_header(header: Sequence[str], path: str) -> None:
-    """Raise a ValueError when columns have no name, the same name, or are more than are read."""
-    if "" in header:
-        raise ValueError(f"{path}: column {header.index('') + 1} has no name; {FORM}")
-    if repeated := repeated_items(header):
-        raise ValueError(f"{path}: columns {shown(repeated)} occur twice in the header; {FORM}")
+    """Raise a ValueError when columns are more than are read."""
     others = [name for name in header if name not in (IMAGE, LABELS, IGNORE)]
     if (LABELS in header) == bool(others):
         raise ValueError(f"{path} has the columns {shown(header)}; {FORM}")
 
 
-def parse_row(header: Sequence[str], cells: list[str], line: str) -> LabeledImage | None:
+def parse_row(cells: Mapping[str, str], line: str) -> LabeledImage | None:
     """Turn a row into an image; a fault is reported, and None returned, if there is one."""
-    if len(cells) != len(header):
-        report_fault(
-            f"{line}: the header has {len(header)} cells, this row {len(cells)}: {shown(cells)}; "
-            "separate labels by ';' and quote a cell that holds the separator of cells"
-        )
-        return None
-    named = dict(zip(header, cells))
+    named = dict(cells)
     image = named.pop(IMAGE)
     ignored = split_names(named.pop(IGNORE, ""))
     if LABELS in named:
@@ -157,12 +177,24 @@ def parse_row(header: Sequence[str], cells: list[str], line: str) -> LabeledImag
             report_fault(f"{line}: must be 0 or 1, got {shown(wrong)}; {FORM}")
             return None
     if not image or "" in (*labels, *ignored):
-        report_fault(f"{line}: empty image path or label name in {shown(cells)}; remove or name it")
+        report_fault(
+            f"{line}: empty image path or label name in {shown(list(cells.values()))}; remove or "
+            "name it"
+        )
         return None
     repeated = repeated_items(labels) + repeated_items(ignored)
     if repeated:
         report_fault(f"{line}: labels {shown(repeated)} of {image} occur twice; list each once")
     return LabeledImage(image, list(dict.fromkeys(labels)), list(dict.fromkeys(ignored)))
+
+
+def report_repeated_images(rows: Sequence[LabeledImage], path: str) -> None:
+    """Report the images that have several rows as faults."""
+    for image in repeated_items([row.image for row in rows]):
+        report_fault(
+            f"image {image} has more than one row in {path}; "
+            "write an image's labels in one cell, separated by ';'"
+        )
 
 
 def split_names(cell: str) -> list[str]:

@@ -30,17 +30,22 @@ def annotated_image(
     names: Sequence[str],
     probabilities: Sequence[float],
     true_names: Sequence[str] | None = None,
+    num_given: int = 0,
+    excluded_names: Sequence[str] = (),
 ) -> Figure:
     """Draw an image next to the list of its predicted labels.
 
     Each label has a line with a bar for its probability, in the order given (the order of
     emission). If the truth is known, lines are marked as right or wrong, and missed labels follow.
+    Given labels have no bar, and excluded ones are listed at the end.
 
     Args:
         image: uint8 RGB, shape (H, W, 3); small images are enlarged.
         names: names of the predicted labels in order of emission.
         probabilities: probability of each predicted label, between 0 and 1.
         true_names: names of the true labels.
+        num_given: how many of the first labels were given, not predicted.
+        excluded_names: names of the labels that were excluded.
 
     Raises:
         ValueError: the image is not uint8 RGB, or the numbers of names and probabilities differ.
@@ -56,13 +61,18 @@ def annotated_image(
             f"got {len(names)} names but {len(probabilities)} probabilities; give one per name"
         )
     truth = set(true_names or ())
-    missed = [name for name in true_names or () if name not in set(names)]
+    lists = []  # below the predicted labels: title and names
+    if true_names is not None:
+        missed = [name for name in true_names if name not in set(names)]
+        lists.append(("missed labels" if missed else "no label missed", missed))
+    if excluded_names:
+        lists.append(("excluded labels", list(excluded_names)))
 
     # All sizes in inches.
     margin, panel, line = 0.15, 4.2, 0.3
     scale = 4.0 / max(image.shape[:2])
     picture_height, picture_width = (max(scale * side, 0.8) for side in image.shape[:2])
-    num_lines = 1 + max(len(names), 1) + (1 + max(len(missed), 1) if true_names is not None else 0)
+    num_lines = 1 + max(len(names), 1) + sum(1 + max(len(listed), 1) for _, listed in lists)
     width = picture_width + panel + 3 * margin
     height = max(picture_height, num_lines * line) + 2 * margin
     figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
@@ -104,15 +114,19 @@ def annotated_image(
         write(0.25, row, f"{i + 1}", color=MISSED, ha="right")
         write(0.35, row, mark, color=color, weight="bold")
         write(0.6, row, shorten(name), color=color)
+        if i < num_given:
+            write(panel, row, "given", color=MISSED, ha="right")
+            continue
         axes.add_patch(Rectangle((2.75, row + 0.25), 0.9, 0.5, facecolor="#EEEEEE"))
         axes.add_patch(Rectangle((2.75, row + 0.25), 0.9 * probability, 0.5, facecolor=color))
         write(panel, row, f"{probability:.2f}", ha="right")
-    if true_names is not None:
-        row = 1 + max(len(names), 1)
-        write(0, row, "missed labels" if missed else "no label missed", weight="bold")
-        for i, name in enumerate(missed):
+    row = 1 + max(len(names), 1)
+    for title, listed in lists:
+        write(0, row, title, weight="bold")
+        for i, name in enumerate(listed):
             write(0.35, row + 1 + i, "–", color=MISSED, weight="bold")
             write(0.6, row + 1 + i, shorten(name), color=MISSED)
+        row += 1 + max(len(listed), 1)
     return figure
 
 

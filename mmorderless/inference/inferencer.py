@@ -15,7 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmorderless.inference.images import Images, PreparedImages, inference_pipeline, list_images
+from mmorderless.inference.known_labels import KnownLabels, Labels, known_labels
 from mmorderless.inference.predictions import results_of
+from mmorderless.models.heads.known_labels import mask_known_labels
 from mmorderless.models.weights import trained_classes
 from mmorderless.runs.config import read_config
 from mmorderless.runs.methods import apply_method, check_applied
@@ -34,6 +36,8 @@ class OrderlessInferencer:
         >>> inferencer = OrderlessInferencer("config.py", "work_dirs/config/epoch_30.pth")
         >>> inferencer("photo.jpg")[0]["names"]
         ['person', 'surfboard']
+        >>> inferencer("photo.jpg", given=["sea"], excluded=["surfboard"])[0]["names"]
+        ['sea', 'person', 'boat']
 
     A result is a dict:
 
@@ -43,7 +47,9 @@ class OrderlessInferencer:
     - `sequence`, `sequence_probabilities`: the labels as emitted, repeats included; None for a
       model that does not emit a sequence (a BCE head), whose labels are in class order;
     - `scores`: of each class, the head's `pred_score`, which ranks images;
-    - `attention`: with `return_attention`, an array (steps, h, w) that sums to 1 over the cells.
+    - `attention`: with `return_attention`, an array (steps, h, w) that sums to 1 over the cells;
+    - `given`, `excluded`: the known class indices of the image, if there are any. Given labels are
+      the first of `labels`, with probability and score 1; excluded ones have score 0.
 
     Images are prepared by the pipeline of the config's `test_dataloader` without its `CropBox`,
     since no box comes with an image; for a model trained on boxes, give the crops.
@@ -112,6 +118,8 @@ class OrderlessInferencer:
         return_attention: bool = False,
         progress: bool = True,
         skip_unreadable: bool = False,
+        given: Labels | Sequence[Labels | None] | None = None,
+        excluded: Labels | Sequence[Labels | None] | None = None,
     ) -> list[dict[str, Any]]:
         """Predict the labels of images.
 
@@ -124,15 +132,22 @@ class OrderlessInferencer:
             progress: whether to show a progress bar.
             skip_unreadable: whether an image that cannot be read gives a result with only `image`
                 and `error` instead of ending the call.
+            given: labels that are known, as class names or indices: a list of them for all images,
+                or a list with such a list, or None, for each image (of a folder, for each of
+                its images, sorted). A sequence model begins with them, in this order.
+            excluded: classes that are known not to be labels, in the same form.
 
         Returns:
             A dict per image, in the order given (see the class).
 
         Raises:
-            ValueError: an image cannot be read, or the model has no attention to return.
+            ValueError: an image cannot be read, the model has no attention to return, or known
+                labels are not classes, contradict each other, or are too many for the model.
             FileNotFoundError: an image is missing.
         """
-        return list(self.predict(images, return_attention, progress, skip_unreadable))
+        return list(
+            self.predict(images, return_attention, progress, skip_unreadable, given, excluded)
+        )
 
     def predict(
         self,
@@ -140,9 +155,15 @@ class OrderlessInferencer:
         return_attention: bool = False,
         progress: bool = True,
         skip_unreadable: bool = False,
+        given: Labels | Sequence[Labels | None] | None = None,
+        excluded: Labels | Sequence[Labels | None] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield the results of `__call__` one by one, batch after batch."""
         listed = list_images(images)
+        names = [image if isinstance(image, str) else i for i, image in enumerate(listed)]
+        head = getattr(self.model, "head", None)
+        max_given = head.max_steps - 1 if hasattr(head, "max_steps") else None
+        known = known_labels(given, excluded, names, self.classes, max_given)
         loader = DataLoader(
             PreparedImages(listed, self._load, self._prepare),
             batch_size=self.batch_size,
@@ -152,7 +173,6 @@ class OrderlessInferencer:
         bind_workers(loader)
         done = 0
         show = Progress(disable=not progress, redirect_stdout=False, redirect_stderr=False)
-        head = getattr(self.model, "head", None)
         maps = {"return_attention": return_attention} if hasattr(head, "return_attention") else {}
         with temporary_attributes(head, maps), show:
             for batch in show.track(loader, description="predicting"):
@@ -160,15 +180,17 @@ class OrderlessInferencer:
                     for read in batch:
                         if isinstance(read, Exception):
                             raise read
-                good = [read for read in batch if not isinstance(read, Exception)]
+                good = []
+                for i, read in enumerate(batch, done):
+                    if not isinstance(read, Exception):
+                        set_known_labels(read["data_samples"], known[i])
+                        good.append(read)
                 results = iter(results_of(self._forward(good), self.classes, return_attention))
                 for read in batch:
-                    image = listed[done]
-                    name = image if isinstance(image, str) else done
                     if isinstance(read, Exception):
-                        yield {"image": name, "error": str(read)}
+                        yield {"image": names[done], "error": str(read)}
                     else:
-                        yield {"image": name, **next(results)}
+                        yield {"image": names[done], **next(results)}
                     done += 1
 
     @torch.no_grad()
@@ -178,5 +200,15 @@ class OrderlessInferencer:
         sizes = {tuple(prepared["inputs"].shape[-2:]) for prepared in batch}
         if len(sizes) > 1:
             # mmpretrain would pad them to the largest, and the padding changes the prediction.
-            return [self.model.test_step(pseudo_collate([prepared]))[0] for prepared in batch]
-        return self.model.test_step(pseudo_collate(batch))
+            batches = [[prepared] for prepared in batch]
+        else:
+            batches = [batch]
+        samples = [s for part in batches for s in self.model.test_step(pseudo_collate(part))]
+        return mask_known_labels(samples)
+
+
+def set_known_labels(sample: DataSample, known: KnownLabels) -> None:
+    """Add the known labels of an image to its data sample."""
+    for name, labels in known._asdict().items():
+        if labels:
+            sample.set_field(torch.tensor(labels), name)

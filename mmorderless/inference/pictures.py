@@ -22,12 +22,21 @@ BATCH_SIZE = 8
 
 
 def draw_pictures(
-    results: Sequence[dict[str, Any]], folder: str | Path, num_workers: int = 0
+    results: Sequence[dict[str, Any]],
+    classes: Sequence[str],
+    folder: str | Path,
+    num_workers: int = 0,
 ) -> list[str]:
     """Draw each image with its labels, and add the picture's path to the result as `picture`.
 
     Pictures take longer than predictions (about 60 ms each) and are drawn in several processes
     after all predictions.
+
+    Args:
+        results: of an `OrderlessInferencer`.
+        classes: class names.
+        folder: where to write.
+        num_workers: number of processes; 0 draws in this one.
 
     Returns:
         An error for each picture that is missing: an image can no longer be read, or a picture
@@ -38,7 +47,10 @@ def draw_pictures(
     drawn = [result for result in results if "error" not in result]
     files = [folder / f"{name}.png" for name in distinct_stems([r["image"] for r in drawn])]
     loader = DataLoader(
-        _Pictures(drawn, files), batch_size=BATCH_SIZE, num_workers=num_workers, collate_fn=list
+        _Pictures(drawn, classes, files),
+        batch_size=BATCH_SIZE,
+        num_workers=num_workers,
+        collate_fn=list,
     )
     bind_workers(loader)
     errors: list[str | None] = []
@@ -69,12 +81,21 @@ def distinct_stems(paths: Sequence[str]) -> list[str]:
 class _Pictures(Dataset):
     """Write a picture when its index is read; the item is the error, or None."""
 
-    def __init__(self, results: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
+    def __init__(
+        self, results: Sequence[dict[str, Any]], classes: Sequence[str], files: Sequence[Path]
+    ) -> None:
         # Workers get only what they draw, since scores and attention maps may be large.
-        names = {c: name for r in results for c, name in zip(r["labels"], r["names"])}
-        shown = dict(zip(names, drawable_names(list(names.values()), names)))
+        drawn = {c for r in results for c in (*r["labels"], *r.get("excluded", ()))}
+        shown = dict(zip(drawn, drawable_names([classes[c] for c in drawn], drawn)))
         self.drawn = [
-            (r["image"], [shown[c] for c in r["labels"]], r["probabilities"]) for r in results
+            (
+                r["image"],
+                [shown[c] for c in r["labels"]],
+                r["probabilities"],
+                len(r.get("given", ())),
+                [shown[c] for c in r.get("excluded", ())],
+            )
+            for r in results
         ]
         self.files = files
         self.load = LoadImage(min_side=MIN_SIDE)
@@ -83,11 +104,17 @@ class _Pictures(Dataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> str | None:
-        image, names, probabilities = self.drawn[index]
+        image, names, probabilities, num_given, excluded = self.drawn[index]
         try:
             bgr = self.load({"img_path": image})["img"]
             # Workers may not share the fonts that the main process added.
-            figure = annotated_image(bgr[..., ::-1], drawable_names(names), probabilities)
+            figure = annotated_image(
+                bgr[..., ::-1],
+                drawable_names(names),
+                probabilities,
+                num_given=num_given,
+                excluded_names=drawable_names(excluded),
+            )
             write_png(self.files[index], figure_to_rgb(figure))
         except (ValueError, OSError) as error:
             return error_line(error)

@@ -56,6 +56,12 @@ def results_of(
         for result, sequence, emitted in zip(results, sequences, probabilities):
             result["sequence"], result["sequence_probabilities"] = sequence, emitted
             result["probabilities"] = [emitted[sequence.index(label)] for label in result["labels"]]
+    for result, sample in zip(results, samples):
+        for name in ("given", "excluded"):
+            if name in sample:
+                result[name] = sample.get(name).tolist()
+        known = result.get("given", [])  # the first labels
+        result["probabilities"][: len(known)] = [1.0] * len(known)
     if with_attention:
         for result, sample in zip(results, samples):
             if "attention" not in sample:

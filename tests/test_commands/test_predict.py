@@ -74,3 +74,45 @@ def test_an_interrupted_write_keeps_the_earlier_predictions(folder, monkeypatch)
     with pytest.raises(OSError, match=r"predictions\.json cannot be written: Is a directory"):
         main(["config.py", "weights.pth", "photos", "--device", "cpu", "--no-pictures"])
     assert file.read_text() == "earlier"
+
+
+def predict(*words):
+    return main(["config.py", "weights.pth", *words, "--device", "cpu"])
+
+
+def test_known_labels_of_a_file(folder):
+    (folder / "known.csv").write_text("image;excluded;given\nphotos/b.jpg;ant;cat\n")
+    assert predict("photos", "--given", str(folder / "known.csv")) == 1  # one is unreadable
+    document = json.loads((folder / "predictions" / "predictions.json").read_text("utf-8"))
+    bee, cafe, _ = document["images"]
+    assert (bee["given"], bee["excluded"]) == ([2], [0])
+    assert bee["names"][0] == "cat"
+    assert "ant" not in bee["names"]
+    assert "given" not in cafe
+    assert [bee["scores"][c] for c in (0, 2)] == [0, 1]
+    assert (folder / "predictions" / bee["picture"]).is_file()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            "image,given\nphotos/c.jpg,ant\n",
+            "1 images that are not predicted, such as photos/c.jpg",
+        ),
+        ("image,given\nphotos/b.jpg,emu\n", r"photos/b\.jpg, given: 'emu' is not one of the 3"),
+        ("image,given,excluded\nphotos/b.jpg,ant,ant\n", "'ant' is given and excluded"),
+        ("image,given\nphotos/b.jpg,ant;ant\n", r"line 2: labels \['ant'\] of .* occur twice"),
+        ("image,given\nphotos/b.jpg,ant\nphotos/b.jpg,bee\n", "has more than one row in known"),
+        (
+            "image,labels\nphotos/b.jpg,ant\n",
+            r"columns \['image', 'labels'\]; the header is image,",
+        ),
+        ("photos/b.jpg,ant\n", "must start with a header.*; the header is image,given or"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_a_one_line_error(folder, text, message):
+    (folder / "known.csv").write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        predict("photos/b.jpg", "--given", "known.csv")
+    assert "\n" not in str(error.value)

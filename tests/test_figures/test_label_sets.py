@@ -40,6 +40,16 @@ def test_annotated_image_lists_labels_in_order_and_beside_the_image(picture):
     assert "✓" not in texts(figure)
 
 
+def test_annotated_image_shows_what_was_known(picture):
+    figure = figures.annotated_image(
+        picture, ["cat", "cup"], [1.0, 0.25], num_given=1, excluded_names=["dog", "fork"]
+    )
+    written = texts(figure)
+    assert written[written.index("cat") + 1] == "given"
+    assert written[written.index("cup") + 1] == "0.25"
+    assert written[-5:] == ["excluded labels", "–", "dog", "–", "fork"]
+
+
 def test_annotated_image_enlarges_a_small_picture_without_smoothing(picture):
     rgb = figure_to_rgb(figures.annotated_image(picture, [], [], []))
     assert rgb.shape[0] >= 400

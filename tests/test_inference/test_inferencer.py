@@ -369,3 +369,77 @@ def test_photos_are_decoded_at_the_size_in_the_config(tmp_path):
     cv2.imwrite(path, pixels)
     quarter = cv2.imread(path, cv2.IMREAD_REDUCED_COLOR_4)
     assert_same(inferencer(path, progress=False), inferencer(quarter, progress=False), names=False)
+
+
+@pytest.mark.parametrize("kind", [orderless_config, bce_config])
+def test_known_labels_lead_and_excluded_ones_are_missing(tmp_path, images, kind):
+    cfg = kind()
+    inferencer = OrderlessInferencer(cfg, save(cfg, tmp_path / "k.pth"), device="cpu", batch_size=2)
+    plain = inferencer(images, progress=False)
+    excluded = plain[0]["names"][0]
+    given = [name for name in CLASSES if name not in plain[0]["names"]][:1] or [CLASSES[-1]]
+    for_all = inferencer(images, progress=False, given=given, excluded=[excluded])
+    for result in for_all:
+        assert result["names"][0] == given[0]
+        assert result["probabilities"][0] == 1
+        assert excluded not in result["names"]
+        assert (result["given"], result["excluded"]) == (
+            [CLASSES.index(given[0])],
+            [CLASSES.index(excluded)],
+        )
+        assert [result["scores"][c] for c in (*result["given"], *result["excluded"])] == [1, 0]
+        if kind is orderless_config:
+            assert result["sequence"][0] == result["given"][0]
+            assert result["sequence_probabilities"][0] < 1  # the model's own
+    # A list for each image, by index, of which some have none.
+    mixed = inferencer(
+        images, progress=False, given=[None, [np.int64(result["given"][0])], [], (), None]
+    )
+    assert_same([mixed[i] for i in (0, 2, 3, 4)], [plain[i] for i in (0, 2, 3, 4)])
+    assert mixed[1]["names"][0] == given[0]
+    assert "given" not in mixed[0]
+    if kind is bce_config:  # nothing else changes
+        for one, other in zip(for_all, plain):
+            others = [name for name in other["names"] if name not in (*given, excluded)]
+            assert one["names"][1:] == others
+    assert_same(inferencer(images, progress=False, given=[], excluded=[]), plain)
+
+
+def test_what_is_known_of_an_unreadable_image_is_not_needed(inferencer, images):
+    results = inferencer(
+        ["gone.png", images[0]], progress=False, skip_unreadable=True, given=[["ant"], ["bee"]]
+    )
+    assert "error" in results[0]
+    assert results[1]["names"][0] == "bee"
+
+
+@pytest.mark.parametrize(
+    "known, message",
+    [
+        (dict(given=["emu"]), r"image .*0\.png, given: 'emu' is not one of the 4 classes \(ant"),
+        (dict(excluded=[4]), r"image .*0\.png, excluded: 4 is not one of the 4 classes"),
+        (dict(given=[None, [-1]]), r"image .*1\.png, given: -1 is not one"),
+        (dict(given=[True]), "True is not one of the 4 classes"),
+        (dict(given=["ant", 0]), r"image .*0\.png: 'ant' occurs twice in given; list it once"),
+        (dict(given=["bee"], excluded=[0, 1]), "'bee' is given and excluded; remove it from one"),
+        (dict(given=[["ant"]]), "given has lists for 1 images, but 2 are predicted; give one list"),
+        (dict(given="ant"), "given must be a list of class names or indices for all .* got 'ant'"),
+        (dict(given=["ant", ["bee"]]), "given must be a list of class names or indices"),
+        (dict(excluded=[0.5]), "excluded must be a list of class names or indices"),
+    ],
+)
+def test_contradictions_of_known_labels_are_one_line_errors(inferencer, images, known, message):
+    with pytest.raises(ValueError, match=message) as error:
+        inferencer(images[:2], progress=False, **known)
+    assert "\n" not in str(error.value)
+
+
+def test_more_given_labels_than_steps_name_the_image(tmp_path, images):
+    cfg = orderless_config()
+    cfg.model.head.max_steps = 3
+    inferencer = OrderlessInferencer(cfg, save(cfg, tmp_path / "k.pth"), device="cpu")
+    message = r"image .*1\.png: 3 labels are given, but the model emits at most 2 \(max_steps=3"
+    with pytest.raises(ValueError, match=message):
+        inferencer(images[:2], progress=False, given=[None, ["ant", "bee", "cat"]])
+    result = inferencer(images[0], progress=False, given=["dog", "ant"])[0]
+    assert result["names"][:2] == ["dog", "ant"]

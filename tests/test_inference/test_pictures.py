@@ -9,6 +9,8 @@ from mmorderless.figures.label_sets import annotated_image
 from mmorderless.inference import pictures
 from mmorderless.inference.pictures import distinct_stems, draw_pictures
 
+CLASSES = ["cat", "bee", "dog", "ant"]
+
 
 def result(path):
     names = ["ant", "bee"]
@@ -42,7 +44,7 @@ def test_workers_draw_the_same_pictures(tmp_path, images):
     for workers in (0, 2):
         results = [result(path) for path in images]
         results.insert(1, {"image": "gone.jpg", "error": "gone"})
-        draw_pictures(results, tmp_path / f"pictures{workers}", workers)
+        draw_pictures(results, CLASSES, tmp_path / f"pictures{workers}", workers)
         paths = [each.get("picture") for each in results]
         names = ("1.png", "2.png", "1_2.png")
         assert paths == [f"pictures{workers}/{name}" for name in names[:1]] + [None] + [
@@ -58,7 +60,7 @@ def test_a_large_photo_looks_like_a_small_one(tmp_path):
     pictures = []
     for name, size in (("small", 400), ("large", 1600)):
         results = [result(write(tmp_path / "photos" / f"{name}.jpg", 3 * size // 4, size))]
-        draw_pictures(results, tmp_path)
+        draw_pictures(results, CLASSES, tmp_path)
         pictures.append(cv2.imread(str(tmp_path / f"{name}.png")).astype(int))
     assert pictures[0].shape == pictures[1].shape
     assert np.abs(pictures[0] - pictures[1]).mean() < 1
@@ -69,7 +71,7 @@ def test_image_deleted_after_prediction_has_no_picture(tmp_path, images, workers
     """The predictions are kept."""
     results = [result(path) for path in images]
     images[1].unlink()
-    (error,) = draw_pictures(results, tmp_path / "pictures", workers)
+    (error,) = draw_pictures(results, CLASSES, tmp_path / "pictures", workers)
     assert "2.png does not exist" in error
     assert "\n" not in error
     assert ["picture" in drawn for drawn in results] == [True, False, True]
@@ -80,17 +82,22 @@ def test_class_names_that_no_font_has_are_drawn_as_numbers(tmp_path, images, mon
     monkeypatch.setattr(fontManager, "ttflist", fonts)
     drawn = []
     figure = annotated_image(np.zeros((8, 8, 3), np.uint8), ["ant"], [0.5])
-    monkeypatch.setattr(pictures, "annotated_image", lambda *args: drawn.append(args) or figure)
-    results = [result(images[0]), {**result(images[1]), "names": ["猫", "bee"]}]
-    results[1]["labels"] = [0, 1]
+
+    def draw(picture, names, probabilities, num_given, excluded_names):
+        drawn.append((names, num_given, excluded_names))
+        return figure
+
+    monkeypatch.setattr(pictures, "annotated_image", draw)
+    results = [result(images[0]), {**result(images[1]), "labels": [0, 1], "given": [0]}]
+    results[0]["excluded"] = [0, 2]
     with pytest.warns(UserWarning, match="numbers of these classes") as warned:
-        draw_pictures(results, tmp_path / "pictures")
+        draw_pictures(results, ["猫", *CLASSES[1:]], tmp_path / "pictures")
     assert len(warned) == 1
-    assert [names for _, names, _ in drawn] == [["ant", "bee"], ["0", "bee"]]
+    assert drawn == [(["ant", "bee"], 0, ["0", "dog"]), (["0", "bee"], 1, [])]
 
 
 def test_nothing_to_draw(tmp_path):
     results = [{"image": "gone.jpg", "error": "gone"}]
-    assert draw_pictures(results, tmp_path / "pictures") == []
+    assert draw_pictures(results, CLASSES, tmp_path / "pictures") == []
     assert results == [{"image": "gone.jpg", "error": "gone"}]
     assert list((tmp_path / "pictures").iterdir()) == []
