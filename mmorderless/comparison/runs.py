@@ -1,12 +1,15 @@
 """Train, evaluate and time the runs of a comparison in processes."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from mmengine.config import Config
 
+from mmorderless.comparison.evaluation.completion import COMPLETION, Settings, read_completion
 from mmorderless.comparison.evaluation.trained import CONFIG
 from mmorderless.comparison.plan import RESULT, TIMES, Run, read_result
 from mmorderless.comparison.progress import JobProgress
@@ -24,6 +27,7 @@ from mmorderless.runs.records import (
 )
 
 LOG = "log.txt"
+COMPLETION_LOG = "completion.log"
 
 REMOVED_HOOKS = {"LabelSetReportHook"}
 """Hooks that take time without an effect on the result."""
@@ -111,6 +115,30 @@ def timing_job(run: Run) -> Job:
     tool = [sys.executable, "-m", "mmorderless.comparison.evaluation.method_times"]
     step = Step([*tool, str(run.folder), str(out)], out)
     return Job(f"time of {run.method}", [step], folder / "timing.log")
+
+
+def completion_job(run: Run, settings: Settings) -> Job:
+    """Return the job that evaluates how a run completes label sets."""
+    tool = [sys.executable, "-m", "mmorderless.comparison.evaluation.completion"]
+    command = [*tool, str(run.folder), json.dumps(asdict(settings))]
+    return Job(str(run), [Step(command, run.folder / COMPLETION)], run.folder / COMPLETION_LOG)
+
+
+def complete_runs(
+    runs: Sequence[Run], settings: Settings, max_workers: int, lock: IO[str]
+) -> list[Job]:
+    """Evaluate how runs complete label sets, unless that was done with the same settings.
+
+    Returns:
+        The jobs that failed.
+    """
+    jobs = []
+    for run in (run for run in runs if read_completion(run.folder, settings) is None):
+        (run.folder / COMPLETION).unlink(missing_ok=True)
+        jobs.append(completion_job(run, settings))
+    with JobProgress("runs", len(runs), len(runs) - len(jobs)) as progress:
+        variables = shared_environment(max_workers)
+        return run_jobs(jobs, max_workers, variables, lock, progress.start, progress.end)
 
 
 def train_and_evaluate(

@@ -173,3 +173,62 @@ def _draw_equal_f1(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
 
 def _harmonic(a: float, b: float) -> float:
     return 2 * a * b / (a + b) if a + b else 0.0
+
+
+class Panel(NamedTuple):
+    """Curves of several methods.
+
+    Attributes:
+        title: what is drawn, in percent.
+        label: what it is drawn against.
+        curves: by method, rows of x, mean and standard deviation (None for a single value).
+    """
+
+    title: str
+    label: str
+    curves: Mapping[str, Sequence[tuple[float, float, float | None]]]
+
+
+def panels_figure(panels: Sequence[Panel], columns: int = 3) -> Figure:
+    """Draw panels with the same methods: means over the seeds with their standard deviations.
+
+    The legend is ordered by the last value of the first panel.
+    """
+    rows = -(-len(panels) // columns)
+    methods = {method for panel in panels for method in panel.curves}
+    figure = new_figure(columns * 3.3 + 2.6, max(rows * 3.2, 0.21 * len(methods) + 0.4))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    lines: dict[str, Line2D] = {}
+    for axes, panel in zip(grid.flat, panels):
+        for method, points in panel.curves.items():
+            x, mean, deviation = zip(*points)
+            style = style_of(method)
+            [line] = axes.plot(
+                *(x, mean),
+                color=style.color,
+                linestyle=style.line,
+                marker="o",
+                markersize=3,
+                label=title_of(method),
+                gid=method,
+            )
+            lines.setdefault(method, line)
+            if all(value is not None for value in deviation):
+                low, high = (np.add(mean, sign * np.array(deviation)) for sign in (-1, 1))
+                axes.fill_between(x, low, high, color=style.color, alpha=0.15, linewidth=0)
+        axes.set_xticks(sorted({x for points in panel.curves.values() for x, *_ in points}))
+        axes.set_xlabel(panel.label)
+        axes.set_title(f"{panel.title} (%)", fontsize=10)
+        strip_axes(axes)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    last = {method: points[-1][1] for method, points in panels[0].curves.items()}
+    legend = figure.legend(
+        handles=sorted(lines.values(), key=lambda line: -last.get(str(line.get_gid()), 0)),
+        loc="outside right upper",
+        frameon=False,
+        fontsize=9,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure

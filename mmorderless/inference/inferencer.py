@@ -15,9 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmorderless.inference.images import Images, PreparedImages, inference_pipeline, list_images
-from mmorderless.inference.known_labels import KnownLabels, Labels, known_labels
+from mmorderless.inference.known_labels import Labels, known_labels
 from mmorderless.inference.predictions import results_of
-from mmorderless.models.heads.known_labels import mask_known_labels
+from mmorderless.models.heads.known_labels import mask_known_labels, set_known_labels
 from mmorderless.models.weights import trained_classes
 from mmorderless.runs.config import read_config
 from mmorderless.runs.methods import apply_method, check_applied
@@ -183,7 +183,7 @@ class OrderlessInferencer:
                 good = []
                 for i, read in enumerate(batch, done):
                     if not isinstance(read, Exception):
-                        set_known_labels(read["data_samples"], known[i])
+                        set_known_labels(read["data_samples"], *known[i])
                         good.append(read)
                 results = iter(results_of(self._forward(good), self.classes, return_attention))
                 for read in batch:
@@ -205,10 +205,3 @@ class OrderlessInferencer:
             batches = [batch]
         samples = [s for part in batches for s in self.model.test_step(pseudo_collate(part))]
         return mask_known_labels(samples)
-
-
-def set_known_labels(sample: DataSample, known: KnownLabels) -> None:
-    """Add the known labels of an image to its data sample."""
-    for name, labels in known._asdict().items():
-        if labels:
-            sample.set_field(torch.tensor(labels), name)

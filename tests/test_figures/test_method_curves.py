@@ -3,8 +3,10 @@ import pytest
 
 from mmorderless.figures.method_curves import (
     OperatingCurve,
+    Panel,
     loss_curves_figure,
     operating_curve_figure,
+    panels_figure,
 )
 from mmorderless.figures.style import FAMILIES, figure_to_rgb, style_of
 
@@ -86,3 +88,30 @@ def test_lines_of_equal_f1_have_that_f1():
         recall, precision = line.get_data()
         f1 = 2 * recall * precision / (recall + precision)
         assert f1 == pytest.approx(np.full(len(f1), round(f1[0] / 5) * 5))
+
+
+def test_panels_share_a_legend_in_the_order_of_the_first():
+    first = {"pla": [(0, 70.0, 1.0), (1, 60.0, 2.0)], "bce": [(0, 65.0, None), (1, 64.0, None)]}
+    panels = [Panel("F1", "given", first), Panel("mAP", "share", {"pla": [(25, 50.0, None)]})]
+    figure = panels_figure(panels)
+    left, right = panels_of(figure)
+    assert [axes.get_title() for axes in (left, right)] == ["F1 (%)", "mAP (%)"]
+    assert [axes.get_xlabel() for axes in (left, right)] == ["given", "share"]
+    pla = left.lines[0]
+    assert pla.get_xydata().tolist() == [[0, 70], [1, 60]]
+    assert pla.get_color() == right.lines[0].get_color() == style_of("pla").color
+    band = left.collections[0].get_paths()[0].vertices
+    assert {tuple(point) for point in band} >= {(0, 69.0), (0, 71.0), (1, 58.0), (1, 62.0)}
+    assert len(left.collections) == 1  # one seed has no deviation
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["BCE", "PLA"]
+
+
+def test_the_legend_of_panels_has_room_for_every_method():
+    curves = {method: [(0, 50.0 + i, None)] for i, method in enumerate(METHODS)}
+    figure = panels_figure([Panel("F1", "given", curves)] * 5)
+    height, width, _ = figure_to_rgb(figure).shape
+    boxes = [text.get_window_extent() for text in figure.legends[0].get_texts()]
+    assert min(box.y0 for box in boxes) >= 0
+    assert max(box.y1 for box in boxes) <= height
+    assert max(box.x1 for box in boxes) <= width

@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
+import pytest
 
 from mmorderless.commands.compare import compare
+from mmorderless.commands.complete import complete
 
 CONFIG = """
 _base_ = 'tiny.py'
@@ -108,3 +110,18 @@ def test_a_comparison_killed_and_finished(project, repository, monkeypatch, caps
     tables = (report / "tables.md").read_text(encoding="utf-8")
     assert all(f"| {method} |" in tables for method in ("BCE", "PLA", "label prior"))
     assert (report / "report.html").is_file()
+
+    known = ["--min-labels", "2", "--given", "0", "1", "--shares", "0", "50"]
+    completes = ["--work-dir", "c", *known]
+    assert complete(completes) == 0
+    assert "pla seed 0: 0:00:" in capsys.readouterr().out
+    for run in runs.values():
+        completion = json.loads((run / "completion.json").read_text())
+        assert completion["num_images"] == 7
+        result = json.loads((run / "result.json").read_text())
+        assert completion["shares"]["0"]["mAP"] == pytest.approx(result["default"]["mAP"])
+        assert completion["shares"]["0"]["OF1"] == pytest.approx(result["default"]["OF1"])
+    assert complete(completes) == 0
+    assert "seed 0" not in capsys.readouterr().out  # finished
+    assert "| PLA |" in (report / "completion.md").read_text(encoding="utf-8")
+    assert (report / "completion.png").is_file()

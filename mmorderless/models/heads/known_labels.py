@@ -29,6 +29,16 @@ class KnownLabels(NamedTuple):
     excluded: Tensor
 
 
+def set_known_labels(
+    sample: DataSample, given: Sequence[int], excluded: Sequence[int] = ()
+) -> DataSample:
+    """Add known labels, class indices, to the sample of an image, and return it."""
+    for name, labels in zip(KnownLabels._fields, (given, excluded)):
+        if len(labels):
+            sample.set_field(torch.tensor(labels, dtype=torch.int64), name, dtype=Tensor)
+    return sample
+
+
 def read_known_labels(
     data_samples: Sequence[DataSample | None] | None, num_classes: int, device: torch.device
 ) -> KnownLabels | None:
