@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmorderless.models.decoders.base import check_sizes, drop_entries
+from mmorderless.models.decoders.base import check_sizes
+from mmorderless.models.decoders.dropout import drop_entries
 
 
 class QueriedClasses(NamedTuple):

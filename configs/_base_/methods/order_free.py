@@ -25,4 +25,9 @@ model = dict(
         decoding=dict(_delete_=True, path_threshold=0.1, beam_width=4, no_repeat=True),
     )
 )
-keep = ["head.decoder.hidden_size", "head.decoder.attention_size", "head.decoder.dropout"]
+keep = [
+    "head.decoder.hidden_size",
+    "head.decoder.attention_size",
+    "head.decoder.dropout",
+    "head.decoder.drop",
+]

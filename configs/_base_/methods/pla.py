@@ -21,4 +21,5 @@ keep = [
     "head.decoder.embed_size",
     "head.decoder.attention_size",
     "head.decoder.dropout",
+    "head.decoder.drop",
 ]

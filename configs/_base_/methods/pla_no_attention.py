@@ -10,4 +10,9 @@ table's last row, "PLA (atten.)", that only this one does. The label is followed
 
 _base_ = ["pla.py"]
 model = dict(head=dict(decoder=dict(attention_size=None)))
-keep = ["head.decoder.hidden_size", "head.decoder.embed_size", "head.decoder.dropout"]
+keep = [
+    "head.decoder.hidden_size",
+    "head.decoder.embed_size",
+    "head.decoder.dropout",
+    "head.decoder.drop",
+]

@@ -18,7 +18,8 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from mmorderless.models.decoders.attention import AdditiveAttention
-from mmorderless.models.decoders.base import LabelDecoder, check_sizes, drop_entries
+from mmorderless.models.decoders.base import LabelDecoder, check_sizes
+from mmorderless.models.decoders.dropout import check_drop, drop_entries
 from mmorderless.models.decoders.step_linear import StepLinear
 
 
@@ -47,7 +48,9 @@ class AttentionRNN(LabelDecoder):
 
     In training, dropout is applied to the attended cells. It is not in the paper; the authors' code
     draws a mask at each step, before the keys. Here one mask is drawn per image and rollout, so
-    that the keys W_k f are computed once instead of at every step. Evaluation is the same.
+    that the keys W_k f are computed once instead of at every step. Evaluation is the same. With
+    `drop="channels"` the mask is of whole channels, and the initial state comes from the cells that
+    it leaves (a variant of ours).
 
     Args:
         num_classes: C.
@@ -55,11 +58,15 @@ class AttentionRNN(LabelDecoder):
         hidden_size: H.
         embed_size: E.
         attention_size: A; None switches attention off, and the input is the embedding alone.
-        dropout: probability of dropping an entry of the attended cells.
+        dropout: probability of dropping an entry of the cells.
+        drop: what is dropped: `cells`, entries of each attended cell, or `channels`, entries of the
+            whole map.
+        drop_state: whether the initial state comes from the cells after dropout; None with
+            `channels` only.
         graphed: see `LabelDecoder`.
 
     Raises:
-        ValueError: a size is not positive.
+        ValueError: a size is not positive, or `drop` is unknown.
     """
 
     def __init__(
@@ -70,11 +77,15 @@ class AttentionRNN(LabelDecoder):
         embed_size: int = 256,
         attention_size: int | None = 512,
         dropout: float = 0.5,
+        drop: str = "cells",
+        drop_state: bool | None = None,
         graphed: bool = False,
     ) -> None:
         super().__init__(num_classes, graphed)
         check_sizes(in_channels=in_channels, hidden_size=hidden_size, embed_size=embed_size)
         self.dropout = dropout
+        self.drop = check_drop(drop)
+        self.drop_state = drop == "channels" if drop_state is None else drop_state
         self.init_hidden = nn.Linear(in_channels, hidden_size)
         self.embedding = nn.Embedding(self.vocabulary.num_inputs, embed_size)
         self.attends = attention_size is not None
@@ -100,12 +111,14 @@ class AttentionRNN(LabelDecoder):
         Args:
             grid: cells, shape (B, L, D).
         """
-        pooled = grid.mean(1)  # (B, D), without dropout
+        kept = grid
+        if self.attends or self.drop_state:
+            kept = drop_entries(grid, self.dropout, self.training, self.drop)
+        pooled = (kept if self.drop_state else grid).mean(1)  # (B, D)
         hidden, cell = self.init_hidden(pooled), self.init_cell_state(pooled)
         if self.attention is None:
             return RNNState(hidden, cell, None, None, StepLinear())
-        grid = drop_entries(grid, self.dropout, self.training)
-        return RNNState(hidden, cell, grid, self.attention.key(grid), StepLinear())
+        return RNNState(hidden, cell, kept, self.attention.key(kept), StepLinear())
 
     def step(self, token: Tensor, state: RNNState) -> tuple[Tensor, RNNState, Tensor | None]:
         """Decode one step, see `LabelDecoder.step`."""

@@ -57,7 +57,7 @@ class SemanticRNN(AttentionLSTM):
         graphed: bool = False,
     ) -> None:
         options = dict(hidden_size=hidden_size, embed_size=embed_size, attention_size=None)
-        super().__init__(num_classes, num_classes, graphed=graphed, **options)
+        super().__init__(num_classes, num_classes, graphed=graphed, dropout=0.0, **options)
         self.semantic_weight = semantic_weight
         self.pretrain = pretrain
         self.image_classifier = ImageClassifierBranch(num_classes, in_channels)

@@ -28,9 +28,9 @@ from mmorderless.models.decoders.base import (
     LabelDecoder,
     Rollout,
     check_sizes,
-    drop_entries,
     select,
 )
+from mmorderless.models.decoders.dropout import check_drop, drop_entries
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values of the heads, shape (B, N, length, A / N) each."""
@@ -154,10 +154,13 @@ class TransformerLabelDecoder(LabelDecoder):
         feedforward_size: size of the feed-forward nets' hidden layer.
         layer_dropout: probability of dropping an entry of the embedded tokens, and of the residual
             branches.
+        drop: what `dropout` drops: `cells`, entries of each cell, or `channels`, entries of the
+            whole map.
         graphed: see `LabelDecoder`; teacher forcing, which computes all steps together, is not.
 
     Raises:
-        ValueError: a size is not positive, or the heads do not share the attention evenly.
+        ValueError: a size is not positive, the heads do not share the attention evenly, or `drop`
+            is unknown.
     """
 
     attends = True
@@ -174,6 +177,7 @@ class TransformerLabelDecoder(LabelDecoder):
         num_heads: int = 4,
         feedforward_size: int = 2048,
         layer_dropout: float = 0.1,
+        drop: str = "cells",
         graphed: bool = False,
     ) -> None:
         super().__init__(num_classes, graphed)
@@ -191,6 +195,7 @@ class TransformerLabelDecoder(LabelDecoder):
                 "a multiple of num_heads"
             )
         self.dropout = dropout
+        self.drop = check_drop(drop)
         self.cells = nn.Sequential(nn.Linear(in_channels, hidden_size), nn.LayerNorm(hidden_size))
         self.embedding = nn.Embedding(self.vocabulary.num_inputs, embed_size)
         self.expand = nn.Linear(embed_size, hidden_size, bias=False)  # the position is a bias
@@ -208,7 +213,7 @@ class TransformerLabelDecoder(LabelDecoder):
         Args:
             grid: cells, shape (B, L, D).
         """
-        grid = drop_entries(grid, self.dropout, self.training)
+        grid = drop_entries(grid, self.dropout, self.training, self.drop)
         cells = self.cells(grid)  # (B, L, H)
         of_cells = tuple(layer.project_cells(cells) for layer in self.layers)
         past = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in of_cells)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmorderless.models.decoders.attention_rnn import AttentionGRU
-from mmorderless.models.decoders.base import drop_entries
+from mmorderless.models.decoders.dropout import drop_entries
 
 B, L, D, C = 3, 6, 10, 5
 

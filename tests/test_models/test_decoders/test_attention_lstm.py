@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmorderless.models.decoders.attention_rnn import AttentionLSTM
-from mmorderless.models.decoders.base import drop_entries
+from mmorderless.models.decoders.dropout import drop_entries
 
 B, L, D, C = 3, 6, 10, 5
 SIZES = dict(hidden_size=8, embed_size=4, attention_size=7)
@@ -175,6 +175,42 @@ def test_dropout_draws_one_mask_per_rollout_and_none_in_evaluation():
         torch.testing.assert_close(rollout.logits[:, t], logits)
     decoder.eval()
     torch.testing.assert_close(decoder.rollout(grid, 4).logits, decoder.rollout(grid, 4).logits)
+
+
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("drop", ["cells", "channels"])
+@pytest.mark.parametrize("drop_state", [True, False])
+def test_dropout_of_the_whole_map_reaches_the_initial_state(attention, drop, drop_state):
+    decoder = make(attention, dropout=0.5, drop=drop, drop_state=drop_state)
+    grid = torch.randn(B, L, D)
+    torch.manual_seed(0)
+    dropped = drop_entries(grid, 0.5, training=True, drop=drop)
+    torch.manual_seed(0)
+    state = decoder.init_state(grid)
+    pooled = (dropped if drop_state else grid).mean(1)
+    torch.testing.assert_close(state.hidden, decoder.init_hidden(pooled))
+    torch.testing.assert_close(state.cell, decoder.init_cell(pooled))
+    if attention:
+        torch.testing.assert_close(state.grid, dropped)
+        torch.testing.assert_close(state.keys, decoder.attention.key(dropped))
+    elif not drop_state:
+        torch.manual_seed(0)
+        expected = torch.rand(1)
+        torch.manual_seed(0)
+        decoder.init_state(grid)
+        assert torch.equal(torch.rand(1), expected)  # nothing is drawn
+
+
+def test_channels_are_dropped_from_the_initial_state_too_unless_told_otherwise():
+    assert make(drop="channels").drop_state
+    assert not make(drop="channels", drop_state=False).drop_state
+    assert not make().drop_state
+    grid = torch.randn(B, L, D)
+    expected = make(dropout=0.5).eval().rollout(grid, 4).logits
+    found = make(dropout=0.5, drop="channels").eval().rollout(grid, 4).logits
+    assert torch.equal(found, expected)
+    with pytest.raises(ValueError, match="unknown drop='maps'"):
+        make(drop="maps")
 
 
 def test_bfloat16_autocast_is_close_to_float32():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmorderless.models.decoders.base import drop_entries
+from mmorderless.models.decoders.dropout import drop_entries
 from mmorderless.models.decoders.transformer import TransformerLabelDecoder, sinusoids
 
 B, L, D, C, H, A = 3, 6, 10, 5, 8, 12
@@ -129,11 +129,12 @@ def test_a_step_does_not_see_later_tokens():
     assert not torch.allclose(before[:, 3], after[:, 3])
 
 
-def test_dropout_draws_one_mask_of_the_cells_per_rollout():
-    decoder = make(dropout=0.5)
+@pytest.mark.parametrize("drop", ["cells", "channels"])
+def test_dropout_draws_one_mask_of_the_cells_per_rollout(drop):
+    decoder = make(dropout=0.5, drop=drop)
     grid = torch.randn(B, L, D)
     torch.manual_seed(0)
-    dropped = drop_entries(grid, 0.5, training=True)
+    dropped = drop_entries(grid, 0.5, training=True, drop=drop)
     torch.manual_seed(0)
     rollout = decoder.rollout(grid, 4)
     torch.testing.assert_close(rollout.logits, decoder.eval().rollout(dropped, 4).logits)
