@@ -20,13 +20,12 @@ from mmorderless.alignment.targets import (
 from mmorderless.labels.checks import CheckedLabels, LabelSets, check_labels
 from mmorderless.labels.fixed_orders import check_order, class_ranks
 from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.losses.base import SequenceLoss
-from mmorderless.models.losses.sampling import RandomDraws
+from mmorderless.models.losses.prompted import PromptedLoss
 from mmorderless.models.training_labels import NeedsTrainingLabels
 
 
 @MODELS.register_module()
-class MLALoss(SequenceLoss):
+class MLALoss(PromptedLoss):
     """Minimal loss alignment: the order of least loss (Yazici et al. 2020, Eq. 4).
 
     >>> logits = torch.randn(2, 4, 11, requires_grad=True)  # 10 classes and END
@@ -39,7 +38,7 @@ class MLALoss(SequenceLoss):
 
 
 @MODELS.register_module()
-class PLALoss(SequenceLoss):
+class PLALoss(PromptedLoss):
     """Predicted label alignment: correct predictions keep their step, the rest is assigned at
     least loss (Yazici et al. 2020, Eq. 5).
 
@@ -57,7 +56,7 @@ class PLALoss(SequenceLoss):
 
 
 @MODELS.register_module()
-class FixedOrderLoss(RandomDraws, NeedsTrainingLabels, SequenceLoss):
+class FixedOrderLoss(NeedsTrainingLabels, PromptedLoss):
     """Labels in an order that does not depend on the prediction.
 
     Frequent-first (Wang et al. 2016), rare-first and dictionary (Jin & Nakayama 2016), or random,
@@ -73,9 +72,11 @@ class FixedOrderLoss(RandomDraws, NeedsTrainingLabels, SequenceLoss):
         teacher_forcing: in training, feed back the true previous label. The paper never does: it
             feeds back the model's arg max for every strategy.
         class_weight: see `SequenceLoss`.
+        prompt: see `PromptedLoss`; the labels that remain are in the order.
 
     Raises:
-        ValueError: the order is unknown, or counts and names do not match.
+        ValueError: the order is unknown, counts and names do not match, or `prompt` is not a share
+            or comes with teacher forcing.
     """
 
     label_buffers = ("ranks",)
@@ -91,9 +92,15 @@ class FixedOrderLoss(RandomDraws, NeedsTrainingLabels, SequenceLoss):
         loss_weight: float = 1.0,
         teacher_forcing: bool = False,
         class_weight: Sequence[float] | None = None,
+        prompt: float = 0.0,
     ) -> None:
-        super().__init__(average, loss_weight, class_weight)
+        super().__init__(average, loss_weight, class_weight, prompt)
         check_order(order)
+        if prompt and teacher_forcing:
+            raise ValueError(
+                f"prompt={prompt} feeds back the model's own predictions after some true labels, "
+                "teacher_forcing=True none of them; leave one of the two out"
+            )
         self.order = order
         self.teacher_forcing = teacher_forcing
         self.from_config = classes is not None
