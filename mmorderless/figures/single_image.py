@@ -36,7 +36,8 @@ def alignment_figure(
     bold.
 
     Args:
-        cost: cross-entropy in nats of label j at step t, shape (n, n).
+        cost: cross-entropy in nats of label j at step t, infinite where it cannot be emitted,
+            shape (n, n).
         mla: index j of the label that MLA assigns to each step, shape (n,).
         pla: index j of the label that PLA assigns to each step, shape (n,).
         predicted: names of the labels emitted at the first n steps.
@@ -70,7 +71,8 @@ def alignment_figure(
         facecolor="white",
     )
     axes = figure.subplots()
-    image = axes.imshow(cost, cmap=GREYS, norm=PowerNorm(0.5, 0, max(float(cost.max()), 1.0)))
+    highest = float(cost.max(initial=1.0, where=np.isfinite(cost)))
+    image = axes.imshow(cost, cmap=GREYS, norm=PowerNorm(0.5, 0, highest))
     figure.colorbar(image, ax=axes, shrink=0.8, label="cost (nats, square-root scale)")
     for t in range(n):
         for j in range(n):

@@ -80,7 +80,10 @@ FAMILIES = (
     ("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     ("bce", "asl", "csra", "ocd", "order_search"),
     ("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free"),
-    ("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer", "set_pool_transformer"),
+    (
+        *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
+        *("set_pool_transformer", "pla_queries"),
+    ),
     (
         *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
         "set_pool",
@@ -125,6 +128,7 @@ TITLES = {
     "pla_gru": "PLA, GRU",
     "pla_transformer": "PLA, Transformer",
     "mla_transformer": "MLA, Transformer",
+    "pla_queries": "PLA, class queries",
     "lsep": "LSEP, thresholds",
     "lsep_count": "LSEP, count",
     "soft_iou": "soft IoU",
@@ -135,7 +139,12 @@ TITLES = {
     "set_pool_transformer": "set pooling, Transformer",
     "prior": "label prior",
 }
-SCORES = {"max": "max over steps", "first": "first emission", "beam": "beam marginal"}
+SCORES = {
+    "max": "max over steps",
+    "first": "first emission",
+    "beam": "beam marginal",
+    "own": "own score",
+}
 
 
 class Style(NamedTuple):

@@ -3,6 +3,7 @@
 Letters: n labels of the image, C classes, S emitted labels, h·w cells of the backbone's map.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mmorderless.inference.decoded_image import (
     token_names,
 )
 from mmorderless.labels.fixed_orders import count_labels
+from mmorderless.labels.vocabulary import MASKED
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
 from mmorderless.models.losses.base import SequenceLoss
@@ -169,8 +171,12 @@ def target_orders(
 
 
 def step_costs(logits: Tensor) -> np.ndarray:
-    """Return the cross-entropy in nats of every token at every step, shape (T, C + 1)."""
-    return -logits.double().log_softmax(1).numpy()
+    """Return the cross-entropy in nats of every token at every step, shape (T, C + 1).
+
+    A token that the decoder has masked costs infinity.
+    """
+    logits = logits.double()
+    return -logits.log_softmax(1).masked_fill(logits == MASKED, -math.inf).numpy()
 
 
 def draw_alignment(decoded: DecodedImage, classes: Sequence[str]) -> Figure:

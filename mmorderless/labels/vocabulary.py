@@ -5,6 +5,9 @@ from dataclasses import dataclass
 IGNORE = -100
 """Target of a step that is not counted, the index that PyTorch's cross-entropy ignores."""
 
+MASKED = -(2.0**13)
+"""Logit of a token that cannot be emitted: finite, exact in half precision, probability 0."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:

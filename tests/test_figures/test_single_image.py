@@ -54,6 +54,8 @@ def test_alignment_figure_marks_both_assignments_and_states_their_losses():
     assert axes.get_title() == f"summed loss: PLA {around:.2f} nats, MLA {best:.2f} nats"
     assert texts(axes) == [f"{value:.2f}" for value in cost.ravel()]
     assert (axes.images[0].get_array() == cost).all()
+    cost[0, 1] = np.inf  # a label that cannot be emitted there
+    assert texts(figures.alignment_figure(cost, mla, pla, predicted, LABELS).axes[0])[1] == "inf"
     assert [legend.get_text() for legend in figure.legends[0].get_texts()] == [
         "PLA, pinned",
         "PLA, assigned",

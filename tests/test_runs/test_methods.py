@@ -29,7 +29,7 @@ WITHOUT_SEQUENCE |= {"soft_iou", "target_distribution", "bce_count", "lqp"}
 WITHOUT_SEQUENCE |= {"bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"}
 WITHOUT_SEQUENCE |= {"srn", "ml_decoder", "query2label", "hp_net"}
 WITHOUT_SEQUENCE |= {"acf", "acfs", "wsddn", "rarl", "class_queries", "bce_mlp"}
-OURS = {"class_queries", "bce_mlp"}
+OURS = {"class_queries", "bce_mlp", "pla_queries"}
 
 CONFIG = """
 model = dict(type='ImageClassifier', backbone=dict(type='StridedCNN'), neck=None,
@@ -249,7 +249,7 @@ def test_options_of_another_head_are_rejected(write):
 
 
 def test_these_methods_are_shipped():
-    variants = {"pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"}
+    variants = {"pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer", "pla_queries"}
     older = {"cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"}
     pooled = {"set_pool", "set_pool_transformer"}
     assert set(SHIPPED) == set(STRATEGIES) | variants | older | pooled | WITHOUT_SEQUENCE
@@ -275,6 +275,7 @@ def test_these_methods_cannot_repeat_a_label():
     heads = {name: read_config(config, dict(method=name)).model.head for name in SHIPPED}
     marked = {name for name in heads if (heads[name].get("decoding") or {}).get("no_repeat")}
     assert marked == {"ocd", "multi_order", "order_free", "set_pool", "set_pool_transformer"}
+    marked.add("pla_queries")  # its decoder masks them
     for name in set(SHIPPED) - WITHOUT_SEQUENCE:
         head = MODELS.build({**heads[name], "in_channels": 8, "max_steps": 30}).eval()
         # Greedy, with END put off: 29 steps for 10 classes.

@@ -17,6 +17,7 @@ from mmorderless.inference import visualizer as visualize
 from mmorderless.inference.decoded_image import background_picture, decode_image, find_images
 from mmorderless.inference.visualizer import ImageVisualizer
 from mmorderless.labels.fixed_orders import class_ranks
+from mmorderless.labels.vocabulary import MASKED
 from mmorderless.models.losses.aligned import MLALoss, PLALoss
 from mmorderless.runs.config import read_config
 
@@ -158,6 +159,8 @@ def test_orders_are_those_of_the_strategies():
         found = orders[order.replace("_", "-")]
         assert found.tolist() == sorted(labels.tolist(), key=ranks.__getitem__)
     costs = visualize.step_costs(logits)
+    masked = logits.index_fill(1, torch.tensor(2), MASKED)
+    assert (visualize.step_costs(masked)[:, 2] == np.inf).all()
     summed = {name: costs[np.arange(4), order].sum() for name, order in orders.items()}
     best = min(sum(costs[t, c] for t, c in enumerate(p)) for p in permutations(labels.tolist()))
     assert summed["MLA"] == pytest.approx(best)

@@ -112,7 +112,7 @@ def evaluate_sequences(
     head = model.head
     # The head's own settings are predicted once, under the name of the default bias.
     kinds: dict[Hashable, dict[str, Any]] = {}
-    name_of_kind: dict[str, Hashable] = {"max": default}
+    name_of_kind: dict[str, Hashable] = {head.score: default}
     if not head.decoding.has_sigmoids:  # sigmoids have no beam
         name_of_kind = {kind: kind for kind in SCORE_KINDS} | {head.score: default}
         kinds = {kind: score_override(head, kind) for kind in SCORE_KINDS if kind != head.score}
@@ -149,7 +149,7 @@ def evaluate_sequences(
         "tuned": {
             score: {"value": value, "metrics": metrics[value]} for score, value in chosen.items()
         },
-        "no_repeat": head.decoding.no_repeat,
+        "no_repeat": head.decoding.no_repeat or head.decoder.masks_emitted,
         "mAP_by_score": {kind: metrics[name]["mAP"] for kind, name in name_of_kind.items()},
         "threshold_by_score": {
             kind: tune_thresholds(held[name], predicted[name], num_classes, DEFAULT_THRESHOLD)[1]

@@ -6,6 +6,7 @@ mmpretrain's MODELS, and import it here; `joint_embedding_rnn.py` is the shortes
 
 from mmorderless.models.decoders.attention_rnn import AttentionGRU, AttentionLSTM
 from mmorderless.models.decoders.base import LabelDecoder, Rollout
+from mmorderless.models.decoders.class_query_rnn import ClassQueryLSTM
 from mmorderless.models.decoders.joint_embedding_rnn import JointEmbeddingRNN
 from mmorderless.models.decoders.multi_order_rnn import MultiOrderRNN
 from mmorderless.models.decoders.order_free_rnn import OrderFreeRNN
@@ -16,6 +17,7 @@ from mmorderless.models.decoders.transformer import TransformerLabelDecoder
 __all__ = [
     "AttentionGRU",
     "AttentionLSTM",
+    "ClassQueryLSTM",
     "JointEmbeddingRNN",
     "LabelDecoder",
     "MultiOrderRNN",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmorderless.labels.vocabulary import IGNORE, Vocabulary
 from mmorderless.models.decoders.graphed import GraphedPasses
+from mmorderless.models.decoders.rows import select, weights_of
 
 Choose = Callable[[int, Tensor, Tensor], Tensor]
 """Takes step t, logits (R, C + 1) and each row's image index (R,); returns the tokens (R,) to emit
@@ -51,10 +52,30 @@ class LabelDecoder(nn.Module):
     attends = False
     """Whether a step returns attention weights."""
 
+    masks_emitted = False
+    """Whether a label that was emitted has the logit MASKED from then on."""
+
+    sequence_weight = 1.0
+    """Factor on the loss of the sequence; `auxiliary_loss` has a factor of 1."""
+
+    score = "max"
+    """The head's `score` where none is given; `own` are the decoder's `class_scores`."""
+
     def __init__(self, num_classes: int, graphed: bool = False) -> None:
         super().__init__()
         self.vocabulary = Vocabulary(num_classes)
         self.graphs = GraphedPasses() if graphed else None
+
+    def encode(self, grid: Tensor) -> Tensor:
+        """Return what a batch's rollouts and losses share, a tensor (B, …); here the cells.
+
+        Every method that takes cells takes the result in place of them.
+        """
+        return grid
+
+    def class_scores(self, grid: Tensor) -> Tensor:
+        """Return scores of the classes in [0, 1] that do not depend on a rollout, shape (B, C)."""
+        raise NotImplementedError
 
     def init_state(self, grid: Tensor) -> Any:
         """Return the state before the first step.
@@ -72,7 +93,8 @@ class LabelDecoder(nn.Module):
             state: state after the previous step.
 
         Returns:
-            Logits (R, C + 1), the new state, and the attention weights (R, L) or None.
+            Logits (R, C + 1), the new state, and the attention weights: (R, L), or those of every
+            class (R, C, L), of which the emitted label's count; or None.
         """
         raise NotImplementedError
 
@@ -161,7 +183,7 @@ class LabelDecoder(nn.Module):
             all_logits.append(spread(logits))
             all_tokens.append(spread(token, end))
             if return_attention and weights is not None:
-                all_weights.append(spread(weights))
+                all_weights.append(spread(weights_of(token, weights)))
             ended = ended | (token == end)
             if until_end and (t + 1) % sync_every == 0:
                 active = (~ended).nonzero()[:, 0]
@@ -254,21 +276,6 @@ class LabelDecoder(nn.Module):
         """
         choose = None if feed is None else lambda t, logits, images: feed[:, t]
         return self.rollout(grid, num_steps, choose=choose).logits
-
-
-def select(state: Any, rows: Tensor | slice) -> Any:
-    """Select rows of a state.
-
-    Args:
-        state: a tensor, what all rows share, or a (nested) tuple of these.
-        rows: indices, shape (R,), or a slice.
-    """
-    if isinstance(state, Tensor):
-        return state[rows]
-    if not isinstance(state, tuple):
-        return state
-    parts = [select(part, rows) for part in state]
-    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
 
 def check_sizes(**sizes: int) -> None:

@@ -28,9 +28,9 @@ from mmorderless.models.decoders.base import (
     LabelDecoder,
     Rollout,
     check_sizes,
-    select,
 )
 from mmorderless.models.decoders.dropout import check_drop, drop_entries
+from mmorderless.models.decoders.rows import select
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values of the heads, shape (B, N, length, A / N) each."""

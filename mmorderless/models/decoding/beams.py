@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mmorderless.models.decoders.base import LabelDecoder, Rollout, select
+from mmorderless.models.decoders.base import LabelDecoder, Rollout
+from mmorderless.models.decoders.rows import select, weights_of
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.prompt import Prompt
 
@@ -143,7 +144,7 @@ class Beam:
             best = first + hypothesis[:, 0].clamp(max=width - 1)
             logits.append(of_rows[best])
             if attention is not None:
-                maps.append(attention[best])
+                maps.append(weights_of(tokens[-1][:, 0], attention[best]))
         chosen = torch.stack(tokens[::-1], 2)  # (B, K, T)
         # What follows the first END is END.
         chosen = chosen.masked_fill((chosen == self.end).cumsum(2) > 0, self.end)

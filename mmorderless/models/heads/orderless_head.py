@@ -18,7 +18,7 @@ from mmorderless.models.heads.known_labels import mask_known_labels, read_prompt
 from mmorderless.models.losses.aligned import loss_of
 from mmorderless.models.losses.base import SequenceLoss
 
-SCORES = ("max", "first", "beam")
+SCORES = ("max", "first", "beam", "own")
 
 
 @MODELS.register_module()
@@ -44,8 +44,9 @@ class OrderlessRNNHead(BaseModule):
             `frequent_first`, `rare_first`, `dictionary` or `random`.
         decoding: arguments of `Decoding`: END bias, no repeats, number of labels, beam width.
         score: what `pred_score` is for each class: the largest probability that a step up to END
-            gave it (`max`), its probability when it was first emitted (`first`), or its share of a
-            beam's hypotheses (`beam`).
+            gave it (`max`), its probability when it was first emitted (`first`), its share of a
+            beam's hypotheses (`beam`), or the decoder's own score of the class (`own`). None takes
+            the decoder's default: `own` where it scores classes, else `max`.
         drop_class_token: whether the first token of (B, L, D) features is a class token.
         return_attention: whether predictions carry the attention weights.
         init_cfg: initialization, as everywhere in mmengine.
@@ -53,8 +54,8 @@ class OrderlessRNNHead(BaseModule):
     Raises:
         ValueError: the strategy, score or an option of decoding is unknown, both `strategy` and
             `loss` are given, the loss is no `SequenceLoss`, does not have C class weights or does
-            not train the END that decoding needs, `score='beam'` is set without beam search, or a
-            size is invalid.
+            not train the END that decoding needs, `score='beam'` is set without beam search or
+            `'own'` for a decoder that does not score classes, or a size is invalid.
     """
 
     takes_known_labels = True
@@ -68,7 +69,7 @@ class OrderlessRNNHead(BaseModule):
         loss: dict | None = None,
         strategy: str | None = None,
         decoding: dict | None = None,
-        score: str = "max",
+        score: str | None = None,
         drop_class_token: bool = False,
         return_attention: bool = False,
         init_cfg: dict | None = None,
@@ -78,22 +79,22 @@ class OrderlessRNNHead(BaseModule):
             raise ValueError(f"give either strategy={strategy!r} or loss={loss}, not both")
         if max_steps < 2:
             raise ValueError(f"max_steps must be at least 2 (a label and END), got {max_steps}")
-        if score not in SCORES:
+        if score not in (None, *SCORES):
             raise ValueError(f"unknown score {score!r}; choose one of {', '.join(SCORES)}")
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.max_steps = max_steps
         self.drop_class_token = drop_class_token
         self.return_attention = return_attention
-        self.score = score
         check_known("decoding", decoding or {}, (field.name for field in fields(Decoding)))
         self.decoding = Decoding(**(decoding or {}))
         self.decoding.check_fits(num_classes, max_steps)
-        self._check_beams()
         sizes = dict(num_classes=num_classes, in_channels=in_channels)
         self.decoder: LabelDecoder = MODELS.build(
             {"type": "AttentionLSTM", **(decoder or {}), **sizes}
         )
+        self.score = self.decoder.score if score is None else score
+        self._check_score()
         loss_module = MODELS.build(loss or loss_of("pla" if strategy is None else strategy))
         if not isinstance(loss_module, SequenceLoss):
             raise ValueError(
@@ -131,9 +132,11 @@ class OrderlessRNNHead(BaseModule):
             ValueError: a sample has no `gt_label` or a soft one, or its labels do not fit.
         """
         labels = training_labels(data_samples, self.max_steps)
-        grid = self.pre_logits(feats)
+        grid = self.decoder.encode(self.pre_logits(feats))
         start = self.decoder.training_grid(grid, labels)
         losses = self.loss_module.forward_train(self.decoder, start, labels, self.max_steps)
+        weight = self.decoder.sequence_weight
+        losses = {name: weight * loss for name, loss in losses.items()}
         return {**losses, **self.decoder.auxiliary_loss(grid, labels)}
 
     def predict(
@@ -150,8 +153,9 @@ class OrderlessRNNHead(BaseModule):
             ValueError: more labels are given than can be emitted, or `score='beam'` is set without
                 beam search.
         """
-        self._check_beams()
+        self._check_score()
         grid, layout = as_grid(feats, self.in_channels, self.drop_class_token)
+        grid = self.decoder.encode(grid)
         prompt = read_prompt(data_samples, self.num_classes, grid.device)
         rollout, beams = decode(
             self.decoder, grid, self.max_steps, self.decoding, self.return_attention, prompt
@@ -164,14 +168,21 @@ class OrderlessRNNHead(BaseModule):
         emission = read_rollout(logits, rollout.tokens, self.score, sigmoids, num_given)
         if self.score == "beam" and beams is not None:
             emission = emission._replace(scores=beams.marginals(self.num_classes))
+        if self.score == "own":
+            emission = emission._replace(scores=self.decoder.class_scores(grid))
         maps = None
         if rollout.attention is not None:
             maps = rollout.attention.float().unflatten(2, layout)  # (B, T, h, w) or (B, T, L)
         return mask_known_labels(write_samples(emission, maps, data_samples))
 
-    def _check_beams(self) -> None:
+    def _check_score(self) -> None:
         if self.score == "beam" and self.decoding.beam_width == 1:
             raise ValueError(
                 "score='beam' needs several hypotheses, but greedy decoding gives one; set "
                 "decoding=dict(beam_width=4) or higher"
+            )
+        if self.score == "own" and self.decoder.score != "own":
+            raise ValueError(
+                f"score='own' needs a decoder that scores classes, and this is a "
+                f"{type(self.decoder).__name__}; set score='max', or the decoder to ClassQueryLSTM"
             )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmorderless.labels.checks import LabelSets
-from mmorderless.labels.vocabulary import IGNORE
+from mmorderless.labels.vocabulary import IGNORE, MASKED
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.losses.cross_entropy import sequence_cross_entropy
 
@@ -91,8 +91,13 @@ class SequenceLoss(nn.Module):
         return self.loss_of_tokens(logits, tokens)
 
     def loss_of_tokens(self, logits: Tensor, tokens: Tensor) -> Tensor:
-        """Return the loss of a batch whose target tokens (B, T) are known."""
+        """Return the loss of a batch whose target tokens (B, T) are known.
+
+        Steps whose target the decoder has masked, since it was emitted before, do not count.
+        """
         self.check_class_weight(logits.shape[2] - 1)
+        target = logits.detach().gather(2, tokens.clamp(min=0)[:, :, None])[:, :, 0]
+        tokens = tokens.masked_fill(target == MASKED, IGNORE)
         cross_entropy = sequence_cross_entropy(logits, tokens, self.average, self.token_weight)
         return self.loss_weight * cross_entropy
 

@@ -46,7 +46,16 @@ class OrderFreeLoss(SequenceLoss):
     def forward_train(
         self, decoder: LabelDecoder, grid: Tensor, labels: Sequence[Tensor], max_steps: int
     ) -> dict[str, Tensor]:
-        """See `SequenceLoss.forward_train`; no label is emitted twice."""
+        """See `SequenceLoss.forward_train`; no label is emitted twice.
+
+        Raises:
+            ValueError: the decoder masks the labels that it has emitted.
+        """
+        if decoder.masks_emitted:
+            raise ValueError(
+                f"OrderFreeLoss trains emitted labels, and {type(decoder).__name__} masks them; "
+                "set the head's loss to PLALoss, MLALoss, FixedOrderLoss or OCDLoss"
+            )
         num_classes = decoder.vocabulary.num_classes
         mask = check_labels(labels, num_classes).mask().to(grid.device)  # (B, C)
         longest = self.longest.clamp(min=max(len(label_set) for label_set in labels))

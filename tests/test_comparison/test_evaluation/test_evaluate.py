@@ -36,6 +36,7 @@ SIZES = dict(hidden_size=8, embed_size=4, attention_size=4)
 # The options of each kind of head.
 KINDS = {
     "softmax": dict(decoder=SIZES),
+    "class_queries": dict(decoder=dict(type="ClassQueryLSTM", hidden_size=8, embed_size=4)),
     "multi_order": dict(
         decoder=dict(type="MultiOrderRNN", **SIZES),
         loss=dict(type="MultiOrderLoss"),
@@ -158,10 +159,11 @@ def test_thresholds_on_a_sequence_models_scores(kind):
     head = sequence_head(kind)
     model = Model(head)
     result, _, _ = evaluate_sequences(model, loader(0), loader(1), 0.0, NUM_CLASSES)
-    kinds = ["max"] if kind != "softmax" else ["max", "first", "beam"]
+    kinds = ["max"] if head.decoding.has_sigmoids else ["max", "first", "beam"]
+    kinds += ["own"] if kind == "class_queries" else []
     assert sorted(result["threshold_by_score"]) == sorted(result["mAP_by_score"]) == sorted(kinds)
     for name, tuned in result["threshold_by_score"].items():
-        attributes = {} if name == "max" else score_override(head, name)
+        attributes = {} if name == head.score else score_override(head, name)
         held_out, test = (predict(model, loader(i), {"": attributes})[0][""] for i in (0, 1))
         expected = evaluate_thresholds(held_out, test, NUM_CLASSES, 0.5)["tuned"]
         assert tuned == expected

@@ -26,6 +26,9 @@ DECODERS = {
     "annotator": dict(SIZES, type="RecurrentAnnotator", dropout=0.0),
     "semantic": dict(SIZES, type="SemanticRNN"),
     "multi-order": dict(ATTENDING, type="MultiOrderRNN"),
+    "class queries": dict(
+        SIZES, type="ClassQueryLSTM", dropout=0.0, class_hidden_size=16, query_size=8
+    ),
     "order-free": dict(type="OrderFreeRNN", hidden_size=16, attention_size=12, dropout=0.0),
 }
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from mmpretrain.registry import MODELS
 
-from mmorderless.models.decoders.base import LabelDecoder, select
+from mmorderless.models.decoders.base import LabelDecoder
+from mmorderless.models.decoders.rows import select, weights_of
 from mmorderless.models.losses.aligned import MLALoss, PLALoss
 
 B, L, D, C, T = 5, 4, 9, 6, 4
@@ -31,7 +32,8 @@ def test_rollout_is_repeated_steps(make_decoder):
         torch.testing.assert_close(rollout.logits[:, t], logits)
         assert torch.equal(rollout.tokens[:, t], token)
         if decoder.attends:
-            assert weights.shape == (B, L)
+            assert weights.shape in ((B, L), (B, C, L))
+            weights = weights_of(token, weights)
             torch.testing.assert_close(rollout.attention[:, t], weights)
             torch.testing.assert_close(weights.sum(1), torch.ones(B))
         else:
@@ -83,6 +85,7 @@ def test_dropout_is_for_training_only(make_decoder, configs, name):
         "annotator",
         "multi-order",
         "order-free",
+        "class queries",
     }
     first, second = (decoder.rollout(grid, 1).logits for _ in range(2))
     assert torch.equal(first, second) == (name not in dropping)

@@ -227,8 +227,10 @@ def test_errors_of_the_config():
         make(loss=dict(type="MeanBCELoss"))
     with pytest.raises(ValueError, match=r"score='beam' .*beam_width"):
         make(score="beam")
-    with pytest.raises(ValueError, match="'mean'; choose one of max, first, beam"):
+    with pytest.raises(ValueError, match="'mean'; choose one of max, first, beam, own"):
         make(score="mean")
+    with pytest.raises(ValueError, match=r"score='own' .* AttentionLSTM; set score='max'"):
+        make(score="own")
     with pytest.raises(ValueError, match="unknown strategy 'plaa'; choose one of pla, mla"):
         make(strategy="plaa")
     with pytest.raises(
