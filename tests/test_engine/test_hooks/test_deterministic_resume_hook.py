@@ -195,15 +195,16 @@ def test_resumed_run_equals_uninterrupted_run(photos, whole_runs, tmp_path, work
     assert differences(whole, state_of(train(cfg))) == []
 
 
-@pytest.mark.slow_except("sampled")
+@pytest.mark.slow_except("sampled", "prompted")
 @pytest.mark.parametrize(
     "loss",
     [
         dict(type="OrderSearchLoss", uniform_steps=10),  # 3 of them are left on resuming
         dict(type="OrderSearchLoss", uniform_steps=2),
         dict(type="OCDLoss"),
+        dict(type="PLALoss", prompt=0.5),
     ],
-    ids=["uniform", "searched", "sampled"],
+    ids=["uniform", "searched", "sampled", "prompted"],
 )
 def test_random_losses_resume_their_random_numbers(photos, whole_runs, tmp_path, loss):
     changes = {"model.head.strategy": None, "model.head.loss": loss, **BY_ITERATION}
