@@ -13,12 +13,13 @@ BASE = {"labels", "errors", "version"}
 LOWER = BASE | {"datasets", "models", "metrics", "figures", "runs"}
 MAY_IMPORT = {
     "labels": set(),
+    "sets": set(),
     "errors": set(),
     "alignment": {"labels"},
     "metrics": {"labels"},
     "figures": {"labels", "metrics"},
     "datasets": BASE,
-    "models": BASE | {"alignment"},
+    "models": BASE | {"alignment", "sets"},
     "runs": BASE | {"datasets", "models.weights"},
     "engine": LOWER,
     "inference": LOWER,
@@ -31,6 +32,7 @@ MAY_NOT_IMPORT = {
     "": {"tools", "benchmarks"},
     "labels": MM | {"torch.nn"},
     "alignment": MM | {"torch.nn"},
+    "sets": MM,
     "metrics": MM,
     "figures": MM | {"torch", "pathlib"},
     "models.decoders": SAMPLES | {"mmorderless.models.losses", "mmorderless.models.heads"},
