@@ -13,7 +13,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmpretrain.registry import DATASETS, METRICS, MODELS
 
-from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.labels.label_lists import label_matrix
 from mmorderless.metrics import set_scores
 from mmorderless.models.training_labels import NeedsTrainingLabels
@@ -73,8 +72,7 @@ def learn(method, scenes, folder):
     label_sets = [sample.gt_label.tolist() for sample in batch["data_samples"]]
     for module in model.modules():
         if isinstance(module, NeedsTrainingLabels):
-            counts = count_labels(label_sets, len(classes))
-            module.set_training_labels(classes, counts, NUM_SCENES)
+            module.set_label_sets(classes, label_sets)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     data = model.data_preprocessor(batch, training=True)
     for _ in range(STEPS):

@@ -25,7 +25,7 @@ METHODS = (
     *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer", "pla_queries"),
     *("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"),
     *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
-    *("set_pool", "set_pool_transformer"),
+    *("set_pool", "set_pool_transformer", "known_sets"),
 )
 """Methods of configs/_base_/methods in the order of the tables."""
 

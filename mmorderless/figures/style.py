@@ -89,7 +89,7 @@ FAMILIES = (
         "set_pool",
     ),
     ("bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"),
-    ("srn", "ml_decoder", "query2label", "hp_net", "class_queries", "bce_mlp"),
+    ("srn", "ml_decoder", "query2label", "hp_net", "class_queries", "bce_mlp", "known_sets"),
     ("acf", "acfs", "wsddn", "rarl"),
 )
 TITLES = {
@@ -100,6 +100,7 @@ TITLES = {
     "bce": "BCE",
     "bce_mlp": "BCE, hidden layer",
     "class_queries": "class queries",
+    "known_sets": "known sets",
     "asl": "ASL",
     "csra": "CSRA",
     "acf": "ACf",

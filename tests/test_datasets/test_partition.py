@@ -1,6 +1,7 @@
 """A part of the training set is held out by one key of the config; unusable settings are errors."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -221,6 +222,30 @@ def test_training_evaluation_and_prediction(read, tmp_path, monkeypatch):
     assert 0 <= json.loads(out.read_text())["set/OF1"] <= 100
     inferencer = OrderlessInferencer(dumped, checkpoint)
     assert len(inferencer("test0.png", progress=False)[0]["scores"]) == 3
+
+
+def test_known_sets_are_those_of_the_part_that_is_trained_on(read, tmp_path):
+    kept, _, _ = datasets(read())
+    work = tmp_path / "work"
+    arguments = ["config.py", "--work-dir", str(work), "--cfg-options", "method=known_sets"]
+    build_runner(training_config(parse_training_options(arguments))).train()
+    checkpoint = torch.load(work / "epoch_2.pth")
+    state, raw = checkpoint["state_dict"], checkpoint["swa"]["raw"]
+    found = zip(state["head.known_sets"].bool(), state["head.set_counts"])
+    expected = Counter(tuple(kept.get_data_info(i)["gt_label"]) for i in range(len(kept)))
+    assert {tuple(s.nonzero()[:, 0].tolist()): int(n) for s, n in found} == expected
+    for name in ("known_sets", "set_counts"):  # the weights are averaged, the sets are not
+        assert torch.equal(state[f"head.{name}"], raw[f"head.{name}"])
+        assert state[f"head.{name}"].dtype == raw[f"head.{name}"].dtype
+    assert not torch.equal(state["head.scalars"], raw["head.scalars"])
+
+    dumped, out = str(work / "config.py"), tmp_path / "metrics.json"
+    weights = str(work / "epoch_2.pth")
+    evaluate([dumped, weights, "--work-dir", str(tmp_path / "test"), "--out", str(out)])
+    assert json.loads(out.read_text())["set/duplicates"] == 0
+    [result] = OrderlessInferencer(dumped, weights)("test0.png", progress=False)
+    assert len(result["scores"]) == 3
+    assert len(result["sequence"]) == len(result["names"])
 
 
 def test_the_checker_shows_both_parts(read, capsys, monkeypatch):

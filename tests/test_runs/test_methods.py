@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -29,7 +28,7 @@ WITHOUT_SEQUENCE |= {"soft_iou", "target_distribution", "bce_count", "lqp"}
 WITHOUT_SEQUENCE |= {"bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"}
 WITHOUT_SEQUENCE |= {"srn", "ml_decoder", "query2label", "hp_net"}
 WITHOUT_SEQUENCE |= {"acf", "acfs", "wsddn", "rarl", "class_queries", "bce_mlp"}
-OURS = {"class_queries", "bce_mlp", "pla_queries"}
+OURS = {"class_queries", "bce_mlp", "pla_queries", "known_sets"}
 
 CONFIG = """
 model = dict(type='ImageClassifier', backbone=dict(type='StridedCNN'), neck=None,
@@ -252,7 +251,8 @@ def test_these_methods_are_shipped():
     variants = {"pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer", "pla_queries"}
     older = {"cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"}
     pooled = {"set_pool", "set_pool_transformer"}
-    assert set(SHIPPED) == set(STRATEGIES) | variants | older | pooled | WITHOUT_SEQUENCE
+    sequences = set(STRATEGIES) | variants | older | pooled | {"known_sets"}
+    assert set(SHIPPED) == sequences | WITHOUT_SEQUENCE
 
 
 @pytest.mark.parametrize("method", sorted(set(SHIPPED) - OURS))
@@ -356,11 +356,11 @@ def test_every_method_trains_and_predicts_on_every_kind_of_config(method, base, 
             MODELS.build(cfg.model)
         return
     model = MODELS.build(cfg.model)
+    label_sets = [[0, 3], [], [num_classes - 1]]
     for module in model.modules():
         if isinstance(module, NeedsTrainingLabels):
             names = [f"class {c}" for c in range(num_classes)]
-            module.set_training_labels(names, np.arange(num_classes), num_classes)
-    label_sets = [[0, 3], [], [num_classes - 1]]
+            module.set_label_sets(names, [*label_sets, *label_sets[:2]])
     samples = [DataSample().set_gt_label(torch.tensor(y, dtype=torch.long)) for y in label_sets]
     inputs = torch.randn(3, *shape)
 

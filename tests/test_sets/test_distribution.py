@@ -56,8 +56,8 @@ def evidence(seed):
 
 def given_evidence(p, given, excluded):
     """Return probabilities (B, 2^C) divided by that of the evidence."""
-    misses = (ALL < given[:, None]) | (ALL > ~excluded[:, None])
-    fits = ~misses.any(2)
+    has = ALL.bool()
+    fits = ~((given[:, None] & ~has) | (excluded[:, None] & has)).any(2)
     return p * fits / (p * fits).sum(1, keepdim=True)
 
 

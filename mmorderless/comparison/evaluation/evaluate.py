@@ -16,12 +16,14 @@ from torch.utils.data import DataLoader
 from mmorderless.comparison.evaluation.gallery import choose_gallery
 from mmorderless.comparison.evaluation.operating_parameter import (
     DEFAULT_THRESHOLD,
+    OperatingParameter,
     operating_parameter_of,
     override,
 )
 from mmorderless.comparison.evaluation.operating_point import (
     BIASES,
     CHOSEN_FOR,
+    THETAS,
     THRESHOLDS,
     best_value,
     candidates,
@@ -99,21 +101,33 @@ def evaluate_thresholds(
 
 
 def evaluate_sequences(
-    model: Any, held_out: DataLoader, test: DataLoader, default: float, num_classes: int
+    model: Any,
+    held_out: DataLoader,
+    test: DataLoader,
+    parameter: OperatingParameter,
+    num_classes: int,
 ) -> tuple[dict[str, Any], Records, list[str]]:
-    """Choose a sequence model's END bias on held-out images and evaluate it on the test set.
+    """Choose an END bias or θ on held-out images and evaluate it on the test set.
+
+    Args:
+        model: one that emits its label sets label by label.
+        held_out: dataloader of the held-out images.
+        test: dataloader of the test set.
+        parameter: what is chosen, with its default.
+        num_classes: C.
 
     Returns:
         `operating_parameter`, `operating_default`, `default`, `operating_curve`, `tuned`,
-        `no_repeat` (whether decoding cannot repeat a label), `mAP_by_score` and
+        `no_repeat` (whether decoding cannot repeat a label), and for an END bias `mAP_by_score` and
         `threshold_by_score` (label sets from a threshold on each kind of score) of result.json; the
         predictions on the test set at the default operating point; the paths of its images.
     """
-    head = model.head
-    # The head's own settings are predicted once, under the name of the default bias.
+    head, default = model.head, parameter.default
+    has_end_bias = parameter.name == "end_bias"
+    # The head's own settings are predicted once, under the name of the default value.
     kinds: dict[Hashable, dict[str, Any]] = {}
-    name_of_kind: dict[str, Hashable] = {head.score: default}
-    if not head.decoding.has_sigmoids:  # sigmoids have no beam
+    name_of_kind: dict[str, Hashable] = {head.score: default} if has_end_bias else {}
+    if has_end_bias and not head.decoding.has_sigmoids:  # sigmoids have no beam
         name_of_kind = {kind: kind for kind in SCORE_KINDS} | {head.score: default}
         kinds = {kind: score_override(head, kind) for kind in SCORE_KINDS if kind != head.score}
 
@@ -123,7 +137,7 @@ def evaluate_sequences(
     held, _ = predict(
         model,
         held_out,
-        {**overrides(candidates(BIASES, default)), **kinds},
+        {**overrides(candidates(BIASES if has_end_bias else THETAS, default)), **kinds},
         scored=[default, *kinds],
     )
     tried = {name: records for name, records in held.items() if name not in kinds}
@@ -134,7 +148,7 @@ def evaluate_sequences(
             {v: sparse_label_matrix(tried[v].predicted, num_classes) for v in tried}, truth
         )
         more = candidates_beyond(curve, default)
-        if more:
+        if more and has_end_bias:
             variants = {value: override(head, value) for value in more}
             tried |= predict(model, held_out, variants, scored=())[0]
     chosen = {score: best_value(curve, score, default) for score in CHOSEN_FOR}
@@ -142,14 +156,14 @@ def evaluate_sequences(
     predicted, paths = predict(model, test, {**overrides(chosen.values()), **kinds})
     metrics = {name: metrics_of(records, num_classes) for name, records in predicted.items()}
     result = {
-        "operating_parameter": "end_bias",
+        "operating_parameter": parameter.name,
         "operating_default": default,
         "default": metrics[default],
         "operating_curve": curve,
         "tuned": {
             score: {"value": value, "metrics": metrics[value]} for score, value in chosen.items()
         },
-        "no_repeat": head.decoding.no_repeat or head.decoder.masks_emitted,
+        "no_repeat": not has_end_bias or head.decoding.no_repeat or head.decoder.masks_emitted,
         "mAP_by_score": {kind: metrics[name]["mAP"] for kind, name in name_of_kind.items()},
         "threshold_by_score": {
             kind: tune_thresholds(held[name], predicted[name], num_classes, DEFAULT_THRESHOLD)[1]
@@ -182,7 +196,7 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
         )
     else:
         result, test_records, paths = evaluate_sequences(
-            model, held_out, test, float(head.decoding.end_bias), len(classes)
+            model, held_out, test, parameter, len(classes)
         )
         save_attention(model, test, choose_gallery(test_records.truth, len(classes)), folder)
     groups = test.dataset.metainfo.get("groups") or {}

@@ -1,8 +1,9 @@
-"""The parameter that moves a method's operating point: a threshold or an END bias."""
+"""The parameter that moves a method's operating point: a threshold, an END bias or θ."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mmorderless.models.heads.known_sets_head import KnownSetsHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
 DEFAULT_THRESHOLD = 0.5
@@ -13,7 +14,8 @@ class OperatingParameter:
     """A head's parameter that trades precision for recall.
 
     Attributes:
-        name: `end_bias`, which changes the predicted sequence, or `threshold` on the scores.
+        name: `end_bias`, which changes the predicted sequence, `theta` of `KnownSetsHead`'s risk
+            rule, which changes the predicted set, or `threshold` on the scores.
         default: value in the model's config; None for a head that decides by a rule of its own,
             which no value of the parameter gives.
     """
@@ -26,15 +28,19 @@ def operating_parameter_of(head: Any) -> OperatingParameter:
     """Return a head's operating parameter.
 
     Args:
-        head: a sequence head or one of mmpretrain's multi-label heads; without `thr` it decides by
-            a rule of its own, such as a count.
+        head: a sequence head, `KnownSetsHead` or one of mmpretrain's multi-label heads; without
+            `thr` it decides by a rule of its own, such as a count.
     """
     if isinstance(head, OrderlessRNNHead):
         return OperatingParameter("end_bias", float(head.decoding.end_bias))
+    if isinstance(head, KnownSetsHead):
+        return OperatingParameter("theta", float(head.theta))
     threshold = getattr(head, "thr", None)
     return OperatingParameter("threshold", None if threshold is None else float(threshold))
 
 
-def override(head: Any, end_bias: float) -> dict[str, Any]:
-    """Return the attributes that set a sequence head's END bias."""
-    return {"decoding": replace(head.decoding, end_bias=end_bias)}
+def override(head: Any, value: float) -> dict[str, Any]:
+    """Return the attributes that set the END bias or θ of a head."""
+    if isinstance(head, KnownSetsHead):
+        return {"theta": value}
+    return {"decoding": replace(head.decoding, end_bias=value)}

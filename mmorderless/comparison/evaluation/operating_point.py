@@ -1,7 +1,7 @@
 """Choose the operating point of a model between precision and recall on held-out images.
 
 The operating parameter of a BCE model is the threshold on its scores, that of a sequence model the
-bias subtracted from END's logit. N images, C classes.
+bias subtracted from END's logit, that of known sets θ of the risk rule. N images, C classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,9 @@ EXTRA_CANDIDATES = 4
 
 MAX_BIAS = 8.0
 """Largest absolute bias to try."""
+
+THETAS = tuple(step / 20 for step in range(2, 19))
+"""Candidates of θ, from 0.1 to 0.9."""
 
 COUNT_FACTORS = tuple(2 ** (step / 8) for step in range(-16, 17))
 """Numbers of predicted labels to try, as multiples of the true number."""

@@ -136,7 +136,8 @@ def save_predictions(
 @torch.no_grad()
 def save_attention(model: Any, loader: DataLoader, images: np.ndarray, folder: Path) -> None:
     """Write the attention maps of some photos, if the model has spatial attention."""
-    if not model.head.decoder.attends:
+    decoder = getattr(model.head, "decoder", None)
+    if decoder is not None and not decoder.attends:
         return
     maps = []
     part = Subset(loader.dataset, images.tolist())

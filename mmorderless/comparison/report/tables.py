@@ -11,7 +11,7 @@ from mmorderless.comparison.report.results import Result, mean_and_deviation, va
 PRIOR = "label_prior.json"
 PRIOR_NAME = "label prior"
 SEED_INDEPENDENT = -1
-PARAMETERS = {"end_bias": "END bias", "threshold": "threshold"}
+PARAMETERS = {"end_bias": "END bias", "theta": "θ", "threshold": "threshold"}
 
 MARK = "\N{DAGGER}"
 BY_CONSTRUCTION = f"{MARK} By construction: the method cannot emit a label twice."

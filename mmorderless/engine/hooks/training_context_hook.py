@@ -1,4 +1,4 @@
-"""Tell losses and heads the training set's label counts and the progress of training."""
+"""Tell losses and heads the training set's labels and the progress of training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,8 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from mmorderless.datasets.partition import REPEATING_WRAPPERS
 from mmorderless.engine.hooks.bare_model import bare_model
-from mmorderless.labels.fixed_orders import count_labels
 from mmorderless.models.losses.missing_labels import SPLCLoss
 from mmorderless.models.losses.sampling import RandomDraws
 from mmorderless.models.training_labels import NeedsTrainingLabels
@@ -18,10 +18,11 @@ from mmorderless.runs.methods import check_applied
 
 @HOOKS.register_module()
 class TrainingContextHook(Hook):
-    """Tell losses and heads what they cannot know: label counts, a random seed and the epoch.
+    """Tell losses and heads what they cannot know: labels, a random seed and the epoch.
 
-    Label counts are for those that inherit from `NeedsTrainingLabels` (whose config may give the
-    values instead), seeds for those that inherit from `RandomDraws`, the epoch for `SPLCLoss`.
+    The labels of the training set are for those that inherit from `NeedsTrainingLabels` (whose
+    config may give values instead), seeds for those that inherit from `RandomDraws`, the epoch for
+    `SPLCLoss`. An image counts once, however often a wrapper of the dataset repeats it.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -29,7 +30,7 @@ class TrainingContextHook(Hook):
         check_applied(runner.cfg)
 
     def before_train(self, runner: Runner) -> None:
-        """Give each part that needs them the class names and image counts of the training set.
+        """Give each part that needs them the class names and label sets of the training set.
 
         Raises:
             ValueError: the training set has no class names, or no list of labels per image.
@@ -40,7 +41,9 @@ class TrainingContextHook(Hook):
         if not parts:
             return
         dataset = runner.train_dataloader.dataset
-        remedy = f"give {type(parts[0]).__name__} its {parts[0].arguments} in the config"
+        while type(dataset).__name__ in REPEATING_WRAPPERS:
+            dataset = dataset.dataset
+        remedy = parts[0].alternative
         if not hasattr(dataset, "get_data_info"):
             raise ValueError(
                 f"the labels of {type(dataset).__name__} cannot be counted (no get_data_info); "
@@ -57,10 +60,9 @@ class TrainingContextHook(Hook):
             raise ValueError(
                 f"{type(dataset).__name__} does not give one list of labels per image; {remedy}"
             )
-        counts = count_labels(label_sets, len(classes))
         device = next(bare_model(runner).parameters()).device
         for part in parts:
-            part.set_training_labels(classes, counts, len(label_sets))
+            part.set_label_sets(classes, label_sets)
             part.to(device)
 
     def before_train_epoch(self, runner: Runner) -> None:

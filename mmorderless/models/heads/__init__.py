@@ -13,6 +13,7 @@ from mmorderless.models.heads.decisions import (
 )
 from mmorderless.models.heads.glimpse_head import GlimpseHead
 from mmorderless.models.heads.hydra_head import HydraHead
+from mmorderless.models.heads.known_sets_head import KnownSetsHead
 from mmorderless.models.heads.ml_decoder_head import MLDecoderHead
 from mmorderless.models.heads.mlp_head import MultiLabelMLPHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
@@ -29,6 +30,7 @@ __all__ = [
     "DecidedHead",
     "GlimpseHead",
     "HydraHead",
+    "KnownSetsHead",
     "MLDecoderHead",
     "MassDecision",
     "MultiLabelMLPHead",

@@ -29,9 +29,11 @@ from mmorderless.labels.label_lists import ragged_labels
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 from mmorderless.metrics.records import Records
 from mmorderless.models.heads.decided_head import DecidedHead
+from mmorderless.models.heads.known_sets_head import KnownSetsHead
 from mmorderless.models.heads.orderless_head import OrderlessRNNHead
 
 NUM_CLASSES, CHANNELS = 4, 6
+END_BIAS = OperatingParameter("end_bias", 0.0)
 SIZES = dict(hidden_size=8, embed_size=4, attention_size=4)
 # The options of each kind of head.
 KINDS = {
@@ -119,7 +121,7 @@ def test_a_sequence_models_operating_point_equals_brute_force(kind):
     assert (parameter.name, parameter.default) == ("end_bias", 0)
 
     model = Model(head)
-    result, records, paths = evaluate_sequences(model, loader(0), loader(1), 0.0, NUM_CLASSES)
+    result, records, paths = evaluate_sequences(model, loader(0), loader(1), parameter, NUM_CLASSES)
     assert operating_parameter_of(head) == parameter  # unchanged
     ends = {result["operating_curve"][k]["value"] for k in (0, -1)}
     more = round((max(ends) - 3 + -2 - min(ends)) * 4)  # four more at an end of the grid
@@ -142,9 +144,45 @@ def test_a_sequence_models_operating_point_equals_brute_force(kind):
             setattr(head, name, attribute)
 
 
+def known_sets_head():
+    torch.manual_seed(1)
+    head = KnownSetsHead(NUM_CLASSES, CHANNELS, theta=0.35)
+    label_sets = [row.nonzero()[:, 0].tolist() for row in Images(2).labels]
+    head.set_label_sets("abcd", label_sets)
+    return head
+
+
+def test_theta_of_known_sets_equals_brute_force(tmp_path):
+    head = known_sets_head()
+    parameter = operating_parameter_of(head)
+    assert parameter == OperatingParameter("theta", 0.35)
+    model = Model(head)
+    result, records, _ = evaluate_sequences(model, loader(0), loader(1), parameter, NUM_CLASSES)
+    assert head.theta == 0.35
+    assert model.batches == 2 * 3  # features once per image
+    values = [point["value"] for point in result["operating_curve"]]
+    assert values == sorted({0.35, *(step / 20 for step in range(2, 19))})
+    assert (result["operating_parameter"], result["no_repeat"]) == ("theta", True)
+    assert result["default"] == pytest.approx(scored_directly(head, 1))
+    assert result["default"]["duplicates"] == 0
+    assert metrics_of(records, NUM_CLASSES) == result["default"]
+    for score in ("CF1", "OF1"):
+        tried = {}
+        for head.theta in sorted(values, key=lambda value: (abs(value - 0.35), value)):
+            tried[head.theta] = scored_directly(head, 0)[score]
+        head.theta = max(tried, key=tried.get)
+        assert result["tuned"][score]["value"] == head.theta
+        assert result["tuned"][score]["metrics"] == pytest.approx(scored_directly(head, 1))
+    save_attention(model, loader(1), np.array([3]), tmp_path)
+    [sample] = head.predict((Images(1).maps[[3]],))
+    [maps] = read_gallery_attention(tmp_path).values()
+    assert maps.sequence == sample.sequence.tolist() == sample.pred_label.tolist()
+    assert maps.maps.shape == (len(maps.sequence), 2, 3)
+
+
 def test_each_kind_of_score_has_its_mean_average_precision():
     head = sequence_head()
-    result, _, _ = evaluate_sequences(Model(head), loader(0), loader(1), 0.0, NUM_CLASSES)
+    result, _, _ = evaluate_sequences(Model(head), loader(0), loader(1), END_BIAS, NUM_CLASSES)
     assert (head.score, head.decoding.beam_width) == ("max", 1)
     by_score = result["mAP_by_score"]
     assert by_score["max"] == result["default"]["mAP"]
@@ -158,7 +196,7 @@ def test_each_kind_of_score_has_its_mean_average_precision():
 def test_thresholds_on_a_sequence_models_scores(kind):
     head = sequence_head(kind)
     model = Model(head)
-    result, _, _ = evaluate_sequences(model, loader(0), loader(1), 0.0, NUM_CLASSES)
+    result, _, _ = evaluate_sequences(model, loader(0), loader(1), END_BIAS, NUM_CLASSES)
     kinds = ["max"] if head.decoding.has_sigmoids else ["max", "first", "beam"]
     kinds += ["own"] if kind == "class_queries" else []
     assert sorted(result["threshold_by_score"]) == sorted(result["mAP_by_score"]) == sorted(kinds)

@@ -216,6 +216,15 @@ def test_random_losses_resume_their_random_numbers(photos, whole_runs, tmp_path,
     assert differences(whole, state_of(train(cfg))) == []
 
 
+def test_known_sets_resume(photos, whole_runs, tmp_path):
+    head = dict(_delete_=True, type="KnownSetsHead", num_classes=5, in_channels=8)
+    changes = {"model.head": head, **BY_ITERATION}
+    whole, folder = whole_runs(**changes)
+    assert len(whole["weights"]["head.known_sets"]) > 1
+    cfg = config_of(photos, tmp_path, **changes, **resume_from(folder / "iter_7.pth"))
+    assert differences(whole, state_of(train(cfg))) == []
+
+
 @pytest.mark.slow_except("3")
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_workers_do_not_change_the_run(whole_runs, accumulate):

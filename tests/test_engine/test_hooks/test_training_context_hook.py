@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmpretrain.datasets import MultiTaskDataset
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -72,13 +72,21 @@ def test_frequencies_change_with_the_training_set(tmp_path):
     assert [CLASSES[c] for c in order_of(runner)] == ["ant", "zebra", "cow"]
 
 
-def test_dataset_wrappers_are_counted_as_they_are_trained_on(tmp_path):
+def test_the_images_of_wrapped_datasets_are_counted_once(tmp_path):
     first = dataset_of(tmp_path, [[0], [2], [0]])
     second = dataset_of(tmp_path, [[1], [1], [0, 1]], "more.json")
     for dataset in (ConcatDataset([first, second]), RepeatDataset(second, times=3)):
         runner = runner_of(dataset, "frequent_first")
         TrainingContextHook().before_train(runner)
         assert [CLASSES[c] for c in order_of(runner)] == ["ant", "zebra", "cow"]
+    head = MODELS.build(dict(type="KnownSetsHead", num_classes=3, in_channels=4))
+    runner.model = torch.nn.Sequential(head)
+    repeated = ClassBalancedDataset(second, oversample_thr=1.0)
+    runner.train_dataloader.dataset = repeated
+    assert len(repeated) > 3
+    TrainingContextHook().before_train(runner)
+    assert head.known_sets.tolist() == [[0, 1, 0], [1, 1, 0]]
+    assert head.set_counts.tolist() == [2, 1]
 
 
 def test_random_order_depends_on_seed_rank_and_progress(tmp_path):
@@ -179,3 +187,7 @@ def test_errors(tmp_path):
     single.get_data_info = lambda index: {"gt_label": 1}  # like a single-label dataset
     with pytest.raises(ValueError, match="does not give one list of labels per image"):
         TrainingContextHook().before_train(runner_of(single, "rare_first"))
+    runner = runner_of(single, "pla")
+    runner.model.append(MODELS.build(dict(type="KnownSetsHead", num_classes=3, in_channels=4)))
+    with pytest.raises(ValueError, match="one list of labels per image; choose another head"):
+        TrainingContextHook().before_train(runner)

@@ -1,0 +1,17 @@
+"""Known sets: a joint distribution over label sets, learned from those of the training images.
+
+A method of ours, on the trunk of `class_queries.py`. Each image has a probability for every label
+set of the training set, mixed with independent labels for sets that were never seen;
+`KnownSetsHead` has the equations. Its conditionals are exact, which no classifier of single labels
+has: known labels of an image (`given`, `excluded`) change the probabilities of the others.
+
+For: completing a set from known labels; consistent sets, without duplicates by construction. Not
+for: O-F1, for which marginals suffice (`class_queries` is level), and test images that are drawn
+otherwise than the training images, whose label sets are then a wrong prior.
+
+Related: CRF with supported inference (Nadia Ghamrawi, Andrew McCallum: "Collective multi-label
+classification", CIKM 2005).
+"""
+
+model = dict(neck=None, head=dict(_delete_=True, type="KnownSetsHead"))
+keep = ["head.num_classes", "head.in_channels", "head.drop_class_token"]
