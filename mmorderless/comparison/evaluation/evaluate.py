@@ -33,6 +33,7 @@ from mmorderless.comparison.evaluation.operating_point import (
     thresholds_by_count,
 )
 from mmorderless.comparison.evaluation.predictions import (
+    DEFAULT,
     apply_threshold,
     loader_from_config,
     metrics_of,
@@ -106,7 +107,7 @@ def evaluate_sequences(
     test: DataLoader,
     parameter: OperatingParameter,
     num_classes: int,
-) -> tuple[dict[str, Any], Records, list[str]]:
+) -> tuple[dict[str, Any], dict[str, Records], list[str]]:
     """Choose an END bias or θ on held-out images and evaluate it on the test set.
 
     Args:
@@ -120,7 +121,8 @@ def evaluate_sequences(
         `operating_parameter`, `operating_default`, `default`, `operating_curve`, `tuned`,
         `no_repeat` (whether decoding cannot repeat a label), and for an END bias `mAP_by_score` and
         `threshold_by_score` (label sets from a threshold on each kind of score) of result.json; the
-        predictions on the test set at the default operating point; the paths of its images.
+        predictions on the test set by operating point, see `save_predictions`; the paths of its
+        images.
     """
     head, default = model.head, parameter.default
     has_end_bias = parameter.name == "end_bias"
@@ -170,7 +172,8 @@ def evaluate_sequences(
             for kind, name in name_of_kind.items()
         },
     }
-    return result, predicted[default], paths
+    values = {DEFAULT: default, **chosen}
+    return result, {point: predicted[value] for point, value in values.items()}, paths
 
 
 def evaluate_run(folder: Path) -> dict[str, Any]:
@@ -188,19 +191,20 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
     parameter = operating_parameter_of(head)
     if parameter.name == "threshold":
         (records, _), (predicted, paths) = (
-            predict(model, loader, {"default": {}}) for loader in (held_out, test)
+            predict(model, loader, {DEFAULT: {}}) for loader in (held_out, test)
         )
-        test_records = predicted["default"]
         result = evaluate_thresholds(
-            records["default"], test_records, len(classes), parameter.default
+            records[DEFAULT], predicted[DEFAULT], len(classes), parameter.default
         )
+        for score, tuned in result["tuned"].items():
+            predicted[score] = apply_threshold(predicted[DEFAULT], tuned["value"])
     else:
-        result, test_records, paths = evaluate_sequences(
+        result, predicted, paths = evaluate_sequences(
             model, held_out, test, parameter, len(classes)
         )
-        save_attention(model, test, choose_gallery(test_records.truth, len(classes)), folder)
+        save_attention(model, test, choose_gallery(predicted[DEFAULT].truth, len(classes)), folder)
     groups = test.dataset.metainfo.get("groups") or {}
-    save_predictions(folder / PREDICTIONS, test_records, paths, classes, groups)
+    save_predictions(folder / PREDICTIONS, predicted, paths, classes, groups)
     trained.shrink()
     by_epoch = trained.file.stem.startswith("epoch_")
     result = {

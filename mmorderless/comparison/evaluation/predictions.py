@@ -26,6 +26,9 @@ from mmorderless.runs.workers import bind_workers
 
 BEAM_WIDTH = 4
 
+DEFAULT = "default"
+"""The operating point that a model is configured for."""
+
 
 def score_override(head: Any, kind: str) -> dict[str, Any]:
     """Return the attributes that make a sequence head return a kind of score."""
@@ -99,7 +102,7 @@ def apply_threshold(records: Records, threshold: float) -> Records:
 
 def save_predictions(
     file: Path,
-    records: Records,
+    points: Mapping[Any, Records],
     paths: Sequence[str],
     classes: Sequence[str],
     groups: Mapping[str, Sequence[int]],
@@ -107,16 +110,19 @@ def save_predictions(
     """Write the predictions of each image.
 
     Args:
-        file: .npz file with the labels `predicted`, `truth` and, for sequence models, `sequence`,
-            each in one array with the number of labels per image in `*_length`; `scores`,
-            shape (N, C); `img_path`; `classes`; `groups`, the group's name of each class or "".
-        records: the predictions.
+        file: .npz file with the labels `predicted`, `predicted_<point>`, `truth` and, for sequence
+            models, `sequence`, each in one array with the number of labels per image in `*_length`;
+            `scores`, shape (N, C); `img_path`; `classes`; `groups`, the group's name of each class
+            or "".
+        points: the predictions by operating point: `DEFAULT`, and those chosen for a score.
         paths: paths of the images.
         classes: class names.
         groups: class indices by name of the group.
     """
     group_of = {c: name for name, members in groups.items() for c in members}
+    records = points[DEFAULT]
     lists = {"predicted": records.predicted, "truth": records.truth}
+    lists |= {f"predicted_{point}": points[point].predicted for point in points if point != DEFAULT}
     if records.sequence is not None:
         lists["sequence"] = records.sequence
     arrays = {name: ragged.label.astype(np.int32) for name, ragged in lists.items()}

@@ -17,6 +17,7 @@ from mmorderless.comparison.evaluation.operating_parameter import (
     override,
 )
 from mmorderless.comparison.evaluation.predictions import (
+    DEFAULT,
     apply_threshold,
     metrics_of,
     predict,
@@ -121,14 +122,16 @@ def test_a_sequence_models_operating_point_equals_brute_force(kind):
     assert (parameter.name, parameter.default) == ("end_bias", 0)
 
     model = Model(head)
-    result, records, paths = evaluate_sequences(model, loader(0), loader(1), parameter, NUM_CLASSES)
+    result, points, paths = evaluate_sequences(model, loader(0), loader(1), parameter, NUM_CLASSES)
     assert operating_parameter_of(head) == parameter  # unchanged
     ends = {result["operating_curve"][k]["value"] for k in (0, -1)}
     more = round((max(ends) - 3 + -2 - min(ends)) * 4)  # four more at an end of the grid
     assert model.batches == (2 + more // 4) * 3  # features once per image
     assert paths == [f"{i}.jpg" for i in range(12)]
     assert result["default"] == pytest.approx(scored_directly(head, 1))
-    assert metrics_of(records, NUM_CLASSES) == result["default"]
+    scored = {point: metrics_of(records, NUM_CLASSES) for point, records in points.items()}
+    tuned = {score: found["metrics"] for score, found in result["tuned"].items()}
+    assert scored == {DEFAULT: result["default"], **tuned}
     assert result["no_repeat"] == (kind != "softmax")
     for score in ("CF1", "OF1"):
         best = None
@@ -157,7 +160,7 @@ def test_theta_of_known_sets_equals_brute_force(tmp_path):
     parameter = operating_parameter_of(head)
     assert parameter == OperatingParameter("theta", 0.35)
     model = Model(head)
-    result, records, _ = evaluate_sequences(model, loader(0), loader(1), parameter, NUM_CLASSES)
+    result, points, _ = evaluate_sequences(model, loader(0), loader(1), parameter, NUM_CLASSES)
     assert head.theta == 0.35
     assert model.batches == 2 * 3  # features once per image
     values = [point["value"] for point in result["operating_curve"]]
@@ -165,7 +168,9 @@ def test_theta_of_known_sets_equals_brute_force(tmp_path):
     assert (result["operating_parameter"], result["no_repeat"]) == ("theta", True)
     assert result["default"] == pytest.approx(scored_directly(head, 1))
     assert result["default"]["duplicates"] == 0
-    assert metrics_of(records, NUM_CLASSES) == result["default"]
+    scored = {point: metrics_of(records, NUM_CLASSES) for point, records in points.items()}
+    tuned = {score: found["metrics"] for score, found in result["tuned"].items()}
+    assert scored == {DEFAULT: result["default"], **tuned}
     for score in ("CF1", "OF1"):
         tried = {}
         for head.theta in sorted(values, key=lambda value: (abs(value - 0.35), value)):
@@ -266,9 +271,10 @@ def test_thresholds_are_chosen_for_scores_of_any_scale():
 
 def test_saved_predictions_are_read_per_image(tmp_path):
     model = Model(sequence_head())
-    predicted, paths = predict(model, loader(1), {"": {}})
+    at_once = override(model.head, -50.0)  # END
+    predicted, paths = predict(model, loader(1), {DEFAULT: {}, "OF1": at_once})
     file = tmp_path / "predictions.npz"
-    save_predictions(file, predicted[""], paths, "abcd", {"consonants": [1, 2, 3]})
+    save_predictions(file, predicted, paths, "abcd", {"consonants": [1, 2, 3]})
     data = Images(1)
     with torch.no_grad():
         samples = model.head.predict((data.maps,))
@@ -276,6 +282,8 @@ def test_saved_predictions_are_read_per_image(tmp_path):
         for name, field in (("predicted", "pred_label"), ("sequence", "sequence")):
             lists = [labels.tolist() for labels in label_lists(arrays, name)]
             assert lists == [sample.get(field).tolist() for sample in samples]
+            assert sum(map(len, lists)) > 0
+        assert arrays["predicted_OF1_length"].tolist() == [0] * 12
         truth = [labels.tolist() for labels in label_lists(arrays, "truth")]
         assert truth == [row.nonzero()[:, 0].tolist() for row in data.labels]
         scores = torch.stack([sample.pred_score for sample in samples]).numpy()
