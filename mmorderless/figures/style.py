@@ -82,7 +82,7 @@ FAMILIES = (
     ("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free"),
     (
         *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
-        *("set_pool_transformer", "pla_queries"),
+        *("set_pool_transformer", "pla_queries", "pla_prompted"),
     ),
     (
         *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
@@ -129,6 +129,7 @@ TITLES = {
     "pla_gru": "PLA, GRU",
     "pla_transformer": "PLA, Transformer",
     "mla_transformer": "MLA, Transformer",
+    "pla_prompted": "PLA, prompted",
     "pla_queries": "PLA, class queries",
     "lsep": "LSEP, thresholds",
     "lsep_count": "LSEP, count",

@@ -28,7 +28,7 @@ WITHOUT_SEQUENCE |= {"soft_iou", "target_distribution", "bce_count", "lqp"}
 WITHOUT_SEQUENCE |= {"bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"}
 WITHOUT_SEQUENCE |= {"srn", "ml_decoder", "query2label", "hp_net"}
 WITHOUT_SEQUENCE |= {"acf", "acfs", "wsddn", "rarl", "class_queries", "bce_mlp"}
-OURS = {"class_queries", "bce_mlp", "pla_queries", "known_sets"}
+OURS = {"class_queries", "bce_mlp", "pla_queries", "pla_prompted", "known_sets"}
 
 CONFIG = """
 model = dict(type='ImageClassifier', backbone=dict(type='StridedCNN'), neck=None,
@@ -248,7 +248,8 @@ def test_options_of_another_head_are_rejected(write):
 
 
 def test_these_methods_are_shipped():
-    variants = {"pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer", "pla_queries"}
+    variants = {"pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"}
+    variants |= {"pla_queries", "pla_prompted"}
     older = {"cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"}
     pooled = {"set_pool", "set_pool_transformer"}
     sequences = set(STRATEGIES) | variants | older | pooled | {"known_sets"}
