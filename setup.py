@@ -1,10 +1,30 @@
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mmorderless/version.py").read_text())[1]
+NEED_THE_CLONE = ("benchmark*", "make_*", "quickstart.sh", "run_tests.sh", "__pycache__")
+"""Tools that an installed package does not have."""
+
+
+class BuildWithConfigs(build_py):
+    """Copies configs and tools into the package's `.mim`, where OpenMMLab's programs find them."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:  # the package takes them from the clone
+            return
+        target = Path(self.build_lib, "mmorderless/.mim")
+        shutil.rmtree(target, ignore_errors=True)
+        for folder in ("configs", "tools"):
+            ignore = shutil.ignore_patterns(*NEED_THE_CLONE)
+            shutil.copytree(ROOT / folder, target / folder, ignore=ignore)
+        shutil.copy(ROOT / "model-index.yml", target)
+
 
 setup(
     name="mmorderless",
@@ -13,8 +33,11 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    keywords="multi-label classification, label sets, recurrent decoders, OpenMMLab, mmpretrain",
+    project_urls={"Paper": "https://arxiv.org/abs/1911.09996"},
     packages=find_packages(include=["mmorderless", "mmorderless.*"]),
-    package_data={"mmorderless.comparison.report": ["templates/*"]},
+    package_data={"mmorderless": ["py.typed"], "mmorderless.comparison.report": ["templates/*"]},
+    cmdclass={"build_py": BuildWithConfigs},
     python_requires=">=3.10",
     install_requires=[
         # The CPU build of torch 2.13 breaks `import torchvision`.
@@ -41,13 +64,21 @@ setup(
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",
+            "setuptools>=70.1,<82",  # builds wheels; the original mmengine needs pkg_resources
             "ruff==0.17.6",
             "mypy==2.4.1",
             "selenium>=4.20,<5",
         ],
     },
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
         "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX",
         "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)),
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
     ],
 )

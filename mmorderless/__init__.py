@@ -4,6 +4,8 @@ Importing this package registers its heads, losses, datasets, metrics and hooks 
 registries, so that a config needs one line to use them::
 
     custom_imports = dict(imports=["mmorderless"], allow_failed_imports=False)
+
+A config whose `_base_` is `mmorderless::NAME` is read after the import, as the tools do.
 """
 
 from ._compat import allow_mmengine_checkpoints, disable_multimodal_models, require_openmmlab
@@ -20,9 +22,11 @@ from .models.heads import OrderlessRNNHead  # noqa: E402
 from .models.losses import FixedOrderLoss, MLALoss, PLALoss  # noqa: E402
 from .runs.checkpoint_files import protect_checkpoint_loader  # noqa: E402
 from .runs.config import read_config  # noqa: E402
+from .runs.shipped import register_configs  # noqa: E402
 from .version import __version__  # noqa: E402
 
 protect_checkpoint_loader()
+register_configs()
 
 __all__ = [
     "FixedOrderLoss",

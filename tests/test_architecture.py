@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "inference": LOWER,
     "comparison": LOWER | {"engine", "inference"},
     "commands": LOWER | {"engine", "inference", "comparison"},
+    "__main__": {"errors"},  # and commands, by name: each imports much
 }
 MM = {"mmengine", "mmcv", "mmpretrain"}
 SAMPLES = {"mmengine.structures", "mmpretrain.structures"}
@@ -100,7 +101,7 @@ def test_no_modules_import_each_other_in_a_circle():
 def test_files_stay_short():
     lines = {file: len(file.read_text().splitlines()) for file in ROOT.rglob("*.py")}
     assert not {f.relative_to(ROOT).as_posix() for f in lines if lines[f] > 300}
-    assert len(list(ROOT.glob("*.py"))) <= 4  # __init__.py and three more
+    assert len(list(ROOT.glob("*.py"))) <= 5  # __init__.py, __main__.py and three more
 
 
 def test_public_names():

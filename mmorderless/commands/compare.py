@@ -38,6 +38,7 @@ from mmorderless.runs.methods import find_method
 from mmorderless.runs.options import add_config_options
 from mmorderless.runs.processes import exclusive
 from mmorderless.runs.records import differences, read_json, write_json
+from mmorderless.runs.shipped import config_file
 
 
 def comparison_parser() -> argparse.ArgumentParser:
@@ -155,7 +156,7 @@ def check_options(args: argparse.Namespace) -> None:
                 f"--methods takes names, got {method}; put your own methods into _base_/methods "
                 "next to the config"
             )
-        find_method(method, args.config)
+        find_method(method, config_file(args.config))
     by_method = options_by_method(args.method_options, args.methods)
     given = {*(args.cfg_options or {}), *(key for keys in by_method.values() for key in keys)}
     for key in ("method", "randomness.seed", "val_split"):
@@ -186,7 +187,7 @@ def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     }
 
 
-def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO[str]) -> list[str]:
+def run_comparison(args: argparse.Namespace, folder: Path, lock: IO[str]) -> list[str]:
     """Carry out the unfinished runs of a comparison.
 
     Returns:
@@ -212,12 +213,12 @@ def run_comparison(args: argparse.Namespace, folder: Path, tools: Path, lock: IO
         write_json(folder / PRIOR, prior)
     write_json(folder / RECORD, record)
     runs = expand(folder, args.methods, args.seeds)
-    failed = train_and_evaluate(runs, configs, tools, args.jobs, lock)
+    failed = train_and_evaluate(runs, configs, args.jobs, lock)
     failed += time_methods(expand(folder, record["methods"], record["seeds"]), lock)
     return [job.name for job in failed]
 
 
-def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
+def compare(argv: Sequence[str] | None = None) -> int:
     """Compare methods as tools/compare.py does.
 
     Returns:
@@ -230,7 +231,7 @@ def compare(argv: Sequence[str] | None = None, *, tools: Path) -> int:
         args.methods = choose_methods(args.methods, read_config(args.config))
         check_options(args)
         with exclusive(folder) as lock:
-            failed = run_comparison(args, folder, tools, lock)
+            failed = run_comparison(args, folder, lock)
     try:
         print(f"tables: {write_tables(folder)}\nruns: {write_runs(folder)}", flush=True)
         print(f"report: {write_page(folder)}", flush=True)

@@ -19,6 +19,7 @@ from mmorderless.runs.launch import TrainingOptions
 from mmorderless.runs.options import parse_training_options
 from mmorderless.runs.processes import exclusive, run
 from mmorderless.runs.records import training_settings
+from mmorderless.runs.shipped import TOOLS
 from mmorderless.runs.stage_records import (
     Stage,
     find_checkpoint,
@@ -173,9 +174,7 @@ def read_stage(
     )
 
 
-def command_of(
-    stage: Stage, start: str | None, tools: Path, nproc: str | None, slurm: str | None
-) -> list[str]:
+def command_of(stage: Stage, start: str | None, nproc: str | None, slurm: str | None) -> list[str]:
     """Return the command that trains a stage or resumes it."""
     options = ["--resume", *stage.flags]
     cfg_options = list(stage.cfg_options)
@@ -185,16 +184,16 @@ def command_of(
         options += ["--cfg-options", *cfg_options]
     folder = str(stage.folder)
     if slurm is not None:
-        script = ["bash", str(tools / "slurm_train.sh"), slurm, stage.folder.name]
+        script = ["bash", str(TOOLS / "slurm_train.sh"), slurm, stage.folder.name]
         return [*script, stage.config, folder, *options]
     if nproc is not None:
-        script = ["bash", str(tools / "dist_train.sh"), stage.config, nproc]
+        script = ["bash", str(TOOLS / "dist_train.sh"), stage.config, nproc]
     else:
-        script = [sys.executable, str(tools / "train.py"), stage.config]
+        script = [sys.executable, "-m", "mmorderless", "train", stage.config]
     return [*script, "--work-dir", folder, *options]
 
 
-def train_stages(argv: Sequence[str] | None = None, *, tools: Path) -> int:
+def train_stages(argv: Sequence[str] | None = None) -> int:
     """Train every stage that is not finished.
 
     Returns:
@@ -202,12 +201,10 @@ def train_stages(argv: Sequence[str] | None = None, *, tools: Path) -> int:
     """
     stages, args = read_stages(argv)
     with exclusive(stages[0].folder.parent) as lock:
-        return _train_unfinished(stages, args, tools, lock)
+        return _train_unfinished(stages, args, lock)
 
 
-def _train_unfinished(
-    stages: Sequence[Stage], args: argparse.Namespace, tools: Path, lock: IO[str]
-) -> int:
+def _train_unfinished(stages: Sequence[Stage], args: argparse.Namespace, lock: IO[str]) -> int:
     checkpoints = finished_checkpoints(stages)
     for i, stage in enumerate(stages):
         title = f"stage {i + 1} of {len(stages)} ({stage.folder.name})"
@@ -215,7 +212,7 @@ def _train_unfinished(
             print(f"== {title}: already finished", flush=True)
             continue
         start = checkpoints[-1] if checkpoints else None
-        command = command_of(stage, start, tools, args.nproc, args.slurm)
+        command = command_of(stage, start, args.nproc, args.slurm)
         print(f"== {title}: {shlex.join(command)}", flush=True)
         write_record(stage, start, None)
         try:

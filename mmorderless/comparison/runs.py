@@ -99,10 +99,11 @@ def check_configs(comparison: Path, configs: Mapping[str, Config]) -> None:
             raise_if_changed(list(changes), f"{file.parent} holds runs of {method}")
 
 
-def training_job(run: Run, config: Path, tools: Path) -> Job:
+def training_job(run: Run, config: Path) -> Job:
     """Return the job that trains or resumes a run and evaluates it."""
-    train = [sys.executable, str(tools / "train.py"), str(config), "--work-dir", str(run.folder)]
-    train += ["--resume", "--cfg-options", f"randomness.seed={run.seed}"]
+    train = [sys.executable, "-m", "mmorderless", "train", str(config)]
+    train += ["--work-dir", str(run.folder), "--resume"]
+    train += ["--cfg-options", f"randomness.seed={run.seed}"]
     evaluate = [sys.executable, "-m", "mmorderless.comparison.evaluation.evaluate", str(run.folder)]
     steps = [Step(train, run.folder / "trained"), Step(evaluate, run.folder / RESULT)]
     return Job(str(run), steps, run.folder / LOG)
@@ -142,7 +143,7 @@ def complete_runs(
 
 
 def train_and_evaluate(
-    runs: Sequence[Run], configs: Mapping[str, Config], tools: Path, max_workers: int, lock: IO[str]
+    runs: Sequence[Run], configs: Mapping[str, Config], max_workers: int, lock: IO[str]
 ) -> list[Job]:
     """Train and evaluate the unfinished runs.
 
@@ -154,7 +155,7 @@ def train_and_evaluate(
         file = run.folder.parent / CONFIG
         write_text(file, configs[run.method].pretty_text)
         (run.folder / RESULT).unlink(missing_ok=True)  # damaged, or another run's
-        jobs.append(training_job(run, file, tools))
+        jobs.append(training_job(run, file))
     done = len(runs) - len(jobs)
     print(f"{done} of {len(runs)} runs are finished", flush=True)
     with JobProgress("runs", len(runs), done) as progress:

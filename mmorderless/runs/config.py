@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmorderless.datasets.partition import apply_val_split, check_indices
 from mmorderless.errors import error_line
 from mmorderless.runs.methods import apply_method
+from mmorderless.runs.shipped import config_file
 
 
 def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
@@ -17,7 +18,7 @@ def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Conf
     Options take precedence over the method, which may itself be an option.
 
     Args:
-        path: a text or Python config of mmengine.
+        path: a text or Python config of mmengine; `mmorderless::NAME` is a shipped one.
         cfg_options: values by dotted key.
 
     Raises:
@@ -25,6 +26,7 @@ def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Conf
         ValueError: a key of `cfg_options` leads into a value that is not a dict or list; or see
             `apply_method` and `apply_val_split`.
     """
+    path = config_file(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no config {path}; give the path of a config file")
     cfg = Config.fromfile(path)

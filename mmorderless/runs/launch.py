@@ -123,7 +123,7 @@ def _set_shared(cfg: Config, options: LaunchOptions) -> None:
     if options.work_dir is not None:
         cfg.work_dir = options.work_dir
     elif cfg.get("work_dir") is None:
-        cfg.work_dir = os.path.join("work_dirs", Path(options.config).stem)
+        cfg.work_dir = os.path.join("work_dirs", Path(cfg.filename).stem)
     if os.fsencode(cfg.work_dir) != cfg.work_dir.encode(errors="replace"):
         raise ValueError(
             f"mmengine cannot write to {cfg.work_dir!r}, no UTF-8 name; give another --work-dir"

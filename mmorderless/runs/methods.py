@@ -6,18 +6,19 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmorderless.runs.shipped import CONFIGS
+
 FOLDER = Path("_base_", "methods")
 
-SHIPPED = Path(__file__).resolve().parents[2] / "configs" / FOLDER
-"""Methods of a clone of the repository; an installation from a wheel has none."""
+SHIPPED = CONFIGS / FOLDER
 
 
 def apply_method(cfg: Config) -> None:
     """Replace a config's model by that of its `method`, if it has one.
 
     `method = "ria"` takes the fragment `_base_/methods/ria.py` in the config's folder, else in the
-    nearest folder above it, else in the repository. A path that ends in .py is the fragment itself,
-    relative to the config's folder or to the working directory.
+    nearest folder above it, else in the shipped configs. A path that ends in .py is the fragment
+    itself, relative to the config's folder or to the working directory.
 
     A fragment is a config with two keys:
 
@@ -107,8 +108,8 @@ def find_method(method: Any, config: str | None) -> Path:
     if not isinstance(method, str) or method not in known:
         raise ValueError(
             f"unknown method {method!r}; choose one of {', '.join(sorted(known)) or 'none'} "
-            f"({FOLDER}/*.py in the config's folder, above it or in the repository), or give the "
-            "path of a .py file"
+            f"({FOLDER}/*.py in the config's folder, above it or shipped with mmorderless), or "
+            "give the path of a .py file"
         )
     return known[method]
 

@@ -19,7 +19,7 @@ def compare(tmp_path, repository, monkeypatch):
     """Call the tool, and collect its runs instead of executing them."""
     collected = []
 
-    def train_and_evaluate(runs, configs, tools, max_workers, lock):
+    def train_and_evaluate(runs, configs, max_workers, lock):
         collected.append([str(run) for run in runs])
         return []
 
@@ -32,7 +32,7 @@ def compare(tmp_path, repository, monkeypatch):
     def call(*words, config=DIGITS):
         path = str(repository / f"configs/{config}.py")
         argv = [path, "--work-dir", str(tmp_path / "c"), *words]
-        return command.compare(argv, tools=repository / "tools")
+        return command.compare(argv)
 
     call.collected = collected
     call.folder = tmp_path / "c"
@@ -106,9 +106,7 @@ def test_a_method_with_changed_settings_is_refused(compare, repository, tmp_path
     config = str(own / "digits/pla_digits.py")
 
     def call(*words):
-        return command.compare(
-            [config, "--work-dir", str(compare.folder), "--seeds", "0", *words], tools=own
-        )
+        return command.compare([config, "--work-dir", str(compare.folder), "--seeds", "0", *words])
 
     call("--methods", "ria", "pla")
     for method in ("ria", "pla"):

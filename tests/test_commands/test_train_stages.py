@@ -57,7 +57,7 @@ def trainer(monkeypatch):
 
         def trained(self):
             """Return the stages trained since the last call of this method."""
-            names = [Path(command[2]).stem for command in self.calls]
+            names = [Path(command[4]).stem for command in self.calls]
             self.calls.clear()
             return names
 
@@ -75,14 +75,12 @@ def lock(tmp_path):
 
 
 def train(*options: str, configs=NAMES) -> int:
-    return train_stages(
-        [*(f"{name}.py" for name in configs), *options], tools=Path("/repository/tools")
-    )
+    return train_stages([*(f"{name}.py" for name in configs), *options])
 
 
 def test_each_stage_starts_from_the_checkpoint_of_the_one_before(folder, trainer, capsys):
     assert train("--work-dir", "w", "--amp", "bf16", "--cfg-options", "seed=1") == 0
-    python = [sys.executable, "/repository/tools/train.py"]
+    python = [sys.executable, "-m", "mmorderless", "train"]
     options = ["--resume", "--amp", "bf16", "--cfg-options", "seed=1"]
     assert trainer.calls == [
         [*python, "bce.py", "--work-dir", "w/bce", *options],
@@ -321,15 +319,14 @@ def test_unknown_option_is_an_error(folder, trainer, capsys):
     assert trainer.trained() == []
 
 
-def test_commands_of_several_processes(folder):
-    tools = Path("tools")
+def test_commands_of_several_processes(folder, repository):
     for launcher, expected in [
         (["--nproc", "8"], "bash tools/dist_train.sh pla.py 8 --work-dir w/pla --resume --amp"),
         (["--slurm", "gpu"], "bash tools/slurm_train.sh gpu pla pla.py w/pla --resume --amp"),
     ]:
         (stage,), args = read_stages(["pla.py", "--work-dir", "w", "--amp", *launcher])
-        command = stages.command_of(stage, None, tools, args.nproc, args.slurm)
-        assert command == expected.split()
+        command = stages.command_of(stage, None, args.nproc, args.slurm)
+        assert command == expected.replace("tools", str(repository / "tools")).split()
     with pytest.raises(SystemExit):
         read_stages(["pla.py", "--nproc", "2", "--slurm", "gpu"])
 

@@ -40,7 +40,7 @@ def test_finished_runs_are_not_repeated(tmp_path, jobs, capsys):
     (runs[3].folder).mkdir(parents=True)
     (runs[3].folder / RESULT).write_text("{")  # an interrupted evaluation
     configs = {"bce": CFG, "pla": CFG}
-    failed = train_and_evaluate(runs, configs, tmp_path / "tools", 2, LOCK)
+    failed = train_and_evaluate(runs, configs, 2, LOCK)
     assert [job.name for job in jobs] == ["pla seed 0", "bce seed 1", "pla seed 1"]
     assert failed == jobs[:1]
     assert not (runs[3].folder / RESULT).exists()
@@ -48,8 +48,7 @@ def test_finished_runs_are_not_repeated(tmp_path, jobs, capsys):
 
     train, evaluate = jobs[1].steps
     assert train.command == [
-        sys.executable,
-        str(tmp_path / "tools/train.py"),
+        *(sys.executable, "-m", "mmorderless", "train"),
         str(tmp_path / "bce/config.py"),
         "--work-dir",
         str(runs[2].folder),

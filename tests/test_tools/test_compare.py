@@ -80,7 +80,7 @@ def test_a_comparison_killed_and_finished(project, repository, monkeypatch, caps
     monkeypatch.syspath_prepend(project.folder)
     monkeypatch.setenv("PYTHONPATH", f"{repository}:{project.folder}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert compare(ARGUMENTS, tools=repository / "tools") == 0
+    assert compare(ARGUMENTS) == 0
     assert "1 of 2 runs are finished" in capsys.readouterr().out
     assert "resuming from" in (runs["pla"] / "log.txt").read_text()
     assert epochs() == {"bce": ["1", "2"], "pla": ["1", "2", "2"]}

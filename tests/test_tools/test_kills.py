@@ -10,7 +10,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -200,33 +199,31 @@ def test_trainings(kept, by_epoch, workers, folder, pytestconfig):
 
 
 @pytest.mark.slow
-def test_stages(folder, repository, pytestconfig):
-    tool = partial(train_stages, tools=repository / "tools")
+def test_stages(folder, pytestconfig):
     kills = -(-pytestconfig.getoption("kills") // 10)
     Path("first.py").write_text(FIRST_STAGE)
     Path("second.py").write_text(SECOND_STAGE)
     arguments = ["first.py", "second.py", "--work-dir"]
-    seconds = run_whole(tool, [*arguments, "whole"])
+    seconds = run_whole(train_stages, [*arguments, "whole"])
     limit = (folder / "whole/second/epoch_3.pth").stat().st_size
     rng = random.Random(0)
     done: Counter = Counter()
     while done.total() < kills:
         work_dir = f"disturbed_{done.total()}"
         most = kills - done.total()
-        done += run_disturbed(tool, [*arguments, work_dir], seconds, rng, limit, most)
+        done += run_disturbed(train_stages, [*arguments, work_dir], seconds, rng, limit, most)
         for checkpoint in ("first/epoch_2.pth", "second/epoch_3.pth"):
             check_equal(folder / work_dir / checkpoint, folder / "whole" / checkpoint)
     print(dict(done))
 
 
 @pytest.mark.slow
-def test_comparisons(folder, repository, pytestconfig):
+def test_comparisons(folder, pytestconfig):
     kills = -(-pytestconfig.getoption("kills") // 10)
     Path("compared.py").write_text(SECOND_STAGE)
-    tool = partial(compare, tools=repository / "tools")
     options = "--methods bce pla --seeds 0 --val-split 0.2 --epochs 2 --jobs 2 --work-dir"
     arguments = ["compared.py", *options.split()]
-    seconds = run_whole(tool, [*arguments, "whole"])
+    seconds = run_whole(compare, [*arguments, "whole"])
     whole = sorted((folder / "whole").glob("*/seed_0/epoch_2.pth"))
     limit = max(checkpoint.stat().st_size for checkpoint in whole)
     rng = random.Random(0)
@@ -234,7 +231,7 @@ def test_comparisons(folder, repository, pytestconfig):
     while done.total() < kills:
         work_dir = f"disturbed_{done.total()}"
         most = kills - done.total()
-        done += run_disturbed(tool, [*arguments, work_dir], seconds, rng, limit, most)
+        done += run_disturbed(compare, [*arguments, work_dir], seconds, rng, limit, most)
         for checkpoint in whole:
             check_equal(folder / work_dir / checkpoint.relative_to(folder / "whole"), checkpoint)
     print(dict(done))

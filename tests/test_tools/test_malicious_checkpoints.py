@@ -28,7 +28,6 @@ DOORS = {
     "train_stages": (train_stages, f"tiny.py --work-dir w --cfg-options {START}"),
     "compare": (compare, f"tiny.py --methods pla --seeds 0 --work-dir w --cfg-options {START}"),
 }
-IN_A_CHILD = ("train_stages", "compare")
 FORMATS = {
     "zip": torch.save,
     "legacy": partial(torch.save, _use_new_zipfile_serialization=False),
@@ -61,8 +60,6 @@ def test_no_tool_executes_a_checkpoint(place, kind, door, project, repository, m
     marker = project.folder / "executed"
     FORMATS[kind](PLACES[place](Touch(marker)), project.folder / "evil.pth")
     tool, arguments = DOORS[door]
-    if door in IN_A_CHILD:
-        tool = partial(tool, tools=repository / "tools")
     with pytest.raises(SystemExit, match="1"):
         run_tool(tool, arguments.split())
     printed = capfd.readouterr()

@@ -102,7 +102,7 @@ def test_three_stages_killed_and_finished(stages, repository, monkeypatch, capfd
     monkeypatch.chdir(stages.folder)
     monkeypatch.syspath_prepend(stages.folder)
     monkeypatch.setenv("PYTHONPATH", f"{repository}:{stages.folder}")
-    assert train_stages(COMMAND[1:], tools=repository / "tools") == 0
+    assert train_stages(COMMAND[1:]) == 0
     output = capfd.readouterr().out
     assert "== stage 1 of 3 (first): already finished" in output
     assert "resuming from" in output
