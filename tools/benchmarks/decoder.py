@@ -84,6 +84,8 @@ class DecoderBatch:
             "embed_size": sizes.embed,
             "dropout": dropout,
         }
+        self.loss_scale = 1.0
+        """Factor on the loss, by which gradients are divided: small ones are 0 in float16."""
         self.decoder = MODELS.build(config).to(settings.device)
         self.plain = PlainDecoder(self.decoder)
         self.features = torch.randn(len(counts), sizes.channels, sizes.cells).relu()
@@ -103,21 +105,26 @@ class DecoderBatch:
         force_end_after(self.decoder, self.features, self.counts)
         return self
 
-    def train_ours(self) -> Tensor:
-        """Run forward and backward; return the logits (B, T, C + 1)."""
-        lengths = [n + 1 for n in self.counts]
-        return self._train(lambda grid: self.decoder.training_rollout(grid, lengths).logits)
+    def train_ours(self, feed: Tensor | None = None) -> Tensor:
+        """Run forward and backward; return the logits (B, T, C + 1).
 
-    def train_plain(self) -> Tensor:
-        """Run forward and backward of the baseline; return the logits (B, T, C + 1)."""
-        return self._train(lambda grid: self.plain.rollout(grid, self.max_steps)[0])
+        Args:
+            feed: tokens to feed back instead of the emitted ones, shape (B, T).
+        """
+        lengths = [n + 1 for n in self.counts]
+        return self._train(lambda grid: self.decoder.training_rollout(grid, lengths, feed).logits)
+
+    def train_plain(self, feed: Tensor | None = None) -> Tensor:
+        """Run forward and backward of the baseline, as `train_ours`."""
+        steps = self.max_steps if feed is None else feed.shape[1]
+        return self._train(lambda grid: self.plain.rollout(grid, steps, feed)[0])
 
     def _train(self, rollout: Callable[[Tensor], Tensor]) -> Tensor:
         self.decoder.zero_grad(set_to_none=True)
         self.features.grad = None
         with self.settings.autocast():
             logits = rollout(self.features.transpose(1, 2))[:, : self.tokens.shape[1]]
-        sequence_cross_entropy(logits, self.tokens).backward()
+        (self.loss_scale * sequence_cross_entropy(logits, self.tokens)).backward()
         return logits.detach()
 
     @torch.no_grad()
@@ -137,7 +144,8 @@ class DecoderBatch:
         """Return the gradients of the parameters and of the features, by name."""
         parameters = dict(self.decoder.named_parameters())
         parameters["features"] = self.features
-        return {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}
+        gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+        return {name: gradient / self.loss_scale for name, gradient in gradients.items()}
 
 
 def check_training(sizes: Sizes, counts: Sequence[int], settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Models of the repository's configs with random weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ from .settings import Settings
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def config_of(settings: Settings) -> tuple[Config, int]:
+def config_of(settings: Settings, options: Mapping[str, Any] | None = None) -> tuple[Config, int]:
     """Return the config of the models to measure, and the side of its images in pixels.
+
+    Args:
+        settings: decide which config.
+        options: values of the config by dotted key, as in `--cfg-options`.
 
     Raises:
         FileNotFoundError: the repository's configs are missing.
     """
     name, side = ("digits/pla_digits", 48) if settings.quick else ("pla_resnet101_coco", 288)
-    cfg = read_config(str(CONFIGS / f"{name}.py"))
+    cfg = read_config(str(CONFIGS / f"{name}.py"), options)
     cfg.model.backbone.init_cfg = None
     return cfg, side
 

@@ -21,12 +21,15 @@ class PlainDecoder:
     def __init__(self, decoder: AttentionLSTM) -> None:
         self.decoder = decoder
 
-    def rollout(self, grid: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
-        """Decode all steps, feeding back the arg max.
+    def rollout(
+        self, grid: Tensor, num_steps: int, feed: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Decode all steps.
 
         Args:
             grid: cells, shape (B, L, D).
             num_steps: T.
+            feed: tokens to feed back instead of the arg max, shape (B, T).
 
         Returns:
             Logits (B, T, C + 1) and their arg max (B, T).
@@ -38,7 +41,7 @@ class PlainDecoder:
         hidden, cell = own.init_hidden(pooled), own.init_cell(pooled)
         token = torch.full((len(grid),), own.vocabulary.start, device=grid.device)
         logits, tokens = [], []
-        for _ in range(num_steps):
+        for t in range(num_steps):
             cells = F.dropout(grid, own.dropout, own.training)  # (B, L, D)
             keys = attention.key(cells)  # (B, L, A)
             energy = attention.energy(F.relu(keys + attention.query(hidden)[:, None]))[:, :, 0]
@@ -47,6 +50,6 @@ class PlainDecoder:
             context = attention.gate(hidden).sigmoid() * context
             hidden, cell = own.lstm(torch.cat([own.embedding(token), context], 1), (hidden, cell))
             logits.append(own.classifier(hidden))
-            token = logits[-1].argmax(1)
-            tokens.append(token)
+            tokens.append(logits[-1].argmax(1))
+            token = tokens[-1] if feed is None else feed[:, t]
         return torch.stack(logits, 1), torch.stack(tokens, 1)

@@ -85,11 +85,11 @@ def run(settings: Settings) -> list[Row]:
     return rows
 
 
-class TrainingSteps:
+class Steps:
     """Training steps of a config's model on random images.
 
     Args:
-        cfg: a config with an `OrderlessRNNHead`.
+        cfg: any config of a classifier.
         side: side of the images in pixels.
         batch: images of a step.
         settings: device and type.
@@ -100,11 +100,6 @@ class TrainingSteps:
         self.settings = settings
         self.model = build_model(cfg, settings).train()
         self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
-        own, all_ = (
-            sum(parameter.numel() for parameter in module.parameters())
-            for module in (self.model.head, self.model)
-        )
-        self.share_of_parameters = own / all_  # of the head
         counts = label_counts(batch)
         self.num_steps = max(counts) + 1
         labels = random_labels(counts, cfg.model.head.num_classes)
@@ -115,6 +110,28 @@ class TrainingSteps:
             "inputs": images,
             "data_samples": [DataSample().set_gt_label(label_set) for label_set in labels],
         }
+
+    def run(self) -> None:
+        """Run a training step."""
+        with self.settings.autocast():
+            self.model.train_step(self.data, self.optim_wrapper)
+
+
+class TrainingSteps(Steps):
+    """Training steps whose parts are timed.
+
+    Args:
+        cfg: a config with an `OrderlessRNNHead`.
+        arguments: the further arguments of `Steps`.
+    """
+
+    def __init__(self, cfg: Any, *arguments: Any) -> None:
+        super().__init__(cfg, *arguments)
+        own, all_ = (
+            sum(parameter.numel() for parameter in module.parameters())
+            for module in (self.model.head, self.model)
+        )
+        self.share_of_parameters = own / all_  # of the head
         self._own_loss = self.model.head.loss
         self._own_align = self.model.head.loss_module.align
         self._own_extract = self.model.extract_feat
@@ -162,8 +179,7 @@ class TrainingSteps:
         self.model.head.loss_module.align = marked_align
         self.optim_wrapper.backward = backward
         marks.mark("start")
-        with self.settings.autocast():
-            self.model.train_step(self.data, self.optim_wrapper)
+        self.run()
         marks.mark("end")
         return {
             part: sum(marks.between(start, end) for start, end in spans)
