@@ -7,7 +7,14 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mmorderless/version.py").read_text())[1]
-NEED_THE_CLONE = ("benchmark*", "make_*", "quickstart.sh", "run_tests.sh", "__pycache__")
+NEED_THE_CLONE = (
+    "benchmark*",
+    "check_gpu.py",
+    "make_*",
+    "quickstart.sh",
+    "run_tests.sh",
+    "__pycache__",
+)
 """Tools that an installed package does not have."""
 
 

@@ -11,7 +11,7 @@ from mmorderless.__main__ import COMMANDS, main
 def test_every_tool_has_a_command(repository):
     scripts = {file.stem for file in (repository / "tools").glob("*.py")}
     assert {module for module, _ in COMMANDS.values()} == {
-        name for name in scripts if not name.startswith(("benchmark", "make_"))
+        name for name in scripts if not name.startswith(("benchmark", "check_gpu", "make_"))
     }
     for module, function in COMMANDS.values():
         door = (repository / f"tools/{module}.py").read_text(encoding="utf-8")

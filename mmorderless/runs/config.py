@@ -12,7 +12,7 @@ from mmorderless.runs.methods import apply_method
 from mmorderless.runs.shipped import config_file
 
 
-def read_config(path: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
+def read_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
     """Read a config file, apply its `method`, merge `--cfg-options` and apply its `val_split`.
 
     Options take precedence over the method, which may itself be an option.

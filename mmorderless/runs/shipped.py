@@ -16,8 +16,9 @@ CONFIGS = ROOT / "configs"
 TOOLS = ROOT / "tools"
 
 
-def config_file(name: str) -> str:
+def config_file(name: str | Path) -> str:
     """Return the path of a config; `mmorderless::digits/pla_digits.py` is a shipped one."""
+    name = str(name)
     return str(CONFIGS / name.removeprefix(PREFIX)) if name.startswith(PREFIX) else name
 
 
