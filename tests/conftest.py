@@ -58,6 +58,15 @@ def shared_data(repository: Path) -> Path:
     return folder
 
 
+LEAVE_TOGETHER = """
+import torch.distributed
+if torch.distributed.is_initialized():
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+"""
+"""End of a script: a process that outlives the other aborts while its group is alive."""
+
+
 @pytest.fixture
 def run_two_processes(tmp_path: Path, repository: Path) -> Callable[[str], None]:
     """Run a script in two processes, with its rank and the path of a common store as arguments."""
@@ -65,7 +74,7 @@ def run_two_processes(tmp_path: Path, repository: Path) -> Callable[[str], None]
     def run(script: str) -> None:
         processes = [
             subprocess.Popen(
-                [sys.executable, "-c", script, str(rank), str(tmp_path / "store")],
+                [sys.executable, "-c", script + LEAVE_TOGETHER, str(rank), str(tmp_path / "store")],
                 cwd=tmp_path,
                 env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
             )
