@@ -15,7 +15,7 @@ GIVEN, EXCLUDED = "given", "excluded"
 FORM = "the header is image,given or image,excluded or image,given,excluded"
 
 
-def read_known_labels(path: str) -> list[LabeledImage]:
+def read_known_csv(path: str) -> list[LabeledImage]:
     """Read the known labels of images.
 
     Args:

@@ -45,9 +45,11 @@ class OrderlessInferencer:
     - `labels`, `names`: distinct class indices and class names in the order of emission;
     - `probabilities`: of each label, the probability at the step that emitted it;
     - `sequence`, `sequence_probabilities`: the labels as emitted, repeats included; None for a
-      model that does not emit a sequence (a BCE head), whose labels are in class order;
+      model that does not emit a sequence (a BCE head), whose labels are in class order, or by
+      probability (class queries);
     - `scores`: of each class, the head's `pred_score`, which ranks images;
-    - `attention`: with `return_attention`, an array (steps, h, w) that sums to 1 over the cells;
+    - `attention`: with `return_attention`, an array (steps, h, w), or (labels, h, w) for class
+      queries, that sums to 1 over the cells;
     - `given`, `excluded`: the known class indices of the image, if there are any. Given labels are
       the first of `labels`, with probability and score 1; excluded ones have score 0.
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmorderless.datasets.image_paths import join_paths
-from mmorderless.datasets.known_labels import read_known_labels
+from mmorderless.datasets.known_labels import read_known_csv
 
 Labels = Sequence[str | int]
 
 
-class KnownLabels(NamedTuple):
+class KnownClasses(NamedTuple):
     """Class indices that are known of an image.
 
     Args:
@@ -30,7 +30,7 @@ def known_labels(
     images: Sequence[str | int],
     classes: Sequence[str],
     max_given: int | None,
-) -> list[KnownLabels]:
+) -> list[KnownClasses]:
     """Return the known labels of each image as class indices.
 
     Args:
@@ -49,10 +49,10 @@ def known_labels(
     known = []
     for image, lists in zip(images, zip(given_lists, excluded_lists)):
         where = f"image {image}"
-        indices = KnownLabels(
+        indices = KnownClasses(
             *(
                 [_class_index(label, classes, f"{where}, {option}") for label in labels]
-                for option, labels in zip(KnownLabels._fields, lists)
+                for option, labels in zip(KnownClasses._fields, lists)
             )
         )
         for option, labels in indices._asdict().items():
@@ -85,7 +85,7 @@ def read_known_lists(file: str, images: Sequence[Any]) -> tuple[list[list[str]],
         FileNotFoundError, OSError, ValueError: see `datasets.known_labels`; or an image of the file
             is not among the images to predict.
     """
-    rows = read_known_labels(file)
+    rows = read_known_csv(file)
     folder = os.path.dirname(file)
     paths = map(os.path.abspath, join_paths(folder, [row.image for row in rows], file))
     row_of = dict(zip(paths, rows))

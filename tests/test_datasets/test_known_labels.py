@@ -2,12 +2,12 @@
 
 import pytest
 
-from mmorderless.datasets.known_labels import read_known_labels
+from mmorderless.datasets.known_labels import read_known_csv
 
 
 def read(folder, text):
     (folder / "known.csv").write_text(text)
-    return [(r.image, r.labels, r.ignored) for r in read_known_labels(str(folder / "known.csv"))]
+    return [(r.image, r.labels, r.ignored) for r in read_known_csv(str(folder / "known.csv"))]
 
 
 def test_given_labels_keep_their_order(tmp_path):
