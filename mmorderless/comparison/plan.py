@@ -23,7 +23,7 @@ METHODS = (
     *("acf", "acfs", "wsddn", "rarl"),
     *("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
     *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
-    *("pla_prompted", "pla_queries"),
+    *("pla_cells", "pla_prompted", "pla_queries"),
     *("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"),
     *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
     *("set_pool", "set_pool_transformer", "known_sets"),

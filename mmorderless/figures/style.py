@@ -78,7 +78,7 @@ LINES: tuple[Any, ...] = (
 # The paper's strategies have solid lines.
 FAMILIES = (
     ("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
-    ("bce", "asl", "csra", "ocd", "order_search"),
+    ("bce", "asl", "csra", "ocd", "order_search", "pla_cells"),
     ("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free"),
     (
         *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
@@ -129,6 +129,7 @@ TITLES = {
     "pla_gru": "PLA, GRU",
     "pla_transformer": "PLA, Transformer",
     "mla_transformer": "MLA, Transformer",
+    "pla_cells": "PLA, dropout on cells",
     "pla_prompted": "PLA, prompted",
     "pla_queries": "PLA, class queries",
     "lsep": "LSEP, thresholds",

@@ -249,7 +249,7 @@ def test_options_of_another_head_are_rejected(write):
 
 def test_these_methods_are_shipped():
     variants = {"pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"}
-    variants |= {"pla_queries", "pla_prompted"}
+    variants |= {"pla_queries", "pla_prompted", "pla_cells"}
     older = {"cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free", "order_search", "ocd"}
     pooled = {"set_pool", "set_pool_transformer"}
     sequences = set(STRATEGIES) | variants | older | pooled | {"known_sets"}

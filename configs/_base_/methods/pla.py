@@ -3,8 +3,9 @@
 Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer:
 "Orderless Recurrent Models for Multi-label Classification", CVPR 2020; Eq. 5.
 
-Faithful: model, loss and decoding. Not in the paper, but in the authors' code: dropout on the
-attended cells. Here its mask is drawn once per rollout instead of once per step.
+Faithful: model, loss and decoding. Not in the paper: dropout. The authors' code drops entries of
+the attended cells (`pla_cells.py`); here channels of the whole map are dropped, before the initial
+state.
 """
 
 model = dict(

@@ -46,11 +46,11 @@ class RNNState(NamedTuple):
 class AttentionRNN(LabelDecoder):
     """Recurrent decoder with additive attention over the cells of a feature map.
 
-    In training, dropout is applied to the attended cells. It is not in the paper; the authors' code
-    draws a mask at each step, before the keys. Here one mask is drawn per image and rollout, so
-    that the keys W_k f are computed once instead of at every step. Evaluation is the same. With
-    `drop="channels"` the mask is of whole channels, and the initial state comes from the cells that
-    it leaves (a variant of ours).
+    In training, dropout removes channels of the whole map, for the initial state too, which else
+    overfits: it comes from the mean of the cells, where masks of single entries average out. The
+    paper names no dropout; the authors' code drops entries of the attended cells, with a mask for
+    each step. `drop="cells"` does so with one mask for the rollout, so that the keys W_k f are
+    computed once, and leaves the initial state alone.
 
     Args:
         num_classes: C.
@@ -58,11 +58,8 @@ class AttentionRNN(LabelDecoder):
         hidden_size: H.
         embed_size: E.
         attention_size: A; None switches attention off, and the input is the embedding alone.
-        dropout: probability of dropping an entry of the cells.
-        drop: what is dropped: `cells`, entries of each attended cell, or `channels`, entries of the
-            whole map.
-        drop_state: whether the initial state comes from the cells after dropout; None with
-            `channels` only.
+        dropout: probability of dropping a channel, or an entry of a cell.
+        drop: `channels` of the whole map, or `cells`: entries of each attended cell.
         graphed: see `LabelDecoder`.
 
     Raises:
@@ -77,15 +74,13 @@ class AttentionRNN(LabelDecoder):
         embed_size: int = 256,
         attention_size: int | None = 512,
         dropout: float = 0.5,
-        drop: str = "cells",
-        drop_state: bool | None = None,
+        drop: str = "channels",
         graphed: bool = False,
     ) -> None:
         super().__init__(num_classes, graphed)
         check_sizes(in_channels=in_channels, hidden_size=hidden_size, embed_size=embed_size)
         self.dropout = dropout
         self.drop = check_drop(drop)
-        self.drop_state = drop == "channels" if drop_state is None else drop_state
         self.init_hidden = nn.Linear(in_channels, hidden_size)
         self.embedding = nn.Embedding(self.vocabulary.num_inputs, embed_size)
         self.attends = attention_size is not None
@@ -111,10 +106,8 @@ class AttentionRNN(LabelDecoder):
         Args:
             grid: cells, shape (B, L, D).
         """
-        kept = grid
-        if self.attends or self.drop_state:
-            kept = drop_entries(grid, self.dropout, self.training, self.drop)
-        pooled = (kept if self.drop_state else grid).mean(1)  # (B, D)
+        kept = drop_entries(grid, self.dropout, self.training, self.drop)
+        pooled = (kept if self.drop == "channels" else grid).mean(1)  # (B, D)
         hidden, cell = self.init_hidden(pooled), self.init_cell_state(pooled)
         if self.attention is None:
             return RNNState(hidden, cell, None, None, StepLinear())

@@ -46,16 +46,16 @@ def test_keys_are_computed_once_per_rollout():
     assert len(calls) == 2
 
 
-def test_dropout_draws_one_mask_of_the_attended_cells_per_rollout():
+def test_dropout_draws_one_mask_of_the_channels_per_rollout():
     decoder = make(dropout=0.5)
     grid = torch.randn(B, L, D)
     torch.manual_seed(0)
-    dropped = drop_entries(grid, 0.5, training=True)
+    dropped = drop_entries(grid, 0.5, training=True, drop="channels")
     torch.manual_seed(0)
     state = decoder.init_state(grid)
     torch.testing.assert_close(state.grid, dropped)
     torch.testing.assert_close(state.keys, decoder.attention.key(dropped))
-    torch.testing.assert_close(state.hidden, decoder.init_hidden(grid.mean(1)))  # nothing dropped
+    torch.testing.assert_close(state.hidden, decoder.init_hidden(dropped.mean(1)))
 
 
 def test_attention_size_is_positive_or_none():

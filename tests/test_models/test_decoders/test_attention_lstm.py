@@ -164,11 +164,9 @@ def test_dropout_draws_one_mask_per_rollout_and_none_in_evaluation():
     decoder = make(dropout=0.5)
     grid = torch.randn(B, L, D)
     torch.manual_seed(0)
-    dropped = drop_entries(grid, 0.5, training=True)
+    state, token = decoder.init_state(grid), torch.full((B,), C + 1)
     torch.manual_seed(0)
     rollout = decoder.rollout(grid, 4)
-    state, token = decoder.init_state(grid), torch.full((B,), C + 1)
-    state = state._replace(grid=dropped, keys=decoder.attention.key(dropped))
     for t in range(4):
         logits, state, _ = decoder.step(token, state)
         token = logits.argmax(1)
@@ -179,35 +177,26 @@ def test_dropout_draws_one_mask_per_rollout_and_none_in_evaluation():
 
 @pytest.mark.parametrize("attention", [True, False])
 @pytest.mark.parametrize("drop", ["cells", "channels"])
-@pytest.mark.parametrize("drop_state", [True, False])
-def test_dropout_of_the_whole_map_reaches_the_initial_state(attention, drop, drop_state):
-    decoder = make(attention, dropout=0.5, drop=drop, drop_state=drop_state)
+def test_dropped_channels_reach_the_initial_state_and_dropped_entries_do_not(attention, drop):
+    decoder = make(attention, dropout=0.5, drop=drop)
     grid = torch.randn(B, L, D)
     torch.manual_seed(0)
     dropped = drop_entries(grid, 0.5, training=True, drop=drop)
     torch.manual_seed(0)
     state = decoder.init_state(grid)
-    pooled = (dropped if drop_state else grid).mean(1)
+    pooled = (dropped if drop == "channels" else grid).mean(1)
     torch.testing.assert_close(state.hidden, decoder.init_hidden(pooled))
     torch.testing.assert_close(state.cell, decoder.init_cell(pooled))
     if attention:
         torch.testing.assert_close(state.grid, dropped)
         torch.testing.assert_close(state.keys, decoder.attention.key(dropped))
-    elif not drop_state:
-        torch.manual_seed(0)
-        expected = torch.rand(1)
-        torch.manual_seed(0)
-        decoder.init_state(grid)
-        assert torch.equal(torch.rand(1), expected)  # nothing is drawn
 
 
-def test_channels_are_dropped_from_the_initial_state_too_unless_told_otherwise():
-    assert make(drop="channels").drop_state
-    assert not make(drop="channels", drop_state=False).drop_state
-    assert not make().drop_state
+def test_what_is_dropped_does_not_change_predictions():
+    assert make().drop == "channels"
     grid = torch.randn(B, L, D)
     expected = make(dropout=0.5).eval().rollout(grid, 4).logits
-    found = make(dropout=0.5, drop="channels").eval().rollout(grid, 4).logits
+    found = make(dropout=0.5, drop="cells").eval().rollout(grid, 4).logits
     assert torch.equal(found, expected)
     with pytest.raises(ValueError, match="unknown drop='maps'"):
         make(drop="maps")
