@@ -63,6 +63,22 @@ def test_a_table_and_a_record_come_from_the_metafile(tool, root):
     }
 
 
+def test_the_runs_of_a_comparison_are_averaged_over_seeds(tool, tmp_path):
+    runs = tmp_path / "runs.csv"
+    runs.write_text(
+        "method,seed,default.OF1,default.duplicates\n"
+        "unknown,0,70,\npla,0,80,1\npla,1,84,2\nbce,0,82,\n"
+    )
+    assert tool.run_table(runs, tool.RUN_TABLES["runs"]) == (
+        "|  | seeds | O-F1 | duplicates |\n"
+        "| --- | ---: | ---: | ---: |\n"
+        "| BCE | 1 | **82.00** | – |\n"
+        "| PLA | 2 | **82.00** ± 2.83 | 1.50 ± 0.71 |\n"
+        "| unknown | 1 | 70.00 | – |\n"
+    )
+    assert tool.run_table(runs, {"duplicates": "default.duplicates"}).count("\n") == 3
+
+
 def test_measured_numbers_are_shown_where_the_paper_has_none(tool, root):
     (_, model) = tool.read_models(root / "configs/data/metafile.yml")
     assert tool.table([model]).splitlines()[::2] == [
