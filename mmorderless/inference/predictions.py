@@ -57,6 +57,8 @@ def results_of(
             result["sequence"], result["sequence_probabilities"] = sequence, emitted
             result["probabilities"] = [emitted[sequence.index(label)] for label in result["labels"]]
     for result, sample in zip(results, samples):
+        if "end_score" in sample:
+            result["end_probability"] = float(sample.end_score)
         for name in ("given", "excluded"):
             if name in sample:
                 result[name] = sample.get(name).tolist()

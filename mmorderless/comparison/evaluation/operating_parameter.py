@@ -40,7 +40,7 @@ def operating_parameter_of(head: Any) -> OperatingParameter:
 
 
 def override(head: Any, value: float) -> dict[str, Any]:
-    """Return the attributes that set the END bias or θ of a head."""
-    if isinstance(head, KnownSetsHead):
-        return {"theta": value}
-    return {"decoding": replace(head.decoding, end_bias=value)}
+    """Return the attributes that set a head's END bias, θ or threshold."""
+    if isinstance(head, OrderlessRNNHead):
+        return {"decoding": replace(head.decoding, end_bias=value)}
+    return {"theta" if isinstance(head, KnownSetsHead) else "thr": value}

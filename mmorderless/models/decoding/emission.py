@@ -95,3 +95,9 @@ def read_rollout(
         scores.scatter_(1, torch.where(is_new, tokens, end), probabilities)
         scores = scores[:, :end]
     return Emission(tokens, probabilities, before_end.sum(1), is_new, scores)
+
+
+def end_probability(emission: Emission) -> Tensor:
+    """Return END's probability after the emitted labels, shape (B,); 1 where the steps ran out."""
+    probabilities = F.pad(emission.probabilities, (0, 1), value=1.0)
+    return probabilities.gather(1, emission.length[:, None])[:, 0]

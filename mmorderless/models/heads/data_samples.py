@@ -64,11 +64,18 @@ def _check_hard(image: int, score: Tensor, labels: Tensor) -> None:
 
 
 def write_samples(
-    emission: Emission, attention: Tensor | None, data_samples: list[DataSample | None] | None
+    emission: Emission,
+    attention: Tensor | None,
+    data_samples: list[DataSample | None] | None,
+    end: Tensor | None = None,
 ) -> list[DataSample]:
-    """Write predictions, copied to the host once a batch, into data samples."""
+    """Write predictions, copied to the host once a batch, into data samples.
+
+    `end` (B,) are the probabilities that the sequences end, if the model has any.
+    """
     tokens, probabilities, length, is_new, scores = (field.cpu() for field in emission)
     attention = None if attention is None else attention.cpu()
+    end = None if end is None else end.cpu()
     samples = [None] * len(tokens) if data_samples is None else data_samples
     written = []
     for i, (sample, n) in enumerate(zip(samples, length.tolist())):
@@ -79,5 +86,7 @@ def write_samples(
         sample.set_field(probabilities[i, :n].clone(), "sequence_score", dtype=Tensor)
         if attention is not None:
             sample.set_field(attention[i, :n].clone(), "attention", dtype=Tensor)
+        if end is not None:
+            sample.set_field(end[i].clone(), "end_score", dtype=Tensor)
         written.append(sample)
     return written

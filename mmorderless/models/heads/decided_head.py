@@ -77,6 +77,8 @@ class DecidedHead(MultiLabelLinearClsHead):
         """
         features = self.pre_logits(feats)
         scores, chosen = self.decision(features, self.fc(features))
+        if self.thr is not None:  # may be set at any time
+            chosen = scores >= self.thr
         if data_samples is None:
             data_samples = [DataSample() for _ in scores]
         for sample, score, is_label in zip(data_samples, scores, chosen):

@@ -190,7 +190,4 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         if self.return_attention:
             images = torch.arange(len(tokens), device=cells.device)[:, None]
             maps = found.attention[images, tokens].float().unflatten(2, layout)
-        samples = write_samples(emission, maps, data_samples)
-        for sample, probability in zip(samples, end.cpu()):
-            sample.set_field(probability.clone(), "end_score", dtype=Tensor)
-        return samples
+        return write_samples(emission, maps, data_samples, end)

@@ -9,7 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.decoding.emission import mask_emitted, read_rollout
+from mmorderless.models.decoding.emission import end_probability, mask_emitted, read_rollout
 from mmorderless.models.decoding.options import Decoding, check_known
 from mmorderless.models.decoding.search import decode
 from mmorderless.models.heads.data_samples import training_labels, write_samples
@@ -26,9 +26,10 @@ class OrderlessRNNHead(BaseModule):
     """A decoder that emits an image's labels one by one, with the loss that trains it.
 
     Predictions carry `pred_label` (distinct labels in the order of emission), `pred_score` (see
-    `score`), `sequence` (the labels as emitted, with repeats) and `sequence_score` (their
-    probabilities); with `return_attention`, also `attention` (steps, h, w), or (steps, L) for
-    tokens. `decoding` and `score` are attributes that may be set at any time.
+    `score`), `sequence` (the labels as emitted, with repeats), `sequence_score` (their
+    probabilities) and, with a softmax, `end_score` (END's probability after them); with
+    `return_attention`, also `attention` (steps, h, w), or (steps, L) for tokens. `decoding` and
+    `score` are attributes that may be set at any time.
 
     The given labels of a data sample begin its sequence, in their order, with the model's own
     probabilities. The scores of other classes come from the steps after them, which emit neither
@@ -173,7 +174,8 @@ class OrderlessRNNHead(BaseModule):
         maps = None
         if rollout.attention is not None:
             maps = rollout.attention.float().unflatten(2, layout)  # (B, T, h, w) or (B, T, L)
-        return mask_known_labels(write_samples(emission, maps, data_samples))
+        end = None if sigmoids else end_probability(emission)
+        return mask_known_labels(write_samples(emission, maps, data_samples, end))
 
     def _check_score(self) -> None:
         if self.score == "beam" and self.decoding.beam_width == 1:

@@ -1,6 +1,6 @@
 import torch
 
-from mmorderless.models.decoding.emission import read_rollout
+from mmorderless.models.decoding.emission import end_probability, read_rollout
 
 END = 3
 
@@ -43,3 +43,10 @@ def test_steps_after_end_do_not_change_the_emission():
 def test_half_precision_logits_give_float32_probabilities():
     logits, tokens = rollout_of([[0, END]])
     assert read_rollout(logits.bfloat16(), tokens).scores.dtype == torch.float32
+
+
+def test_the_end_has_its_probability_after_the_labels():
+    logits, tokens = rollout_of([[2, END, 1], [END, 0, 0], [1, 0, 2]])
+    end = end_probability(read_rollout(logits, tokens))
+    p = logits.softmax(2)[..., END]
+    torch.testing.assert_close(end, torch.stack([p[0, 1], p[1, 0], torch.tensor(1.0)]))

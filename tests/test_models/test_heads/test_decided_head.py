@@ -84,3 +84,13 @@ def test_detached_the_decision_does_not_train_the_ranker(decision, detach):
 def test_thr_is_the_threshold_of_rules_that_have_one():
     assert make("thresholds").thr == 0.5
     assert make("count").thr is make("quantity").thr is None
+
+
+def test_the_threshold_may_be_set_at_any_time():
+    head = make("thresholds").eval()
+    scores = torch.stack([sample.pred_score for sample in head.predict((features(),))])
+    head.thr = 0.3
+    found = [sample.pred_label.tolist() for sample in head.predict((features(),))]
+    assert found == [torch.where(row >= 0.3)[0].tolist() for row in scores]
+    assert (scores >= 0.3).sum() > (scores >= 0.5).sum()
+    assert make("count").thr is None
