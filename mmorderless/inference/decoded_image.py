@@ -95,13 +95,7 @@ def background_picture(dataset: Any, index: int, inputs: Tensor) -> tuple[np.nda
         dataset = dataset.dataset
     transforms = dataset.pipeline.transforms
     reading = [step for step in transforms if isinstance(step, LoadImageFromFile | CropBox)]
-    geometric = [
-        type(step).__name__
-        for step in transforms
-        if step not in reading
-        and (type(step).__name__ not in WHOLE_FRAME or getattr(step, "keep_ratio", False))
-    ]
-    if geometric:
+    if geometric := geometric_steps([step for step in transforms if step not in reading]):
         if inputs.dtype != torch.uint8 or inputs.shape[0] != 3:
             names = ", ".join(geometric)
             return None, f"the photo cannot be recovered from the input after {names}"
@@ -117,6 +111,15 @@ def background_picture(dataset: Any, index: int, inputs: Tensor) -> tuple[np.nda
     if scale < 1:
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(picture[..., ::-1]), ""
+
+
+def geometric_steps(transforms: Sequence[Any]) -> list[str]:
+    """Return the types of the transforms after which the map's cells do not divide the picture."""
+    return [
+        type(step).__name__
+        for step in transforms
+        if type(step).__name__ not in WHOLE_FRAME or getattr(step, "keep_ratio", False)
+    ]
 
 
 def find_images(dataset: Any, paths: Sequence[str]) -> list[int]:

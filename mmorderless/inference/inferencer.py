@@ -47,6 +47,8 @@ class OrderlessInferencer:
     - `sequence`, `sequence_probabilities`: the labels as emitted, repeats included; None for a
       model that does not emit a sequence (a BCE head), whose labels are in class order, or by
       probability (class queries);
+    - `end_probability`: that there is no further label, of models that emit a sequence by softmax,
+      and of known sets;
     - `scores`: of each class, the head's `pred_score`, which ranks images;
     - `attention`: with `return_attention`, an array (steps, h, w), or (labels, h, w) for class
       queries, that sums to 1 over the cells;
@@ -112,7 +114,7 @@ class OrderlessInferencer:
         prepare_for_inference(model, device)
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self._load, self._prepare = inference_pipeline(cfg)
+        self._load, self.preparation = inference_pipeline(cfg)
 
     def __call__(
         self,
@@ -167,7 +169,7 @@ class OrderlessInferencer:
         max_given = head.max_steps - 1 if hasattr(head, "max_steps") else None
         known = known_labels(given, excluded, names, self.classes, max_given)
         loader = DataLoader(
-            PreparedImages(listed, self._load, self._prepare),
+            PreparedImages(listed, self._load, self.preparation),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             collate_fn=list,
