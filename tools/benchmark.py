@@ -1,7 +1,8 @@
 """Measure speed and memory next to plain baselines: python tools/benchmark.py [PART ...].
 
-Prints a table per part (alignment, decoder, train_step, predict, metrics, data, growth), medians ±
-interquartile range; --out writes all samples, the machine and the versions as JSON.
+Prints a table per part (alignment, decoder, train_step, predict, metrics, data, growth,
+complexity), medians ± interquartile range; --out writes all samples, the machine and the versions
+as JSON.
 """
 
 from benchmarks.command import main

@@ -13,10 +13,13 @@ from mmorderless.runs.processes import exclusive
 
 
 def train(argv: Sequence[str] | None = None) -> None:
-    """Train the model of a config, alone in its work dir."""
+    """Train the model of a config, alone in its work dir; or print the config of the run."""
     options = parse_training_options(argv)
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     cfg = training_config(options)
+    if options.print_config:
+        print(cfg.pretty_text)
+        return
     # The other processes wait for the first one, which the launcher ends with it.
     alone = is_first_process(cfg.launcher)
     with naming(cfg.work_dir), exclusive(Path(cfg.work_dir)) if alone else nullcontext():

@@ -4,11 +4,13 @@ from mmorderless.models import backbones, decoders, decoding, heads, losses, nec
 from mmorderless.models.classifier import LabelSetClassifier
 from mmorderless.models.consistent_classifier import ConsistentClassifier
 from mmorderless.models.distilling_classifier import DistillingClassifier
+from mmorderless.models.tta import LabelSetTTA
 
 __all__ = [
     "ConsistentClassifier",
     "DistillingClassifier",
     "LabelSetClassifier",
+    "LabelSetTTA",
     "backbones",
     "decoders",
     "decoding",

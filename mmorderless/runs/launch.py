@@ -1,5 +1,6 @@
 """Turn a config and command-line options into a Runner, for training and evaluation."""
 
+import copy
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmorderless.datasets.partition import nested_datasets
 from mmorderless.runs.checked_runner import CheckedRunner
 from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
 from mmorderless.runs.config import read_config
@@ -44,6 +46,7 @@ class TrainingOptions(LaunchOptions):
     resume: str | None = None
     no_validate: bool = False
     auto_scale_lr: bool = False
+    print_config: bool = False
 
 
 @dataclass
@@ -53,6 +56,7 @@ class EvaluationOptions(LaunchOptions):
     checkpoint: str = ""
     out: str | None = None
     dump: str | None = None
+    tta: bool = False
 
 
 def training_config(options: TrainingOptions) -> Config:
@@ -114,7 +118,29 @@ def evaluation_config(options: EvaluationOptions) -> Config:
         cfg.test_cfg.fp16 = True  # in `autocast_dtype`
         cfg.autocast_dtype = AMP_DTYPES[options.amp]
     _set_hook(cfg, "CheckpointMatchHook", complete=True)
+    if options.tta:
+        _set_tta(cfg)
     return cfg
+
+
+def _set_tta(cfg: Config) -> None:
+    """Test on several views of each image, by `tta_model` and `tta_pipeline` as in mmpretrain.
+
+    Without these keys the views are the image and its mirror image, merged by `LabelSetTTA`. The
+    last transform of the test pipeline packs each view.
+    """
+    loader = cfg.test_dataloader = copy.deepcopy(cfg.test_dataloader)
+    dataset = nested_datasets(loader.dataset)[-1]
+    if not dataset.get("pipeline"):
+        raise ValueError(
+            f"--tta changes images, and the test dataset {dataset.get('type')} has no pipeline "
+            "that loads any; test a config with images end to end, or leave --tta out"
+        )
+    *load, pack = dataset.pipeline
+    flips = [dict(type="RandomFlip", prob=prob) for prob in (0.0, 1.0)]
+    views = dict(type="TestTimeAug", transforms=[flips, [pack]])
+    dataset.pipeline = cfg.get("tta_pipeline") or [*load, views]
+    cfg.model = ConfigDict(**(cfg.get("tta_model") or dict(type="LabelSetTTA")), module=cfg.model)
 
 
 def _set_shared(cfg: Config, options: LaunchOptions) -> None:

@@ -91,6 +91,9 @@ def parse_training_options(argv: Sequence[str] | None = None) -> TrainingOptions
         action="store_true",
         help="scale the learning rate by the batch size over auto_scale_lr.base_batch_size",
     )
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the config of the run, and do not train"
+    )
     add_config_options(parser)
     # argparse takes the defaults from the attributes of the object that it fills.
     return parser.parse_args(argv, TrainingOptions(""))
@@ -108,5 +111,11 @@ def parse_evaluation_options(argv: Sequence[str] | None = None) -> EvaluationOpt
     _add_launch_options(parser)
     parser.add_argument("--out", metavar="FILE.json", help="write the metrics to this file")
     parser.add_argument("--dump", metavar="FILE.pkl", help="write the predictions to this file")
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="test on several views of each image, by the config's tta_pipeline and tta_model; "
+        "without these on the image and its mirror image",
+    )
     add_config_options(parser)
     return parser.parse_args(argv, EvaluationOptions(""))

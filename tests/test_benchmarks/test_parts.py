@@ -1,5 +1,6 @@
 """Every part runs at tiny sizes and names what it measured. No test depends on a time."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from benchmarks import memory
+from benchmarks import complexity, memory
 from benchmarks.command import PARTS
-from benchmarks.models import config_of
+from benchmarks.models import CONFIGS, build_model, config_of
 from benchmarks.photos import write_photos
 from benchmarks.settings import Settings
 from benchmarks.train_step import TrainingSteps
+
+from mmorderless.runs.config import read_config
 
 QUICK = Settings(torch.device("cpu"), repeats=1, quick=True)
 
@@ -99,3 +102,27 @@ def test_training_images_are_a_batch_of_the_dataloader():
     cfg, side = config_of(QUICK)
     images = TrainingSteps(cfg, side, 4, QUICK).data["inputs"]
     assert (tuple(images.shape), images.dtype) == ((4, 3, side, side), torch.uint8)
+
+
+def test_complexity_is_that_counted_by_hand(rows_of):
+    counts = {row.what: round(1e6 * row.ours[0]) for row in rows_of("complexity")}
+    cfg, _ = config_of(QUICK)
+    model = build_model(cfg, QUICK)
+    for name, modules in (("encoder", [model.backbone]), ("head", [model.head])):
+        parameters = sum(p.numel() for module in modules for p in module.parameters())
+        assert counts[f"{name}: parameters"] == parameters
+
+
+def test_complexity_of_a_config_of_ones_own():
+    path = str(CONFIGS / "digits/pla_digits.py")
+
+    def flops(**options):
+        settings = replace(QUICK, config=path, cfg_options=options)
+        return {row.what: round(1e6 * row.ours[0]) for row in complexity.run(settings)}
+
+    linear = flops(method="bce")
+    assert (linear["head: FLOPs"], linear["head: parameters"]) == (64 * 10, 64 * 10 + 10)
+    steps = [flops(**{"model.head.max_steps": T})["head: FLOPs"] for T in (2, 3, 5)]
+    assert steps[2] - steps[1] == 2 * (steps[1] - steps[0]) > 0
+    with pytest.raises(ValueError, match=r"the test pipeline of .* has no Resize"):
+        complexity.image_size(read_config(CONFIGS / "photos/pla_lite0_photos_cached.py"))

@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 
 from mmorderless.commands.test import metrics_json
+from mmorderless.commands.train import train
 from mmorderless.runs import launch
 from mmorderless.runs.options import parse_evaluation_options, parse_training_options
 
@@ -355,3 +356,37 @@ def test_cfg_options_keep_spaces_in_paths_and_read_lists(config, capsys):
     with pytest.raises(SystemExit):
         training(config, "--cfg-options", "foo")
     assert "--cfg-options expects KEY=VALUE, got 'foo'" in capsys.readouterr().err
+
+
+def test_views_of_the_test_images(config, tmp_path):
+    torch.save({}, "a.pth")
+    with pytest.raises(ValueError, match=r"CustomDataset has no pipeline .*; test a config with"):
+        evaluation(config, "a.pth", "--tta")
+    load, pack = dict(type="LoadImage"), dict(type="PackInputs")
+    with open(config, "a") as file:
+        file.write(f"loader['dataset']['pipeline'] = [{load}, {pack}]")
+    cfg = evaluation(config, "a.pth", "--tta", "--cfg-options", "model.backbone.depth=50")
+    assert (cfg.model.type, cfg.model.module.backbone.depth) == ("LabelSetTTA", 50)
+    flips = [dict(type="RandomFlip", prob=0.0), dict(type="RandomFlip", prob=1.0)]
+    views = dict(type="TestTimeAug", transforms=[flips, [pack]])
+    assert cfg.test_dataloader.dataset.pipeline == [load, views]
+    assert cfg.val_dataloader.dataset.pipeline == [load, pack]
+    with open(config, "a") as file:
+        file.write("\ntta_model = dict(type='AverageClsScoreTTA')\n")
+        file.write(f"tta_pipeline = {[load, dict(type='TestTimeAug', transforms=[[pack]])]}\n")
+        file.write("test_dataloader = dict(dataset=dict(type='DatasetPart', **loader))")
+    cfg = evaluation(config, "a.pth", "--tta")
+    assert cfg.model.type == "AverageClsScoreTTA"
+    assert cfg.test_dataloader.dataset.dataset.pipeline == cfg.tta_pipeline
+
+
+def test_the_printed_config_is_that_of_the_run(config, capsys):
+    with open(config, "a") as file:
+        file.write("model['head'] = dict(type='OrderlessRNNHead', num_classes=3, in_channels=512)")
+    options = [config, "--cfg-options", "train_cfg.max_epochs=3", "method=bce", "work_dir=w"]
+    train(["--print-config", *options])
+    printed = Config.fromstring(capsys.readouterr().out, ".py")
+    assert printed.model.head.type == "MultiLabelLinearClsHead"
+    assert printed.train_cfg.max_epochs == 3
+    assert printed.to_dict() == training(*options).to_dict()
+    assert not Path("w").exists()

@@ -11,11 +11,12 @@ import torch
 from mmorderless.models.weights import only_warnings
 from mmorderless.runs.files import write_text
 from mmorderless.runs.machine import describe_machine
+from mmorderless.runs.options import add_config_options
 
 from .report import table
 from .settings import DTYPES, Settings
 
-PARTS = ("alignment", "decoder", "train_step", "predict", "metrics", "data", "growth")
+PARTS = ("alignment", "decoder", "train_step", "predict", "metrics", "data", "growth", "complexity")
 """Modules with a function `run(settings)`, in the order in which they are measured."""
 SCHEMA_VERSION = 1
 
@@ -42,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     device = torch.device(args.device)
-    settings = Settings(device, args.dtype, args.repeats, args.batch, args.quick)
+    settings = Settings(
+        device, args.dtype, args.repeats, args.batch, args.quick, args.config, args.cfg_options
+    )
     machine = describe_machine(device, args.dtype)
     shown = {**machine, **machine["versions"]}
     print(", ".join(f"{key} {value}" for key, value in shown.items() if key != "versions"))
@@ -76,5 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=7, help="samples of each quantity")
     parser.add_argument("--batch", type=int, help="images of a batch")
     parser.add_argument("--out", metavar="FILE.json", help="write all samples to this file")
+    parser.add_argument("--config", metavar="CONFIG", help="config of the part complexity")
+    add_config_options(parser)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to check that it runs")
     return parser

@@ -1,7 +1,9 @@
 """Settings that the command line gives to every part."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -18,6 +20,8 @@ class Settings:
         repeats: samples of each quantity.
         batch: images of a batch; None keeps each part's own number.
         quick: tiny sizes, which only show that the parts run.
+        config: config file of the part `complexity`; None takes the one of the other parts.
+        cfg_options: values of this config by dotted key.
     """
 
     device: torch.device
@@ -25,6 +29,8 @@ class Settings:
     repeats: int = 7
     batch: int | None = None
     quick: bool = False
+    config: str | None = None
+    cfg_options: Mapping[str, Any] | None = None
 
     def autocast(self) -> AbstractContextManager:
         """Return the context in which models compute in `dtype`."""

@@ -60,6 +60,17 @@ class LabelDecision(nn.Module):
         """
         raise NotImplementedError
 
+    def decide_merged(self, scores: Tensor, counts: Tensor) -> Tensor:
+        """Decide from scores that are means over several views of an image, (C,) bool.
+
+        As many of the best classes as the views have labels on average, rounded, one half up.
+
+        Args:
+            scores: shape (C,).
+            counts: number of labels of each view's own set, shape (V,), floating point.
+        """
+        return choose_best(scores[None], (counts.mean() + 0.5).floor()[None].to(scores.device))[0]
+
     def auxiliary_loss(self, features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the losses that train the decision, scalars by name.
 
@@ -212,9 +223,16 @@ class MassDecision(LabelDecision):
     def forward(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """See `LabelDecision.forward`."""
         scores = logits.float().softmax(1)
+        return scores, self._most_probable(scores)
+
+    def decide_merged(self, scores: Tensor, counts: Tensor) -> Tensor:
+        """Decide by the same rule; see `LabelDecision.decide_merged`."""
+        return self._most_probable(scores[None])[0]
+
+    def _most_probable(self, scores: Tensor) -> Tensor:
         best, order = scores.sort(dim=1, descending=True, stable=True)
         before = best.cumsum(1) - best
-        return scores, (before < self.mass).gather(1, order.argsort(dim=1))
+        return (before < self.mass).gather(1, order.argsort(dim=1))
 
 
 def largest_count(max_count: int | None, num_classes: int) -> int:
