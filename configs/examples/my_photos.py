@@ -70,3 +70,8 @@ custom_hooks = [
     dict(type="TrainingContextHook"),  # gives losses label counts and seeds
     dict(type="LabelSetReportHook"),  # co-occurrence, order statistics, pictures
 ]
+# Losses, scores and the hook's pictures in TensorBoard (pip install tensorboard):
+# visualizer = dict(
+#     type="UniversalVisualizer",
+#     vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")],
+# )

@@ -14,6 +14,8 @@ from benchmarks.models import CONFIGS, build_model, config_of
 from benchmarks.photos import write_photos
 from benchmarks.settings import Settings
 from benchmarks.train_step import TrainingSteps
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS
 
 from mmorderless.runs.config import read_config
 
@@ -113,8 +115,10 @@ def test_complexity_is_that_counted_by_hand(rows_of):
         assert counts[f"{name}: parameters"] == parameters
 
 
-def test_complexity_of_a_config_of_ones_own():
+def test_complexity_of_a_config_of_ones_own(tmp_path):
     path = str(CONFIGS / "digits/pla_digits.py")
+    scenes = {"data_root": str(tmp_path), "num_scenes": 30}
+    scenes = {f"train_dataloader.dataset.{name}": value for name, value in scenes.items()}
 
     def flops(**options):
         settings = replace(QUICK, config=path, cfg_options=options)
@@ -122,7 +126,28 @@ def test_complexity_of_a_config_of_ones_own():
 
     linear = flops(method="bce")
     assert (linear["head: FLOPs"], linear["head: parameters"]) == (64 * 10, 64 * 10 + 10)
+    queries = flops(method="class_queries")
+    known = flops(method="known_sets", **scenes)
+    cfg = read_config(path, scenes)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    K = len({tuple(dataset.get_data_info(i)["gt_label"]) for i in range(30)})
+    parameters = known["head: parameters"] - queries["head: parameters"]
+    free = parameters - 10 - 3  # weights of the second linear layer
+    assert known["head: FLOPs"] - queries["head: FLOPs"] == free + 2 * K * 10
     steps = [flops(**{"model.head.max_steps": T})["head: FLOPs"] for T in (2, 3, 5)]
     assert steps[2] - steps[1] == 2 * (steps[1] - steps[0]) > 0
-    with pytest.raises(ValueError, match=r"the test pipeline of .* has no Resize"):
+    with pytest.raises(ValueError, match=r"the test pipeline of .* has neither a scale nor"):
         complexity.image_size(read_config(CONFIGS / "photos/pla_lite0_photos_cached.py"))
+
+
+@pytest.mark.parametrize(
+    "steps, size",
+    [
+        ([dict(scale=(30, 20))], (20, 30)),
+        ([dict(scale=256), dict(crop_size=224)], (224, 224)),
+        ([dict(scale=256), dict(crop_size=(20, 30)), dict(type="PackInputs")], (20, 30)),
+    ],
+)
+def test_complexity_reads_the_size_of_images(steps, size):
+    dataset = dict(type="DatasetPart", dataset=dict(pipeline=steps))
+    assert complexity.image_size(Config(dict(test_dataloader=dict(dataset=dataset)))) == size

@@ -1,9 +1,19 @@
 """Train, kill, resume, evaluate and predict with the tools; also on two processes."""
 
 import json
+import pickle
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+from mmorderless.commands.test import evaluate
+from mmorderless.runs.config import read_config
 
 EPOCHS, BATCHES = 3, 5
 
@@ -61,6 +71,47 @@ def test_train_killed_resumed_tested_and_used(project):
         assert (project.folder / "predictions" / image["picture"]).is_file()
     # The pictures of val/0.png and train/0.png do not overwrite each other.
     assert document["images"][0]["picture"] != document["images"][-1]["picture"]
+
+
+def test_views_are_predicted_one_by_one_and_averaged(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    monkeypatch.syspath_prepend(project.folder)
+    cfg = read_config("tiny.py")
+    init_default_scope("mmpretrain")
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).eval()
+    torch.save(dict(state_dict=model.state_dict(), meta={}), "w.pth")
+    with open("tiny.py", "a") as file:
+        file.write("custom_hooks = [dict(type='LabelSetReportHook', num_images=1)]")
+
+    outputs = ("--out", "metrics.json", "--dump", "views.pkl")
+    evaluate(["tiny.py", "w.pth", "--work-dir", "w", "--tta", *outputs])
+    dumped = pickle.loads(Path("views.pkl").read_bytes())
+    assert len(dumped) == 7
+    for i, merged in enumerate(dumped):
+        image = cv2.resize(cv2.imread(f"val/{i}.png"), (32, 32))
+        views = torch.from_numpy(np.stack([image, image[:, ::-1]])).permute(0, 3, 1, 2)
+        plain = model.val_step(dict(inputs=views, data_samples=[DataSample(), DataSample()]))
+        mean = (plain[0].pred_score + plain[1].pred_score) / 2
+        torch.testing.assert_close(merged["pred_score"], mean)
+        votes = torch.cat([sample.pred_label for sample in plain]).bincount(minlength=4)
+        expected = (votes == 2) | ((votes == 1) & (mean >= 0.5))
+        assert sorted(merged["pred_label"].tolist()) == expected.nonzero()[:, 0].tolist()
+    metrics = metrics_of(Path("metrics.json"))
+    assert metrics["set/OF1"] is not None
+    assert "set/duplicates" not in metrics
+    assert [path.suffix for path in Path("w").glob("*/label_sets/test/images/*")] == [".png"]
+
+    with open("tiny.py", "a") as file:
+        views = "[dict(type='TestTimeAug', transforms=[[pipeline[2]]])]"
+        file.write("\ncustom_hooks = []\ntta_model = dict(type='LabelSetTTA')\n")
+        file.write(f"tta_pipeline = pipeline[:2] + {views}")
+    for option in ([], ["--tta"]):
+        evaluate(["tiny.py", "w.pth", "--work-dir", "w", *option, "--out", f"{option}.json"])
+    plain, one_view = (metrics_of(Path(f"{option}.json")) for option in ([], ["--tta"]))
+    of_sequences = {"set/duplicates", "set/rigidness", "set/rigidness_random"}
+    assert plain.keys() - one_view.keys() == of_sequences
+    assert one_view == {name: plain[name] for name in one_view}
 
 
 def test_two_processes_on_the_cpu_validate_what_one_computes_on_the_checkpoint(project):

@@ -4,14 +4,18 @@ A multiplication with its addition is one FLOP; element-wise operations are not 
 head decodes all `max_steps` steps greedily; another head counts with its `forward`.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from mmengine.analysis import get_model_complexity_info
 from mmengine.config import Config
+from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.partition import nested_datasets
+from mmorderless.engine.hooks.training_context_hook import TrainingContextHook
 from mmorderless.models.heads import OrderlessRNNHead
+from mmorderless.models.training_labels import NeedsTrainingLabels
 from mmorderless.runs.config import read_config
 
 from .models import build_model, config_of
@@ -27,11 +31,14 @@ def run(settings: Settings) -> list[Row]:
     else:
         cfg = read_config(settings.config, settings.cfg_options)
     model = build_model(cfg, settings).eval()
-    width, height = image_size(cfg)
+    height, width = image_size(cfg)
     image = torch.zeros(1, 3, height, width, device=settings.device)
     feats = model.extract_feat(image)
     head, model.head = model.head, None
     model.forward = model.extract_feat
+    if isinstance(head, NeedsTrainingLabels) and head.needs_training_labels:
+        labels = SimpleNamespace(dataset=DATASETS.build(cfg.train_dataloader.dataset))
+        TrainingContextHook().before_train(SimpleNamespace(model=head, train_dataloader=labels))
     rows = count("encoder", model, image, {"image": f"{width}×{height}"})
     shape = {}
     if isinstance(head, OrderlessRNNHead):
@@ -55,16 +62,18 @@ def count(name: str, module: torch.nn.Module, inputs: Any, setting: dict[str, An
 
 
 def image_size(cfg: Config) -> tuple[int, int]:
-    """Return width and height after the test pipeline.
+    """Return height and width after the test pipeline.
 
     Raises:
         ValueError: the pipeline does not say, as that of cached features.
     """
     dataset = nested_datasets(cfg.test_dataloader.dataset)[-1]
-    scales = [step.scale for step in dataset.get("pipeline", []) if "scale" in step]
-    if not scales:
-        raise ValueError(
-            f"the test pipeline of {cfg.filename} has no Resize(scale=...) that says how large "
-            "images are; give --config a config with one"
-        )
-    return scales[-1]
+    for step in reversed(dataset.get("pipeline", [])):
+        size = step.get("crop_size") or step.get("scale")
+        if size:
+            height, width = (size, size) if isinstance(size, int) else size
+            return (height, width) if "crop_size" in step else (width, height)
+    raise ValueError(
+        f"the test pipeline of {cfg.filename} has neither a scale nor a crop_size that says how "
+        "large images are; give --config a config with images"
+    )
