@@ -21,6 +21,7 @@ from mmorderless.datasets.inspection import (
 )
 from mmorderless.datasets.label_checks import classes_without_image
 from mmorderless.labels.fixed_orders import count_labels
+from mmorderless.labels.label_lists import share_of_known
 from mmorderless.runs.config import read_config
 from mmorderless.runs.options import add_config_options
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.labels_only:
         check_files(splits, args.images, args.workers)
     for split in splits:
-        print(f"\n{describe(split, compare_published(split))}")
+        print(f"\n{describe(split, compare_published(split), splits[0])}")
     print(f"\n{list_problems(splits, args.all)}")
     return int(any(split.problems for split in splits))
 
@@ -87,12 +88,13 @@ def check_files(splits: Sequence[Split], decode: bool, workers: int) -> None:
         split.add("image files", [problems[path] for path in split.images if path in problems])
 
 
-def describe(split: Split, comparison: str | None) -> str:
+def describe(split: Split, comparison: str | None, first: Split) -> str:
     """Describe the contents of a split as text.
 
     Args:
         split: to describe.
         comparison: the result of `compare_published`.
+        first: the split whose label sets are the known ones.
     """
     sizes = np.array([len(labels) for labels in split.labels], dtype=np.int64)
     if not len(sizes):
@@ -104,6 +106,9 @@ def describe(split: Split, comparison: str | None) -> str:
         f"  images: {len(sizes):,}{boxes}",
         f"  labels: {sizes.sum():,} ({sizes.mean():.2f} per image, at most {sizes.max()})",
     ]
+    known = share_of_known(split.labels, first.labels)
+    shared = "" if split is first else f"; {known:.1f} % of the images have one of {first.name}'s"
+    lines.append(f"  distinct label sets: {len(set(map(frozenset, split.labels))):,}{shared}")
     dropped = "dropped before it was divided" if split.is_part else "dropped"
     lines += [f"  {dropped}: {number:,} {reason}" for reason, number in split.dropped.items()]
     if comparison is not None:

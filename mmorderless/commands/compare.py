@@ -208,7 +208,7 @@ def run_comparison(args: argparse.Namespace, folder: Path, lock: IO[str]) -> lis
     record = merge_records(before, now, changes, folder)
     check_configs(folder, configs)
     init_default_scope(base.get("default_scope", "mmpretrain"))
-    if read_json(folder / PRIOR) is None:
+    if "known_sets" not in (read_json(folder / PRIOR) or {}):
         prior = evaluate_prior(base)
         write_json(folder / PRIOR, prior)
     write_json(folder / RECORD, record)

@@ -77,6 +77,16 @@ def flatten_labels(
     return label, image
 
 
+def share_of_known(label_sets: Sequence[Labels], known: Sequence[Labels]) -> float:
+    """Return the share of N label sets that equal one of the known ones, in percent.
+
+    >>> share_of_known([[0], [1, 0], [], [1]], known=[[0, 1], [1]])
+    50.0
+    """
+    known_sets = {frozenset(labels) for labels in known}
+    return float(100 * np.mean([frozenset(labels) in known_sets for labels in label_sets]))
+
+
 def drop_repeats(
     label: np.ndarray, image: np.ndarray, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -12,12 +12,21 @@ Definitions follow Yazici et al., CVPR 2020, section 4.1.
 
 import numpy as np
 
-from mmorderless.labels.label_lists import LabelLists, Matrix, drop_repeats, flatten_labels
+from mmorderless.labels.label_lists import (
+    LabelLists,
+    Matrix,
+    RaggedLabels,
+    drop_repeats,
+    flatten_labels,
+)
 from mmorderless.metrics.order_statistics import (
     order_rigidness,
     pair_order_counts,
     random_order_rigidness,
 )
+
+SIZES = {"0 to 1": (0, 1), "2 to 3": (2, 3), "4 to 5": (4, 5), "6 or more": (6, np.inf)}
+"""Ranges of an image's number of true labels by name: the least and the most."""
 
 
 def class_scores(predicted: Matrix, truth: Matrix) -> dict[str, float]:
@@ -175,6 +184,28 @@ def sequence_scores(sequences: LabelLists, num_classes: int) -> dict[str, float]
         "rigidness": order_rigidness(before),
         "rigidness_random": random_order_rigidness(before),
     }
+
+
+def sequence_scores_by_size(
+    sequences: RaggedLabels, num_true: np.ndarray, num_classes: int
+) -> dict[str, dict[str, float]]:
+    """Score the order of emission for images with few and with many true labels.
+
+    Args:
+        sequences: the sequences of N images.
+        num_true: number of true labels of each image, shape (N,).
+        num_classes: number of classes C.
+
+    Returns:
+        For each range of `SIZES` that has an image, its `sequence_scores` and `num_images`.
+    """
+    found = {}
+    for size, (least, most) in SIZES.items():
+        images = np.flatnonzero((num_true >= least) & (num_true <= most))
+        if len(images):
+            scores = sequence_scores(sequences.take(images), num_classes)
+            found[size] = {"num_images": len(images), **scores}
+    return found
 
 
 def duplicate_ratio(sequences: LabelLists, num_classes: int) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from mmorderless.labels.label_lists import label_matrix, sparse_label_matrix
+from mmorderless.labels.label_lists import label_matrix, ragged_labels, sparse_label_matrix
 from mmorderless.metrics import set_scores
 from mmorderless.metrics.ranking import mean_average_precision
 
@@ -158,6 +158,19 @@ def test_sequence_scores():
     assert scores["duplicates"] == 20  # one image of five
     assert scores["rigidness"] == pytest.approx(100 * 2 / 3)
     assert scores["rigidness_random"] == pytest.approx(75)  # (3 + 3·2 + 3·2 + 3) / 2³ of 3
+
+
+def test_sequence_scores_by_number_of_labels_are_those_of_the_images():
+    sequences = [[0, 1, 1], [1, 0], [], [2], [0, 1, 2, 0], [1]]
+    num_true = np.array([2, 4, 0, 3, 12, 5])
+    found = set_scores.sequence_scores_by_size(ragged_labels(sequences), num_true, 3)
+    images = {"0 to 1": [2], "2 to 3": [0, 3], "4 to 5": [1, 5], "6 or more": [4]}
+    assert list(found) == list(images)
+    for size, chosen in images.items():
+        alone = set_scores.sequence_scores([sequences[i] for i in chosen], 3)
+        assert found[size] == pytest.approx({"num_images": len(chosen), **alone}, nan_ok=True)
+    [only] = set_scores.sequence_scores_by_size(ragged_labels([[0]]), np.array([6]), 3)
+    assert only == "6 or more"
 
 
 def test_a_repeat_in_another_image_is_no_duplicate():

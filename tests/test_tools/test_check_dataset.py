@@ -64,7 +64,7 @@ def problems(output):
 
 def test_description_of_a_split(write, check):
     write("train", [("0.jpg", [0, 2]), ("1.jpg", []), ("2.jpg", [0]), ("3.jpg", [2, 0])])
-    write("val", [("4.jpg", [1])])
+    write("val", [("4.jpg", [1]), ("5.jpg", [0])])
     code, output = check("--images")
     assert code == 0
     train, val = re.split(r"\n\n", output.split("\ntrain: ")[1])[:2]
@@ -72,6 +72,7 @@ def test_description_of_a_split(write, check):
         "JsonMultiLabel",
         "  images: 4",
         "  labels: 5 (1.25 per image, at most 2)",
+        "  distinct label sets: 3",
         "  labels per image:",
         "      0         1 #########################",
         "      1         1 #########################",
@@ -80,7 +81,8 @@ def test_description_of_a_split(write, check):
         "    ant 3, bee 0, cat 2",
         "  warning: classes without an image: bee",
     ]
-    assert val.startswith("val and test: JsonMultiLabel\n  images: 1\n")
+    assert val.startswith("val and test: JsonMultiLabel\n  images: 2\n")
+    assert "  distinct label sets: 2; 50.0 % of the images have one of train's\n" in val
     assert "problems: 0" in output
     assert "100%" in output  # the progress bar
 

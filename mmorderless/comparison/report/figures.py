@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmorderless.comparison.report.results import Predictions, Result, value_at
+from mmorderless.comparison.report.results import Predictions, Result, ragged_of, value_at
 from mmorderless.figures.fonts import drawable_names
 from mmorderless.figures.label_sets import label_at_step_figure
 from mmorderless.figures.method_curves import (
@@ -22,7 +22,7 @@ from mmorderless.figures.methods import (
     score_comparison_figure,
 )
 from mmorderless.figures.style import MAX_NAMED_CLASSES, title_of
-from mmorderless.labels.label_lists import RaggedLabels, sparse_label_matrix
+from mmorderless.labels.label_lists import sparse_label_matrix
 from mmorderless.metrics.order_statistics import cooccurrence, counts_at_step
 
 
@@ -91,8 +91,7 @@ def all_figures(
 def _label_at_step(method: str, arrays: Predictions) -> Figure | None:
     """Draw the labels at each step that enough images have; None if no step has."""
     classes = [str(name) for name in arrays["classes"]]
-    ragged = RaggedLabels(arrays["sequence"].astype(np.int64), arrays["sequence_length"])
-    counts = counts_at_step(ragged, len(classes))
+    counts = counts_at_step(ragged_of(arrays, "sequence"), len(classes))
     shown = int((counts.sum(axis=1) >= MIN_IMAGES).sum())  # their number decreases with the step
     if not shown:
         return None
@@ -156,8 +155,7 @@ def _cooccurrence_figures(
     classes = drawable_names([str(name) for name in first["classes"]])
 
     def sets(arrays: Predictions, name: str) -> Any:
-        ragged = RaggedLabels(arrays[name].astype(np.int64), arrays[f"{name}_length"])
-        return sparse_label_matrix(ragged, len(classes), name)
+        return sparse_label_matrix(ragged_of(arrays, name), len(classes), name)
 
     true_sets = sets(first, "truth")
     by_frequency = np.argsort(-true_sets.sum(axis=0), kind="stable")

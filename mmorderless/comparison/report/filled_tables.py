@@ -7,18 +7,22 @@ from mmorderless.comparison.report.results import (
     REFERENCE,
     Comparison,
     Result,
+    known_sets_note,
     mean_and_deviation,
     paired_differences,
+    sizes_note,
     timing_note,
 )
 from mmorderless.comparison.report.summary import where_reference_loses
 from mmorderless.comparison.report.tables import (
     ALL_TABLES,
     BY_CONSTRUCTION,
+    COUNT_TABLE,
     MARK,
     PARAMETERS,
     PRIOR_NAME,
     SEED_INDEPENDENT,
+    SIZE_TABLE,
     TIME_TABLE,
     Column,
     Results,
@@ -155,7 +159,11 @@ def fill_tables(comparison: Comparison, prior: Result | None) -> list[FilledTabl
         comparison: the results.
         prior: scores of the label prior; None leaves its row out.
     """
-    notes = {TIME_TABLE.title: timing_note(comparison.timings)}
+    notes = {
+        TIME_TABLE.title: timing_note(comparison.timings),
+        COUNT_TABLE.title: known_sets_note(prior),
+        SIZE_TABLE.title: sizes_note(comparison.results),
+    }
     filled = [
         fill_table(table, comparison.results, prior, notes.get(table.title, ""), f"table-{i}")
         for i, table in enumerate(ALL_TABLES)

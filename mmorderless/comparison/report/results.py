@@ -22,12 +22,16 @@ from mmorderless.comparison.plan import (
     read_finished_results,
 )
 from mmorderless.figures.style import title_of
+from mmorderless.labels.label_lists import RaggedLabels
+from mmorderless.metrics.set_scores import sequence_scores_by_size
 from mmorderless.runs.records import read_json
 
 REFERENCE = "pla"
 """Method with which the others are compared."""
 OTHER = "other"
 """Group of the classes that belong to no other group."""
+BY_SIZE = "by_size"
+"""Key of `sequence_scores_by_size`, which `load_comparison` adds to results."""
 
 Result = Mapping[str, Any]
 Predictions = Mapping[str, np.ndarray]
@@ -39,7 +43,8 @@ class Comparison:
 
     Attributes:
         config: content of `comparison.json`.
-        results: content of `result.json` by method and seed, for the finished runs.
+        results: content of `result.json` by method and seed, for the finished runs; with `BY_SIZE`
+            if a run emits sequences.
         predictions: arrays of `predictions.npz` by method, for each method's first seed.
         attention: attention maps of the gallery's photos by method and image, for the same runs;
             empty for methods without maps.
@@ -91,15 +96,22 @@ def load_comparison(folder: Path) -> Comparison:
     timings: dict[str, Mapping[str, Any]] = {}
     crops: dict[str, None] = {}
     for result in finished:
-        results.setdefault(result["method"], {})[result["seed"]] = result
-    for method, by_seed in results.items():
-        [first] = expand(folder, [method], [next(iter(by_seed))])
-        file = first.folder / PREDICTIONS
-        if file.is_file():
-            predictions[method] = _read_predictions(file)
-            own_crops = crops_of(first.folder / CONFIG)
+        method, seed = result["method"], result["seed"]
+        [run] = expand(folder, [method], [seed])
+        file = run.folder / PREDICTIONS
+        arrays = _read_predictions(file) if file.is_file() else None
+        if arrays is not None and method not in results:
+            predictions[method] = arrays
+            own_crops = crops_of(run.folder / CONFIG)
             crops.update(dict.fromkeys(own_crops))
-            attention[method] = {} if own_crops else read_gallery_attention(first.folder)
+            attention[method] = {} if own_crops else read_gallery_attention(run.folder)
+        if arrays is not None and result.get("sequence"):
+            by_size = sequence_scores_by_size(
+                ragged_of(arrays, "sequence"), arrays["truth_length"], len(arrays["classes"])
+            )
+            result = {**result, BY_SIZE: by_size}
+        results.setdefault(method, {})[seed] = result
+    for method in results:
         times = read_json(folder / method / TIMES)
         if times is not None:
             timings[method] = times
@@ -188,6 +200,27 @@ def _conditions(times: Mapping[str, Any]) -> str:
     elif backbone:
         parts.append(f"with the backbone, {backbone}")
     return ", ".join(part for part in parts if part)
+
+
+def known_sets_note(prior: Result | None) -> str:
+    """Return how many test sets occur in training; "" where that is not recorded."""
+    share = value_at(prior or {}, ("known_sets",))
+    known = "of the test images have a label set that occurs among the training images"
+    return "" if share is None else f"{share:.1f} % {known}."
+
+
+def sizes_note(results: Mapping[str, Mapping[int, Result]]) -> str:
+    """Return how many test images have each number of labels; "" without sequences."""
+    runs = [result for by_seed in results.values() for result in by_seed.values()]
+    sizes: Mapping[str, Any] = next((result[BY_SIZE] for result in runs if BY_SIZE in result), {})
+    numbers = ", ".join(f"{size}: {scores['num_images']:,}" for size, scores in sizes.items())
+    reading = "Few images look rigid by chance: compare with random orders"
+    return f"Test images by number of labels: {numbers}. {reading}." if sizes else ""
+
+
+def ragged_of(predictions: Predictions, name: str) -> RaggedLabels:
+    """Return the labels of all images as two arrays, as `label_lists`."""
+    return RaggedLabels(predictions[name].astype(np.int64), predictions[f"{name}_length"])
 
 
 def label_lists(predictions: Predictions, name: str) -> list[np.ndarray]:

@@ -4,8 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from mmorderless.comparison.plan import read_finished_results
-from mmorderless.comparison.report.results import value_at
+from mmorderless.comparison.report.results import load_comparison, value_at
 from mmorderless.comparison.report.tables import ALL_TABLES
 from mmorderless.runs.files import write_text
 
@@ -27,10 +26,11 @@ def write_runs(comparison_dir: Path) -> Path:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["method", "seed", *(".".join(keys) for keys in paths)])
-    for result in read_finished_results(comparison_dir):
-        values = (value_at(result, keys) for keys in paths)
-        row = ["" if value is None else f"{value:.4f}" for value in values]
-        writer.writerow([result["method"], result["seed"], *row])
+    for method, by_seed in load_comparison(comparison_dir).results.items():
+        for seed, result in by_seed.items():
+            values = (value_at(result, keys) for keys in paths)
+            row = ["" if value is None else f"{value:.4f}" for value in values]
+            writer.writerow([method, seed, *row])
     file = comparison_dir / "report" / RUNS
     write_text(file, text.getvalue())
     return file

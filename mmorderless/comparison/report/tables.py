@@ -6,7 +6,8 @@ Scores are in percent. A value over several seeds is written as mean ± sample s
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmorderless.comparison.report.results import Result, mean_and_deviation, value_at
+from mmorderless.comparison.report.results import BY_SIZE, Result, mean_and_deviation, value_at
+from mmorderless.metrics.set_scores import SIZES
 
 PRIOR = "label_prior.json"
 PRIOR_NAME = "label prior"
@@ -91,6 +92,26 @@ TIME_TABLE = Table(
     "Table 3: time per image, in milliseconds",
     [Column(part, ("times_ms_per_image", part), better=-1, by_seed=False) for part in TIMES],
 )
+COUNT_TABLE = Table(
+    "Number of labels: error per image at the default operating point",
+    [
+        Column("mean absolute error", ("default", "label_count_error"), better=-1),
+        Column("bias (above 0: too many)", ("default", "label_count_bias"), better=0),
+        Column("exact match, percent", ("default", "exact_match")),
+    ],
+)
+SIZE_TABLE = Table(
+    "Order by the number of true labels of an image, in percent",
+    [
+        Column(f"{title}, {size}", (BY_SIZE, size, name), better=0, by_construction=mark)
+        for name, title, mark in (
+            ("duplicates", "duplicates", "no_repeat"),
+            ("rigidness", "rigidness", ""),
+            ("rigidness_random", "random orders", ""),
+        )
+        for size in SIZES
+    ],
+)
 ALL_TABLES = (
     Table(
         "Table 1: order of the emitted labels, in percent",
@@ -115,20 +136,14 @@ ALL_TABLES = (
         for score, title in (("CF1", "C-F1"), ("OF1", "O-F1"))
     ),
     TIME_TABLE,
-    Table(
-        "Number of labels: error per image at the default operating point",
-        [
-            Column("mean absolute error", ("default", "label_count_error"), better=-1),
-            Column("bias (above 0: too many)", ("default", "label_count_bias"), better=0),
-            Column("exact match, percent", ("default", "exact_match")),
-        ],
-    ),
+    COUNT_TABLE,
     Table(
         "Kinds of score (largest over the steps, at the first emission, beam marginals, the "
         "decoder's own): mAP, and F1 of the labels above a threshold chosen on held-out images, in "
         "percent",
         [column for kind, title in KINDS.items() for column in kind_columns(kind, title)],
     ),
+    SIZE_TABLE,
 )
 
 

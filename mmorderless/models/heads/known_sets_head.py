@@ -112,7 +112,11 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         """
         counts = Counter(tuple(sorted({int(label) for label in labels})) for labels in label_sets)
         found = sorted(counts, key=lambda labels: (-counts[labels], labels))
-        text = f"{len(found)} distinct label sets in {len(label_sets)} training images"
+        shared = sum(number for number in counts.values() if number > 1)
+        text = (
+            f"{len(found)} distinct label sets in {len(label_sets)} training images, of which "
+            f"{100 * shared / max(len(label_sets), 1):.1f} % share theirs with another"
+        )
         if len(found) > self.max_sets:
             kept = [labels for labels in found if counts[labels] > 1]
             text += f"; {len(found) - len(kept)} that occur once are left out"

@@ -37,5 +37,6 @@ def test_the_label_prior_by_hand(cfg):
     tuned = result["tuned"]["OF1"]
     assert tuned["value"] == 0.25
     assert (tuned["metrics"]["OP"], tuned["metrics"]["OR"]) == (pytest.approx(100 / 3), 100)
+    assert result["known_sets"] == 50  # {a} and {a, b}
     # All images have equal scores, so AP is the class frequency; class c has no image.
     assert result["default"]["mAP"] == pytest.approx((50 + 50) / 2)

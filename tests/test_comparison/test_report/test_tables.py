@@ -1,9 +1,11 @@
 import csv
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from mmorderless.comparison.plan import RECORD, RESULT, expand
+from mmorderless.comparison.evaluation.predictions import DEFAULT, save_predictions
+from mmorderless.comparison.plan import PREDICTIONS, RECORD, RESULT, expand
 from mmorderless.comparison.report.filled_tables import fill_table
 from mmorderless.comparison.report.markdown import write_tables
 from mmorderless.comparison.report.rendering import render
@@ -12,11 +14,14 @@ from mmorderless.comparison.report.summary import losses_of_reference, where_ref
 from mmorderless.comparison.report.tables import (
     ALL_TABLES,
     PRIOR,
+    SIZE_TABLE,
     TIME_TABLE,
     Column,
     Table,
     with_deviation,
 )
+from mmorderless.labels.label_lists import ragged_labels
+from mmorderless.metrics.records import Records
 from mmorderless.runs.records import write_json
 
 SCORE = Column("C-F1", ("default", "CF1"), paired=True)
@@ -183,6 +188,15 @@ def test_methods_without_a_value_are_left_out_and_the_operating_parameter_is_nam
     assert "BCE" not in text
 
 
+def save_sequences(file):
+    """A sequence of one label, and three of two labels in other orders, one with a repeat."""
+    truth = ragged_labels([[2], [0, 1], [0, 1], [0, 1]])
+    sequences = ragged_labels([[2], [0, 1], [1, 0, 1], [0, 1]])
+    scores = np.zeros((4, 3))
+    records = Records(truth, truth, scores, sequence=sequences, ignored=None)
+    save_predictions(file, {DEFAULT: records}, [""] * 4, "abc", {})
+
+
 def test_all_tables_are_written_with_the_label_prior(tmp_path):
     write_json(tmp_path / RECORD, {"methods": ["bce", "pla"], "seeds": [0]})
     for run in expand(tmp_path, ["bce", "pla"], [0]):
@@ -201,10 +215,11 @@ def test_all_tables_are_written_with_the_label_prior(tmp_path):
         if is_pla:
             result["mAP_by_score"] = {"max": 71.0, "beam": 72.0}
             result["threshold_by_score"] = {"max": {"CF1": score, "OF1": score}}
-        write_json(run.folder / RESULT, result)
+            save_sequences(run.folder / PREDICTIONS)
+        write_json(run.folder / RESULT, result | {"sequence": is_pla})
         write_json(run.folder.parent / "times.json", {"batch": 64, "threads": 1})
     prior = {"operating_parameter": "threshold", "default": {"CF1": 7.0, "OF1": 8.0}}
-    write_json(tmp_path / PRIOR, prior)
+    write_json(tmp_path / PRIOR, prior | {"known_sets": 85.04})
     text = write_tables(tmp_path).read_text(encoding="utf-8")
     assert all(f"## {table.title}" in text for table in ALL_TABLES)
     assert "| BCE | 60.00 | −1.00 | 70.00 | +0.00 |" in text
@@ -214,6 +229,12 @@ def test_all_tables_are_written_with_the_label_prior(tmp_path):
     assert "\nBatch 64, 1 thread.\n" in text
     # The kinds of score: mAP and F1 of the largest, mAP of the beam.
     assert "| PLA | 71.00 | 61.00 | 70.00 | 72.00 |" in text
+    assert "\n85.0 % of the test images have a label set that occurs among the training" in text
+    # By number of true labels: duplicates, rigidness, that of random orders.
+    head, _, *rows = text.split(f"## {SIZE_TABLE.title}\n\n")[1].splitlines()
+    assert head.startswith("| method | duplicates, 0 to 1 | duplicates, 2 to 3 | rigidness, 2 to 3")
+    assert rows[0] == "| PLA | 0.00 | 33.33 | 66.67 | 75.00 |"
+    assert rows[2].startswith("Test images by number of labels: 0 to 1: 1, 2 to 3: 3. Few images")
 
 
 def test_each_run_is_a_row_of_the_csv(tmp_path):
