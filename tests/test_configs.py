@@ -25,6 +25,10 @@ METHODS = sorted(path.stem for path in (FOLDER / "_base_/methods").glob("*.py"))
 # Every config, and on the digit scenes every method that has no config of its own there.
 RUNS = [(config, None) for config in CONFIGS]
 RUNS += [(FOLDER / "digits/pla_digits.py", name) for name in METHODS if name not in ("bce", "pla")]
+RUNS += [
+    (FOLDER / "photos/pla_lite0_photos_cached.py", name)
+    for name in ("bce_mlp", "class_queries", "known_sets", "pla_prompted", "pla_queries")
+]
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 STAGES = ("bce_{}", "pla_{}", "pla_{}_finetune")
 EXPERIMENTS = (  # each in the paper's three stages

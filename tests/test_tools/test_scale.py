@@ -28,7 +28,7 @@ custom_imports = dict(imports=['mmorderless', 'probe', 'keep'], allow_failed_imp
 train_dataloader = dict(sampler=dict(type='InfiniteSampler'))
 train_cfg = dict(_delete_=True, by_epoch=False, max_iters=5, val_interval=2)
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2))
-custom_hooks = [dict(type='Probe'), dict(type='Keep')]
+custom_hooks = [dict(type='TrainingContextHook'), dict(type='Probe'), dict(type='Keep')]
 """
 
 KEEP = """
@@ -63,7 +63,8 @@ from mmorderless.commands.train import train
 rank, store = int(sys.argv[1]), distributed.FileStore(sys.argv[2], 2)
 os.environ['LOCAL_RANK'] = sys.argv[1]
 distributed.init_process_group('gloo', store=store, rank=rank, world_size=2)
-train(['by_iterations.py', '--work-dir', 'w', '--launcher', 'pytorch'])
+method = ['--cfg-options', f'method={os.environ["METHOD"]}']
+train(['by_iterations.py', '--work-dir', 'w', '--launcher', 'pytorch', *method])
 distributed.destroy_process_group()
 """
 
@@ -148,8 +149,14 @@ def test_amp_builds_mmengines_wrapper(folder, monkeypatch, option, dtype):
 
 
 @pytest.mark.slow
-def test_processes_agree_on_buffers_before_checkpoints_and_validations(project, run_two_processes):
-    """In a loop that counts iterations, mmengine averages them only before validations."""
+@pytest.mark.parametrize(
+    "method", ["pla", "pla_prompted", "pla_queries", "bce_mlp", "class_queries", "known_sets"]
+)
+def test_processes_agree_on_weights_and_buffers_before_checkpoints_and_validations(
+    method, project, run_two_processes, monkeypatch
+):
+    """In a loop that counts iterations, mmengine averages buffers only before validations."""
+    monkeypatch.setenv("METHOD", method)
     (project.folder / "by_iterations.py").write_text(BY_ITERATIONS)
     (project.folder / "keep.py").write_text(KEEP)
     run_two_processes(TRAIN_AS_RANK)
@@ -167,7 +174,11 @@ def test_processes_agree_on_buffers_before_checkpoints_and_validations(project, 
     trained = [load(f"trained2_rank{rank}")[name] for rank in (0, 1)]
     assert not torch.equal(*trained)
 
-    tested = project.run("test.py", "tiny.py", "w/iter_5.pth", "--work-dir", "t", "--out", "m.json")
+    if method == "known_sets":  # those of the whole training set, not of a process's part
+        assert saved["head.set_counts"].sum() == 20
+
+    command = ("test.py", "tiny.py", "w/iter_5.pth", "--work-dir", "t", "--out", "m.json")
+    tested = project.run(*command, "--cfg-options", f"method={method}")
     assert tested.returncode == 0, tested.stderr
     metrics = json.loads((project.folder / "m.json").read_text())
     for rank in (0, 1):

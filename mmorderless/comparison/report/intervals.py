@@ -16,7 +16,7 @@ from mmorderless.comparison.plan import (
     read_comparison_record,
     read_result,
 )
-from mmorderless.comparison.report.results import label_lists
+from mmorderless.comparison.report.results import check_same_images, label_lists
 from mmorderless.comparison.report.tables import with_minus
 from mmorderless.figures.style import title_of
 from mmorderless.labels.label_lists import label_matrix
@@ -44,8 +44,8 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
     same for all runs.
 
     Raises:
-        ValueError: the reference has no finished run, or the runs were evaluated by an earlier
-            version.
+        ValueError: the reference has no finished run, or runs were tested on other images or
+            evaluated by an earlier version.
     """
     record = read_comparison_record(comparison_dir) or {"methods": [], "seeds": []}
     runs = {
@@ -58,7 +58,8 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
             f"--intervals {reference}: {comparison_dir} holds no finished run of it; choose one of "
             f"{known or 'the methods of a finished run'}"
         )
-    base = {run.seed: resampled_scores(run) for run in runs.pop(reference)}
+    references = runs.pop(reference)
+    base = {run.seed: resampled_scores(run, references[0]) for run in references}
     lines = [
         f"Difference to {title_of(reference)} in percentage points, the mean over the seeds that "
         f"both have, with the 95 % interval of {NUM_RESAMPLES} bootstrap samples of the test "
@@ -68,7 +69,9 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
         f"| --- |{' ---: |' * len(COLUMNS)}",
     ]
     for method, own in runs.items():
-        differences = [resampled_scores(run) - base[run.seed] for run in own if run.seed in base]
+        differences = [
+            resampled_scores(run, references[0]) - base[run.seed] for run in own if run.seed in base
+        ]
         if differences:
             cells = [with_interval(values) for values in np.mean(differences, axis=0)]
             lines.append(f"| {title_of(method)} | {' | '.join(cells)} |")
@@ -82,11 +85,15 @@ def finished(run: Run) -> bool:
     return read_result(run) is not None
 
 
-def resampled_scores(run: Run) -> np.ndarray:
+def resampled_scores(run: Run, reference: Run) -> np.ndarray:
     """Return a run's scores on the test set and on its resamples, shape (columns, 1 + R).
 
     Class scores are stored in half precision, so that mAP may differ in the second decimal from
-    that of the other tables.
+    that of the other tables; and labels that are not judged are negatives here.
+
+    Args:
+        run: a finished run.
+        reference: one that must have been tested on the same images.
     """
     file = run.folder / PREDICTIONS
     arrays = read_arrays(file)
@@ -95,6 +102,8 @@ def resampled_scores(run: Run) -> np.ndarray:
             f"{file} has no chosen operating points; remove {file.with_name('result.json')} of "
             "each run and run tools/compare.py again to evaluate them"
         )
+    tested = {str(reference): read_arrays(reference.folder / PREDICTIONS), str(run): arrays}
+    check_same_images(tested)
     num_images, num_classes = arrays["scores"].shape
     weights = np.concatenate([np.ones((1, num_images)), resample(num_images, NUM_RESAMPLES)])
     truth = label_matrix(label_lists(arrays, "truth"), num_classes)

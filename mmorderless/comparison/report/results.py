@@ -115,7 +115,7 @@ def load_comparison(folder: Path) -> Comparison:
         times = read_json(folder / method / TIMES)
         if times is not None:
             timings[method] = times
-    _check_same_images(predictions)
+    check_same_images(predictions)
     config = read_comparison_record(folder)
     assert config is not None  # or there would be no results
     return Comparison(config, results, predictions, attention, timings, list(crops))
@@ -257,7 +257,7 @@ def _read_predictions(file: Path) -> Predictions:
     return read
 
 
-def _check_same_images(predictions: Mapping[str, Predictions]) -> None:
+def check_same_images(predictions: Mapping[str, Predictions]) -> None:
     """Raise a ValueError if methods were tested on different images or labels."""
     names = list(predictions)
     for name in names[1:]:

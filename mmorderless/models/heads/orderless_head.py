@@ -32,8 +32,8 @@ class OrderlessRNNHead(BaseModule):
     `score` are attributes that may be set at any time.
 
     The given labels of a data sample begin its sequence, in their order, with the model's own
-    probabilities. The scores of other classes come from the steps after them, which emit neither
-    given nor excluded labels.
+    probabilities, and have score 1, excluded ones score 0. The scores of other classes come from
+    the steps after the given labels, which emit no known one; a decoder's own do not change.
 
     Args:
         num_classes: C.

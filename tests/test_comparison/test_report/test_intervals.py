@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from mmorderless.comparison.evaluation.predictions import DEFAULT, save_predictions
 from mmorderless.comparison.plan import PREDICTIONS, RECORD, RESULT, expand
@@ -73,6 +74,43 @@ def test_swapping_method_and_reference_mirrors_the_interval(comparison):
     folder = comparison[0]
     one, other = rows(folder, "pla")["OCD"], rows(folder, "ocd")["PLA"]
     np.testing.assert_allclose(one, -other[:, [0, 2, 1]], atol=0.011)
+
+
+def save(run, predicted, truth):
+    """Write a finished run with the same label sets at every operating point."""
+    lists = [ragged_labels([row.nonzero()[0] for row in matrix]) for matrix in (predicted, truth)]
+    records = Records(*lists, predicted.astype(float), sequence=None, ignored=None)
+    run.folder.mkdir(parents=True)
+    points = dict.fromkeys((DEFAULT, "CF1", "OF1"), records)
+    save_predictions(run.folder / PREDICTIONS, points, [""] * len(truth), "abcd", {})
+    write_json(run.folder / RESULT, {"method": run.method, "seed": run.seed})
+
+
+def test_the_interval_of_exact_matches_is_that_of_the_binomial_distribution(tmp_path):
+    """BCE is right wherever PLA is, and on 30 more images, of the seed that both have."""
+    truth = np.ones((N, C), dtype=bool)
+    methods = {"pla": [(0, 120), (1, 10)], "bce": [(1, 40)]}
+    write_json(tmp_path / RECORD, {"methods": list(methods), "seeds": [0, 1]})
+    for method, seeds in methods.items():
+        for seed, right in seeds:
+            predicted = truth.copy()
+            predicted[right:, 0] = False
+            save(expand(tmp_path, [method], [seed])[0], predicted, truth)
+    # The number of these 30 in a resample; the methods' own numbers vary as 40 ± 6 and 10 ± 3.
+    expected = 100 * scipy.stats.binom(N, 30 / N).ppf([0.025, 0.975]) / N
+    difference, *interval = rows(tmp_path, "pla")["BCE"][2]
+    assert difference == 10
+    assert interval == pytest.approx(expected, abs=0.4)  # more than a standard error of quantiles
+
+
+def test_runs_of_other_images_are_an_error(comparison):
+    folder = comparison[0]
+    [run] = expand(folder, ["bce"], [1])
+    with np.load(run.folder / PREDICTIONS) as arrays:
+        other = {**arrays, "img_path": np.array(["other"] * N)}
+    np.savez(run.folder / PREDICTIONS, **other)
+    with pytest.raises(ValueError, match=r"pla seed 0 and bce seed 1 differ in the img_path of"):
+        write_intervals(folder, "pla")
 
 
 def test_errors(comparison):

@@ -216,11 +216,27 @@ def test_random_losses_resume_their_random_numbers(photos, whole_runs, tmp_path,
     assert differences(whole, state_of(train(cfg))) == []
 
 
-def test_known_sets_resume(photos, whole_runs, tmp_path):
-    head = dict(_delete_=True, type="KnownSetsHead", num_classes=5, in_channels=8)
-    changes = {"model.head": head, **BY_ITERATION}
+HEADS = {
+    "known sets": dict(type="KnownSetsHead"),
+    "class queries": dict(type="ClassQueryHead"),
+    "hidden layer": dict(type="MultiLabelMLPHead", widths=(8,)),
+    "sequence": dict(
+        type="OrderlessRNNHead",
+        max_steps=6,
+        decoder=dict(type="ClassQueryLSTM", hidden_size=8, embed_size=4),
+    ),
+}
+
+
+@pytest.mark.slow_except("known sets", "sequence")
+@pytest.mark.parametrize("head", HEADS)
+def test_other_heads_resume(photos, whole_runs, tmp_path, head):
+    changes = {"model.head": dict(_delete_=True, num_classes=5, in_channels=8, **HEADS[head])}
+    if head == "hidden layer":
+        changes["model.neck"] = dict(type="GlobalAveragePooling")
+    changes |= BY_ITERATION
     whole, folder = whole_runs(**changes)
-    assert len(whole["weights"]["head.known_sets"]) > 1
+    assert len(whole["weights"].get("head.known_sets", ())) > 1 or head != "known sets"
     cfg = config_of(photos, tmp_path, **changes, **resume_from(folder / "iter_7.pth"))
     assert differences(whole, state_of(train(cfg))) == []
 

@@ -12,6 +12,7 @@ from mmorderless.labels.vocabulary import IGNORE, MASKED
 from mmorderless.models.decoders.class_query_rnn import ClassQueryLSTM
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.search import decode
+from mmorderless.models.heads.known_labels import set_known_labels
 from mmorderless.models.losses.aligned import FixedOrderLoss, MLALoss, PLALoss
 from mmorderless.models.losses.cross_entropy import sequence_cross_entropy
 
@@ -244,9 +245,24 @@ def test_an_encoded_batch_decodes_like_its_cells():
     torch.testing.assert_close(decoder.class_scores(grid), decoder.class_scores(encoded))
 
 
+def test_known_labels_have_score_1_or_0_and_leave_the_other_scores_alone():
+    module = head(decoding=dict(end_bias=1.0)).eval()
+    alone = module.predict(FEATS)
+    known = [DataSample() for _ in range(B)]
+    set_known_labels(known[1], given=[3, 0], excluded=[4])
+    known = module.predict(FEATS, known)
+    assert known[1].sequence[:2].tolist() == [3, 0]
+    assert 4 not in known[1].sequence
+    assert known[1].pred_score[[0, 3, 4]].tolist() == [1, 1, 0]
+    for b in range(B):
+        others = [1, 2] if b == 1 else [*range(C)]
+        torch.testing.assert_close(known[b].pred_score[others], alone[b].pred_score[others])
+
+
+@pytest.mark.parametrize("loss", ["PLA", "prompts"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_trains_and_predicts(dtype):
-    module = head()
+def test_autocast_trains_and_predicts(dtype, loss):
+    module = head(loss=LOSSES[loss])
     exact = copy.deepcopy(module).loss(FEATS, samples())
     with torch.autocast("cpu", dtype):
         losses = module.loss(FEATS, samples())

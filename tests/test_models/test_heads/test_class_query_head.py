@@ -8,12 +8,20 @@ from mmpretrain.structures import DataSample
 from mmorderless.models.class_queries import ClassQueries
 
 C, D = 5, 6
+SIZES = dict(num_classes=C, in_channels=D, loss=dict(type="MeanBCELoss"))
+HEADS = {
+    "class queries": dict(type="ClassQueryHead", **SIZES),
+    "hidden layer": dict(type="MultiLabelMLPHead", **SIZES),
+    "known sets": dict(type="KnownSetsHead", **SIZES),
+}
+LABELS = [[0, 2], [1], [0, 2], [3, 4]]
+FEATS = {kind: (torch.randn(4, D, 2, 4),) for kind in HEADS}
+FEATS["hidden layer"] = (torch.randn(4, D),)
 
 
 def build(**options):
     torch.manual_seed(0)
-    cfg = dict(type="ClassQueryHead", num_classes=C, in_channels=D, loss=dict(type="MeanBCELoss"))
-    return MODELS.build({**cfg, **options})
+    return MODELS.build({**HEADS["class queries"], **options})
 
 
 def test_logits_are_those_of_the_equations():
@@ -72,17 +80,32 @@ def test_sizes_are_positive(bad):
         build(queries=bad)
 
 
-def test_the_mlp_head_has_a_hidden_layer_and_dropout_on_both_sides():
-    head = MODELS.build(
-        dict(
-            type="MultiLabelMLPHead",
-            num_classes=C,
-            in_channels=D,
-            widths=(4,),
-            loss=dict(type="MeanBCELoss"),
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_batch_has_the_mean_loss_of_its_halves_and_trains_under_autocast(kind):
+    """Processes average the gradients of their parts of a batch."""
+    head, feats = MODELS.build(HEADS[kind]).eval(), FEATS[kind]
+    if kind == "known sets":
+        head.set_label_sets("abcde", LABELS)
+    samples = [DataSample().set_gt_label(torch.tensor(labels)) for labels in LABELS]
+    whole = head.loss(feats, samples)
+    halves = [head.loss((feats[0][part],), samples[part]) for part in (slice(2), slice(2, 4))]
+    with torch.autocast("cpu", torch.bfloat16):
+        low = head.loss(feats, samples)
+        predicted = head.predict(feats)
+    for name, loss in whole.items():
+        torch.testing.assert_close(loss, (halves[0][name] + halves[1][name]) / 2)
+        torch.testing.assert_close(low[name].float(), loss, atol=0.05, rtol=0.05)
+    sum(low.values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
+    for sample, exact in zip(predicted, head.predict(feats)):
+        torch.testing.assert_close(
+            sample.pred_score.float(), exact.pred_score, atol=0.05, rtol=0.05
         )
-    )
-    feats = (torch.randn(2, D),)
+
+
+def test_the_mlp_head_has_a_hidden_layer_and_dropout_on_both_sides():
+    head = MODELS.build({**HEADS["hidden layer"], "widths": (4,)})
+    feats = FEATS["hidden layer"]
     assert not torch.equal(head(feats), head(feats))
     head.eval()
     first, second = head.net[1][0], head.net[1][3]
