@@ -7,7 +7,9 @@ has: known labels of an image (`given`, `excluded`) change the probabilities of 
 
 For: completing a set from known labels; consistent sets, without duplicates by construction. Not
 for: O-F1, for which marginals suffice (`class_queries` is level), and test images that are drawn
-otherwise than the training images, whose label sets are then a wrong prior.
+otherwise than the training images, whose label sets are then a wrong prior. The training log says
+how many training images share their set with another, tools/check_dataset.py how many test images
+have a set of the training images.
 
 Related: CRF with supported inference (Nadia Ghamrawi, Andrew McCallum: "Collective multi-label
 classification", CIKM 2005).

@@ -28,7 +28,9 @@ class ClassQueryHead(MultiLabelClsHead):
         queries: options of `ClassQueries`: `hidden_size`, `query_size`, `dropout`.
         drop_class_token: whether the first token of (B, L, D) features is a class token.
         return_attention: whether predictions carry the attention weights.
-        **kwargs: arguments of `MultiLabelClsHead`.
+        thr: classes whose score is at least this are predicted.
+        loss: config of the loss of a multi-label head.
+        init_cfg: initialization, as everywhere in mmengine.
 
     Raises:
         ValueError: an option of the queries is unknown.
@@ -41,9 +43,11 @@ class ClassQueryHead(MultiLabelClsHead):
         queries: dict[str, Any] | None = None,
         drop_class_token: bool = False,
         return_attention: bool = False,
-        **kwargs: Any,
+        thr: float = 0.5,
+        loss: dict | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(loss=loss or dict(type="MeanBCELoss"), thr=thr, init_cfg=init_cfg)
         self.in_channels = in_channels
         self.drop_class_token = drop_class_token
         self.return_attention = return_attention
