@@ -13,6 +13,9 @@ from mmorderless.figures.style import lowest_panels, new_figure, strip_axes, sty
 
 Curve = Sequence[tuple[float, float]]
 
+MAX_NAMED_CURVES = 12
+OTHERS: dict[str, Any] = dict(color="#BBBBBB", linewidth=0.8, zorder=1, label="other methods")
+
 
 class OperatingCurve(NamedTuple):
     """Precision and recall of a method as its operating parameter varies.
@@ -115,7 +118,7 @@ def operating_curve_figure(curves: Mapping[str, OperatingCurve]) -> Figure:
     for axes, (method, curve) in zip(grid.flat, curves.items()):
         _draw_equal_f1(axes, low, high)
         for other in curves.values():
-            axes.plot(other.recall, other.precision, color="#BBBBBB", linewidth=0.8, zorder=1)
+            axes.plot(other.recall, other.precision, **OTHERS)
         color = style_of(method).color
         axes.plot(curve.recall, curve.precision, color=color, linewidth=1.8, gid=method)
         f1 = []
@@ -145,7 +148,7 @@ def operating_curve_figure(curves: Mapping[str, OperatingCurve]) -> Figure:
         handles=[
             Line2D([], [], marker="o", markerfacecolor="white", label="default", **plain),
             Line2D([], [], marker="D", label="tuned for C-F1", **plain),
-            Line2D([], [], color="#BBBBBB", label="other methods"),
+            Line2D([], [], **OTHERS),
             Line2D([], [], color="#888888", linestyle=":", label="equal C-F1"),
         ],
         loc="outside lower center",
@@ -192,16 +195,27 @@ class Panel(NamedTuple):
 def panels_figure(panels: Sequence[Panel], columns: int = 3) -> Figure:
     """Draw panels with the same methods: means over the seeds with their standard deviations.
 
-    The legend is ordered by the last value of the first panel.
+    The legend is ordered by the last value of the first panel. Of many methods the best ones in
+    this order are named, and set the range of the axes; the others are gray.
     """
     rows = -(-len(panels) // columns)
-    methods = {method for panel in panels for method in panel.curves}
-    figure = new_figure(columns * 3.3 + 2.6, max(rows * 3.2, 0.21 * len(methods) + 0.4))
+    last = {method: points[-1][1] for method, points in panels[0].curves.items()}
+    methods = {method: None for panel in panels for method in panel.curves}
+    named = sorted(methods, key=lambda method: -last.get(method, 0))[:MAX_NAMED_CURVES]
+    figure = new_figure(columns * 3.3 + 2.6, rows * 3.2)
     grid = figure.subplots(rows, columns, squeeze=False)
     lines: dict[str, Line2D] = {}
+    others = [Line2D([], [], **OTHERS)] if len(methods) > len(named) else []
     for axes, panel in zip(grid.flat, panels):
+        means = [mean for method in named for _, mean, _ in panel.curves.get(method, ())]
+        if others and means:
+            margin = 0.1 * (max(means) - min(means)) + 0.5
+            axes.set_ylim(min(means) - margin, max(means) + margin)
         for method, points in panel.curves.items():
             x, mean, deviation = zip(*points)
+            if method not in named:
+                axes.plot(x, mean, **OTHERS)
+                continue
             style = style_of(method)
             [line] = axes.plot(
                 *(x, mean),
@@ -222,9 +236,8 @@ def panels_figure(panels: Sequence[Panel], columns: int = 3) -> Figure:
         strip_axes(axes)
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    last = {method: points[-1][1] for method, points in panels[0].curves.items()}
     legend = figure.legend(
-        handles=sorted(lines.values(), key=lambda line: -last.get(str(line.get_gid()), 0)),
+        handles=[lines[method] for method in named] + others,
         loc="outside right upper",
         frameon=False,
         fontsize=9,

@@ -8,7 +8,7 @@ from mmorderless.figures.method_curves import (
     operating_curve_figure,
     panels_figure,
 )
-from mmorderless.figures.style import FAMILIES, figure_to_rgb, style_of
+from mmorderless.figures.style import FAMILIES, figure_to_rgb, style_of, title_of
 
 METHODS = [method for family in FAMILIES for method in family]
 CURVE = OperatingCurve(
@@ -107,9 +107,18 @@ def test_panels_share_a_legend_in_the_order_of_the_first():
     assert [text.get_text() for text in legend.get_texts()] == ["BCE", "PLA"]
 
 
-def test_the_legend_of_panels_has_room_for_every_method():
-    curves = {method: [(0, 50.0 + i, None)] for i, method in enumerate(METHODS)}
+def test_the_best_of_many_methods_are_named_and_set_the_range():
+    curves = {method: [(0, 50.0 + i, None), (1, i, None)] for i, method in enumerate(METHODS)}
     figure = panels_figure([Panel("F1", "given", curves)] * 5)
+    best = [title_of(method) for method in METHODS[:-13:-1]]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == [*best, "other methods"]
+    for axes in panels_of(figure):
+        assert len(axes.lines) == len(METHODS)
+        assert sum(line.get_color() == "#BBBBBB" for line in axes.lines) == len(METHODS) - 12
+        low, high = axes.get_ylim()
+        assert len(METHODS) - 25 < low < len(METHODS) - 12
+        assert high > 50 + len(METHODS) - 1
     height, width, _ = figure_to_rgb(figure).shape
     boxes = [text.get_window_extent() for text in figure.legends[0].get_texts()]
     assert min(box.y0 for box in boxes) >= 0
