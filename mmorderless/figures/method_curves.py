@@ -196,7 +196,7 @@ def panels_figure(panels: Sequence[Panel], columns: int = 3) -> Figure:
     """Draw panels with the same methods: means over the seeds with their standard deviations.
 
     The legend is ordered by the last value of the first panel. Of many methods the best ones in
-    this order are named, and set the range of the axes; the others are gray.
+    this order are named, and the worst of these ends the axes; the others are gray.
     """
     rows = -(-len(panels) // columns)
     last = {method: points[-1][1] for method, points in panels[0].curves.items()}
@@ -207,10 +207,6 @@ def panels_figure(panels: Sequence[Panel], columns: int = 3) -> Figure:
     lines: dict[str, Line2D] = {}
     others = [Line2D([], [], **OTHERS)] if len(methods) > len(named) else []
     for axes, panel in zip(grid.flat, panels):
-        means = [mean for method in named for _, mean, _ in panel.curves.get(method, ())]
-        if others and means:
-            margin = 0.1 * (max(means) - min(means)) + 0.5
-            axes.set_ylim(min(means) - margin, max(means) + margin)
         for method, points in panel.curves.items():
             x, mean, deviation = zip(*points)
             if method not in named:
@@ -230,6 +226,9 @@ def panels_figure(panels: Sequence[Panel], columns: int = 3) -> Figure:
             if all(value is not None for value in deviation):
                 low, high = (np.add(mean, sign * np.array(deviation)) for sign in (-1, 1))
                 axes.fill_between(x, low, high, color=style.color, alpha=0.15, linewidth=0)
+        means = [mean for method in named for _, mean, _ in panel.curves.get(method, ())]
+        if others and means:
+            axes.set_ylim(bottom=min(means) - 1)
         axes.set_xticks(sorted({x for points in panel.curves.values() for x, *_ in points}))
         axes.set_xlabel(panel.label)
         axes.set_title(f"{panel.title} (%)", fontsize=10)
