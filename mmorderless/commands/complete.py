@@ -55,6 +55,12 @@ def completion_parser() -> argparse.ArgumentParser:
         default=defaults.seed,
         help="seed of the draws of known labels, which are the same for all methods",
     )
+    parser.add_argument(
+        "--default-point",
+        action="store_true",
+        help="label sets of the default operating point, instead of the one that is best in O-F1 "
+        "on the held-out images without known labels",
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of parallel runs")
     return parser
 
@@ -96,6 +102,7 @@ def complete(argv: Sequence[str] | None = None) -> int:
         sorted({*args.given}),
         sorted({*args.shares}),
         args.seed,
+        not args.default_point,
     )
     if args.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {args.jobs}")

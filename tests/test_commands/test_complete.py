@@ -1,6 +1,8 @@
 """The command line of tools/complete.py, without the evaluation of the runs."""
 
 import io
+import json
+from dataclasses import asdict
 
 import pytest
 
@@ -47,10 +49,12 @@ def test_all_finished_runs_or_those_of_some_methods(complete):
         Settings(4, [0, 1, 2, 3], [0, 25, 50, 75], 0),
         1,
     )
-    words = "--methods pla --given 1 0 1 --min-labels 3 --shares 50 --seed 7 --jobs 2"
+    words = (
+        "--methods pla --given 1 0 1 --min-labels 3 --shares 50 --seed 7 --jobs 2 --default-point"
+    )
     assert complete(*words.split()) == (
         ["pla seed 0", "pla seed 1"],
-        Settings(3, [0, 1], [50], 7),
+        Settings(3, [0, 1], [50], 7, chosen=False),
         2,
     )
 
@@ -78,7 +82,7 @@ def test_runs_that_are_evaluated_are_not_repeated(folder, monkeypatch):
     started = []
     monkeypatch.setattr(jobs_module, "run_jobs", lambda jobs, *_: started.extend(jobs) or [])
     runs = expand(folder, ["bce", "pla"], [0])
-    settings = {"min_labels": 4, "given": [0, 1, 2, 3], "shares": [0, 25, 50, 75], "seed": 0}
+    settings = json.loads(json.dumps(asdict(Settings())))
     write_json(runs[0].folder / COMPLETION, {"settings": settings, "checkpoint": "gone.pth"})
     write_json(
         runs[1].folder / COMPLETION, {"settings": {**settings, "seed": 1}, "checkpoint": "gone.pth"}

@@ -120,7 +120,9 @@ def test_a_comparison_killed_and_finished(project, repository, monkeypatch, caps
         assert completion["num_images"] == 7
         result = json.loads((run / "result.json").read_text())
         assert completion["shares"]["0"]["mAP"] == pytest.approx(result["default"]["mAP"])
-        assert completion["shares"]["0"]["OF1"] == pytest.approx(result["default"]["OF1"])
+        assert completion["shares"]["0"]["OF1"] == pytest.approx(
+            result["tuned"]["OF1"]["metrics"]["OF1"]
+        )
     assert complete(completes) == 0
     assert "seed 0" not in capsys.readouterr().out  # finished
     assert "| PLA |" in (report / "completion.md").read_text(encoding="utf-8")

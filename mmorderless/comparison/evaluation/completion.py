@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from mmpretrain.structures import DataSample
 
+from mmorderless.comparison.evaluation.operating_parameter import override
 from mmorderless.comparison.evaluation.predictions import loader_from_config
 from mmorderless.comparison.evaluation.trained import TrainedRun
 from mmorderless.comparison.evaluation.training_log import finite_or_none
-from mmorderless.comparison.plan import run_in
+from mmorderless.comparison.plan import RESULT, run_in
 from mmorderless.errors import run_tool
 from mmorderless.metrics.ranking import mean_average_precision
 from mmorderless.metrics.set_scores import overall_scores
@@ -43,6 +44,8 @@ class Settings:
         given: numbers of labels given.
         shares: shares of the classes that are known, in percent.
         seed: seed of the draws, which are the same for all methods.
+        chosen: whether label sets are those of the operating point that is best in O-F1 on the
+            held-out images, without known labels; otherwise those of the default.
 
     Raises:
         ValueError: a number is out of range, or all labels would be given.
@@ -52,6 +55,7 @@ class Settings:
     given: Sequence[int] = (0, 1, 2, 3)
     shares: Sequence[int] = (0, 25, 50, 75)
     seed: int = 0
+    chosen: bool = True
 
     def __post_init__(self) -> None:
         if not all(0 <= number < self.min_labels for number in self.given):
@@ -239,6 +243,9 @@ def complete_run(folder: Path, settings: Settings) -> dict[str, Any]:
     """Evaluate the completion of a trained run, write `completion.json` and return its content."""
     start = time.monotonic()
     run, trained = run_in(folder), TrainedRun(folder)
+    if settings.chosen:
+        value = read_json(folder / RESULT)["tuned"]["OF1"]["value"]
+        vars(trained.head).update(override(trained.head, value))
     test = loader_from_config(trained.config.test_dataloader)
     num_classes = len(test.dataset.metainfo["classes"])
     result = {

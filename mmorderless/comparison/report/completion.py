@@ -106,6 +106,9 @@ def tables(completions: Completions, settings: Settings) -> str:
         for method, by_seed in completions.items()
         if not any(result["takes_known_labels"] for result in by_seed.values())
     ]
+    point = "the default operating point"
+    if settings.chosen:
+        point = "the operating point that is best in O-F1 on held-out images without known labels"
     lines = [
         "# Completion of label sets",
         "",
@@ -113,7 +116,7 @@ def tables(completions: Completions, settings: Settings) -> str:
         f"{settings.min_labels} labels; of these k are given, drawn at random with seed "
         f"{settings.seed}, the same for all methods. Metrics, in percent, leave out what is known, "
         "so that columns differ in what they score: compare the methods within a column. Label "
-        "sets are those of the default operating point. Struck out: the wrong labels of a method's "
+        f"sets are those of {point}. Struck out: the wrong labels of a method's "
         "own prediction without known labels are excluded. C-Tran's protocol: the states of a "
         "share of all classes are known, in all test images.",
         "",
