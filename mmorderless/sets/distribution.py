@@ -79,7 +79,7 @@ class SetDistribution:
         """
         nothing = torch.zeros_like(logits, dtype=torch.bool)
         log_known = F.logsigmoid(share_logit) + known_logits.log_softmax(1)
-        log_free = F.logsigmoid(-share_logit).expand(len(logits))
+        log_free = F.logsigmoid(-share_logit).expand(logits.shape[0])
         return cls(sets, log_known, log_free, logits, nothing, nothing)
 
     def condition(self, given: Tensor, excluded: Tensor) -> "SetDistribution":
@@ -144,9 +144,10 @@ class SetDistribution:
         log_free = product(logits, self.sets.T) + log_free[:, None]
         values = product(gains, self.sets.T) + beta * (self.weights[:, :-1] + log_free.exp())
         value, index = values.masked_fill(self.log_known == -math.inf, -math.inf).max(1)
-        return torch.where((value >= value_above)[:, None], self.sets[index] > 0, above)
+        is_known = (value >= value_above)[:, None]
+        return (is_known & (self.sets[index] > 0)) | (~is_known & above)
 
-    def emit(self, sets: Tensor) -> EmittedSets:
+    def emit(self, sets: Tensor, num_steps: int | None = None) -> EmittedSets:
         """Emit a set label by label, always the label with the highest conditional probability.
 
         What is given comes first. The step probabilities multiply to the probability that all of S
@@ -154,15 +155,19 @@ class SetDistribution:
 
         Args:
             sets: S with all given and no excluded classes, bool, shape (B, C).
+            num_steps: T, which then does not depend on the sets; None for the longest's length.
+                Steps after an image's last are undefined.
         """
         length = sets.sum(1)
-        steps = int(length.max()) if len(length) else 0
-        tokens = length.new_zeros(len(sets), steps)
-        probabilities = self.logits.new_zeros(len(sets), steps)
-        rows, now, left = torch.arange(len(sets), device=sets.device), self, sets
+        steps = num_steps
+        if steps is None:
+            steps = int(length.max()) if len(length) else 0
+        tokens = length.new_zeros(sets.shape[0], steps)
+        probabilities = self.logits.new_zeros(sets.shape[0], steps)
+        rows, now, left = torch.arange(sets.shape[0], device=sets.device), self, sets
         for step in range(steps):
             going = length[rows] > step
-            if not going.all():
+            if num_steps is None and not going.all():
                 rows, left, now = rows[going], left[going], now.take(going)
             first = left & self.given[rows]
             token = torch.where(left, now.marginals + first, -1).argmax(1)  # (R,)
@@ -255,8 +260,8 @@ def find_sets(sets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     common = product(sets, known.T)  # (B, K)
     same = (common == known.sum(1)) & (common == sets.sum(1, keepdim=True))
     same &= (sets * sets == sets).all(1, keepdim=True)
-    is_known, index = same.max(1)
-    return index, is_known
+    is_known, index = same.int().max(1)
+    return index, is_known > 0
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:

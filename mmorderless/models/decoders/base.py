@@ -161,7 +161,7 @@ class LabelDecoder(nn.Module):
             raise ValueError(f"num_steps must be at least 1 (END is a step), got {num_steps}")
         if return_attention:
             self.check_attends()
-        batch, end = len(grid), self.vocabulary.end
+        batch, end = grid.shape[0], self.vocabulary.end
         state = self.init_state(grid)
         token = torch.full((batch,), self.vocabulary.start, device=grid.device)
         images = torch.arange(batch, device=grid.device)  # of the rows, (R,)
@@ -171,7 +171,7 @@ class LabelDecoder(nn.Module):
 
         def spread(values: Tensor, fill: int = 0) -> Tensor:
             """Put rows (R, …) at their images, (B, …)."""
-            if len(values) == batch:
+            if values.shape[0] == batch:
                 return values
             return values.new_full((batch, *values.shape[1:]), fill).index_copy(0, images, values)
 

@@ -84,7 +84,7 @@ class JointEmbeddingRNN(LabelDecoder):
             grid: cells, shape (B, L, D).
         """
         image = self.project_image(grid.mean(1))  # (B, E)
-        zeros = image.new_zeros(len(grid), self.lstm.hidden_size)
+        zeros = image.new_zeros(grid.shape[0], self.lstm.hidden_size)
         return JointState(zeros, zeros, image)
 
     def step(self, token: Tensor, state: JointState) -> tuple[Tensor, JointState, None]:

@@ -34,4 +34,4 @@ def weights_of(token: Tensor, weights: Tensor) -> Tensor:
     if weights.dim() == 2:
         return weights
     whole = torch.cat([weights, weights.mean(1, keepdim=True)], 1)  # (R, C + 1, L)
-    return whole[torch.arange(len(token), device=token.device), token]
+    return whole[torch.arange(token.shape[0], device=token.device), token]

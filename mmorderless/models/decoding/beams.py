@@ -154,5 +154,5 @@ class Beam:
 
 def one_hot(token: Tensor, num_classes: int) -> Tensor:
     """Which label a token is, shape (R, C); none for END."""
-    hot = torch.zeros((len(token), num_classes + 1), dtype=torch.bool, device=token.device)
+    hot = torch.zeros((token.shape[0], num_classes + 1), dtype=torch.bool, device=token.device)
     return hot.scatter_(1, token[:, None], True)[:, :num_classes]

@@ -91,7 +91,7 @@ def read_rollout(
     if score == "max":
         scores = torch.where(counted[:, :, None], p[:, :, :end], 0).amax(1)
     else:  # END's column takes what is not new
-        scores = p.new_zeros(len(p), end + 1)
+        scores = p.new_zeros(p.shape[0], end + 1)
         scores.scatter_(1, torch.where(is_new, tokens, end), probabilities)
         scores = scores[:, :end]
     return Emission(tokens, probabilities, before_end.sum(1), is_new, scores)

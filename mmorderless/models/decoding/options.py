@@ -112,6 +112,8 @@ class Decoding:
     def adjust(self, logits: Tensor, emitted: Tensor) -> Tensor:
         """Return the logits to choose by; −∞ masks a token.
 
+        `end_bias`, `no_repeat` and `stop_threshold` may be scalar tensors, as in an exported graph.
+
         Args:
             logits: shape (R, C + 1).
             emitted: which labels a row has emitted, shape (R, C), bool.
@@ -121,8 +123,9 @@ class Decoding:
         if self.stop_threshold is not None:
             adjusted[:, end] = logit(self.stop_threshold)
         adjusted[:, end] -= self.end_bias
-        if self.no_repeat:
-            adjusted[:, :end].masked_fill_(emitted, -math.inf)
+        if self.no_repeat is not False:
+            repeats = emitted.logical_and(torch.as_tensor(self.no_repeat))
+            adjusted[:, :end].masked_fill_(repeats, -math.inf)
         if not self.min_labels and self.max_labels is None:
             return adjusted
         count = emitted.sum(1)
@@ -142,6 +145,8 @@ def check_known(name: str, given: Iterable[str], known: Iterable[str]) -> None:
             raise ValueError(f"{name} has no option {option!r}; choose from {', '.join(known)}")
 
 
-def logit(probability: float) -> float:
+def logit(probability: float | Tensor) -> float | Tensor:
     """Return the logit of a probability."""
+    if isinstance(probability, Tensor):
+        return probability.logit()
     return math.log(probability / (1 - probability))

@@ -131,7 +131,7 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
     @torch.no_grad()
     def greedy_labels(self, feats: tuple[Tensor, ...], known: KnownLabels | None = None) -> Tensor:
         """Return the labels that the chains predict class by class or know, shape (B, E, C)."""
-        batch = len(self.pre_logits(feats))
+        batch = self.pre_logits(feats).shape[0]
         labels = self.links.new_zeros(batch, self.num_chains, self.num_classes)
         from_features = self.chain_logits(feats, labels)  # (B, E, C)
         weights = self.label_weights()

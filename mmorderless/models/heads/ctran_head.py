@@ -102,7 +102,7 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
             state: state of each class, shape (B, C), int64; None if all are unknown.
         """
         cells = self.project(self.pre_logits(feats))  # (B, L, H)
-        classes = self.class_embedding.expand(len(cells), -1, -1)  # (B, C, H)
+        classes = self.class_embedding.expand(cells.shape[0], -1, -1)  # (B, C, H)
         if state is not None:
             classes = classes + self.state_embedding(state)
         tokens = self.layers(self.norm(torch.cat([cells, classes], 1)))

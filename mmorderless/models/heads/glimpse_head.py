@@ -182,9 +182,9 @@ class GlimpseHead(MultiLabelClsHead):
             prediction; the places (x, y), shape (B, T, 2), without gradients.
         """
         maps = self.pre_logits(feats)
-        windows = maps.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(maps), 1, 4)
-        state = maps.new_zeros(2, len(maps), self.lstm.hidden_size)
-        log_density = maps.new_zeros(len(maps))
+        windows = maps.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(maps.shape[0], 1, 4)
+        state = maps.new_zeros(2, maps.shape[0], self.lstm.hidden_size)
+        log_density = maps.new_zeros(maps.shape[0])
         scores, places = [], []
         for step in range(self.num_places + 1):
             read, state = self._read(maps, windows, state)

@@ -76,7 +76,7 @@ class MLDecoderHead(MultiLabelClsHead):
         """Return the queries that attended to the cells, shape (B, K, H)."""
         cells, _ = as_grid(feats, self.in_channels, self.drop_class_token)
         memory = self.cells(cells)  # (B, L, H)
-        queries = self.queries.expand(len(memory), -1, -1)
+        queries = self.queries.expand(memory.shape[0], -1, -1)
         queries = self.query_norm(queries + self.query_dropout(queries))
         return self.layer(queries, memory, memory)
 

@@ -8,8 +8,13 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmorderless.models.decoders.base import LabelDecoder
-from mmorderless.models.decoding.emission import end_probability, mask_emitted, read_rollout
+from mmorderless.models.decoders.base import LabelDecoder, Rollout
+from mmorderless.models.decoding.emission import (
+    Emission,
+    end_probability,
+    mask_emitted,
+    read_rollout,
+)
 from mmorderless.models.decoding.options import Decoding, check_known
 from mmorderless.models.decoding.search import decode
 from mmorderless.models.heads.data_samples import training_labels, write_samples
@@ -161,21 +166,27 @@ class OrderlessRNNHead(BaseModule):
         rollout, beams = decode(
             self.decoder, grid, self.max_steps, self.decoding, self.return_attention, prompt
         )
-        sigmoids = self.decoding.has_sigmoids
-        logits = rollout.logits
-        if self.loss_module.masks_emitted:
-            logits = mask_emitted(logits, rollout.tokens)
-        num_given = None if prompt is None else prompt.num_given
-        emission = read_rollout(logits, rollout.tokens, self.score, sigmoids, num_given)
+        emission = self.read_rollout(rollout, grid, None if prompt is None else prompt.num_given)
         if self.score == "beam" and beams is not None:
             emission = emission._replace(scores=beams.marginals(self.num_classes))
-        if self.score == "own":
-            emission = emission._replace(scores=self.decoder.class_scores(grid))
         maps = None
         if rollout.attention is not None:
             maps = rollout.attention.float().unflatten(2, layout)  # (B, T, h, w) or (B, T, L)
-        end = None if sigmoids else end_probability(emission)
+        end = None if self.decoding.has_sigmoids else end_probability(emission)
         return mask_known_labels(write_samples(emission, maps, data_samples, end))
+
+    def read_rollout(
+        self, rollout: Rollout, grid: Tensor, num_given: Tensor | None = None
+    ) -> Emission:
+        """Read label sets and scores from a rollout on encoded cells, as `decoding` does."""
+        logits = rollout.logits
+        if self.loss_module.masks_emitted:
+            logits = mask_emitted(logits, rollout.tokens)
+        sigmoids = self.decoding.has_sigmoids
+        emission = read_rollout(logits, rollout.tokens, self.score, sigmoids, num_given)
+        if self.score == "own":
+            emission = emission._replace(scores=self.decoder.class_scores(grid))
+        return emission
 
     def _check_score(self) -> None:
         if self.score == "beam" and self.decoding.beam_width == 1:

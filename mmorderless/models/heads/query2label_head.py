@@ -75,7 +75,7 @@ class Query2LabelHead(MultiLabelClsHead):
         cells = self.cells(grid)  # (B, L, H)
         positions = cell_positions(layout, cells.shape[2], cells)  # (L, H)
         cells = self.encoder(cells, cells + positions, cells, positions)
-        queries = cells.new_zeros(len(cells), *self.queries.shape)
+        queries = cells.new_zeros(cells.shape[0], *self.queries.shape)
         for layer in self.layers:
             queries = layer(queries, cells + positions, cells, self.queries)
         return self.norm(queries)
