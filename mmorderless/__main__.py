@@ -9,6 +9,7 @@ COMMANDS = {
     "train": ("train", "train"),
     "test": ("test", "evaluate"),
     "predict": ("predict", "main"),
+    "export": ("export", "main"),
     "tag": ("tag", "main"),
     "stages": ("train_stages", "train_stages"),
     "compare": ("compare", "compare"),

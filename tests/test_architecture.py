@@ -41,6 +41,7 @@ MAY_NOT_IMPORT = {
     "models.losses": SAMPLES | {"mmorderless.models.heads"},
     "models.backbones": {"mmorderless.models.losses", "mmorderless.models.heads"},
     "comparison.evaluation": {"mmorderless.comparison.report"},
+    "inference.onnx_inferencer": MM | {"torch", "cv2", "mmorderless"},
 }
 ONLY_IN = {"argparse": {"runs.options", "commands"}, "matplotlib": {"figures"}}
 FUNCTIONS = {"torch.nn.functional", "torch.nn.utils", "matplotlib.figure.Figure"}  # allowed
