@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmorderless
 from mmorderless.inference.images import list_images
 from mmorderless.inference.inferencer import OrderlessInferencer
 from mmorderless.inference.onnx_export import TOLERANCE, compare, export_onnx
@@ -21,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     file = Path(args.out)
     export_onnx(inferencer, file, args.attention)
-    reader = Path(mmorderless.__file__).with_name("inference") / "onnx_inferencer.py"
+    reader = Path(__file__).parents[1] / "inference" / "onnx_inferencer.py"
     shutil.copy(reader, file.parent)
     print(f"{file} ({file.stat().st_size / 2**20:.1f} MiB), {file.with_name(reader.name)}")
     if not args.check:

@@ -78,7 +78,7 @@ class OnnxInferencer:
             ValueError: a parameter is unknown, there is no attention, or an image is damaged.
             OSError: an image cannot be read.
         """
-        listed = list(images) if isinstance(images, list | tuple) else [images]
+        listed: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
         if unknown := parameters.keys() - self.parameters.keys():
             raise ValueError(
                 f"the model has no parameter {', '.join(sorted(unknown))}; choose from "
@@ -92,28 +92,28 @@ class OnnxInferencer:
             name: np.array(value, bool if types[name] is bool else np.float32)
             for name, value in parameters.items()
         }
-        results = []
+        results: list[dict[str, Any]] = []
         for start in range(0, len(listed), self.batch_size):
             batch = listed[start : start + self.batch_size]
             feed["images"] = np.stack([self.prepare(image) for image in batch])
             for image, *outputs in zip(batch, *self.session.run(names, feed)):
-                name = image if isinstance(image, str) else len(results)
+                is_path = isinstance(image, str | os.PathLike)
+                name = os.fspath(image) if is_path else len(results)
                 results.append({"image": name, **self._result(*outputs)})
         return results
 
     def prepare(self, image: Picture) -> np.ndarray:
         """Return an image as the graph takes it: RGB, uint8, shape (3, H, W)."""
         if isinstance(image, np.ndarray):
-            pixels = image[..., ::-1] if image.ndim == 3 else np.stack([image] * 3, 2)
+            pixels = np.stack([image] * 3, 2) if image.ndim == 2 else image[..., ::-1]
         else:
             pixels = self._read(image)
-        size = self.metadata["size"]
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(
                 f"an image array must be uint8, (H, W, 3) BGR or (H, W) gray, got {pixels.dtype} "
-                f"of shape {image.shape}; convert it first"
+                f"of shape {pixels.shape}; convert it first"
             )
-        return np.ascontiguousarray(resize(pixels, *size).transpose(2, 0, 1))
+        return np.ascontiguousarray(resize(pixels, *self.metadata["size"]).transpose(2, 0, 1))
 
     def _read(self, image: Any) -> np.ndarray:
         """Decode a file or convert a picture, upright, uint8 RGB, shape (H, W, 3)."""
@@ -130,7 +130,8 @@ class OnnxInferencer:
                 opened.load()
                 image = opened
         if image.mode[0] in "IF":
-            raise ValueError("an image has more than 8 bits per sample; convert it to 8 bits")
+            name = getattr(image, "filename", "")
+            raise ValueError(f"the image {name} has more than 8 bits per sample; convert it")
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
     def _result(
