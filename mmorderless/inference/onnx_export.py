@@ -39,6 +39,7 @@ def export_onnx(inferencer: OrderlessInferencer, file: Path, with_attention: boo
     try:
         import onnx
         from onnxscript import opset18 as op
+        from onnxscript import optimizer
     except ImportError as error:
         raise ImportError(f"{error}; run pip install 'mmorderless[export]'") from error
 
@@ -66,13 +67,15 @@ def export_onnx(inferencer: OrderlessInferencer, file: Path, with_attention: boo
         program = torch.onnx.export(
             exported,
             dynamo=True,
-            optimize=False,  # onnxruntime does when it loads the file
+            optimize=False,  # a sixth faster, but an export of 25 steps takes 2.5 times as long
             opset_version=OPSET,
             input_names=["images", *parameters],
             output_names=list(GraphOutputs._fields[: 3 + with_attention]),
             custom_translation_table={torch.ops.aten.sort.stable: sort},
             verbose=False,
         )
+    optimizer.fold_constants(program.model)
+    optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
     for name, value in parameters.items():  # an input with an initializer has a default
         model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), name))
