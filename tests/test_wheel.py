@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from mmorderless.__main__ import COMMANDS
+
 SOURCES = (
     *("mmorderless", "configs", "tools", "tests", "setup.py", "pyproject.toml", "MANIFEST.in"),
     *("README.md", "CHANGELOG.md", "LICENSE", "model-index.yml", ".pytest.ini"),
@@ -86,9 +88,12 @@ def test_the_wheel_has_the_configs_and_the_tools(installed, repository):
     configs = {file for file in (repository / "configs").rglob("*") if file.is_file()}
     relative = {f"{mim}{file.relative_to(repository)}" for file in configs if file.suffix != ".pyc"}
     assert relative == {name for name in names if name.startswith(f"{mim}configs/")}
-    tools = {"train.py", "dist_train.sh", "environment.sh", "logged.sh", "torchrun.sh", "srun.sh"}
+    tools = {"dist_train.sh", "environment.sh", "logged.sh", "torchrun.sh", "srun.sh"}
+    tools |= {f"{module}.py" for module, _ in COMMANDS.values()}
     assert {f"{mim}tools/{name}" for name in tools} | {f"{mim}model-index.yml"} <= names
-    assert {"mmorderless/py.typed", "mmorderless/comparison/report/templates/report.css"} <= names
+    templates = (repository / "mmorderless").rglob("templates/*")
+    data = {"mmorderless/py.typed", *(str(file.relative_to(repository)) for file in templates)}
+    assert "mmorderless/commands/templates/tag.html" in data <= names
     assert not [name for name in names if "benchmark" in name or "quickstart" in name]
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"mmorderless"}
 
