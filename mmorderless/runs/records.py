@@ -16,7 +16,7 @@ VERSION = 1
 
 LOCATION_OPTIONS = {
     *("config", "cfg_options", "load_from", "work_dir", "resume"),
-    *("launcher", "local_rank", "no_pin_memory"),
+    *("launcher", "local_rank", "no_pin_memory", "print_config"),
 }
 SPEED_OPTIONS = {"num_workers", "persistent_workers", "no_persistent_workers", "pin_memory"}
 """With `LOCATION_OPTIONS`: options that may change on resuming, since no result depends on them."""
