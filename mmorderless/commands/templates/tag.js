@@ -50,14 +50,16 @@ element.addEventListener("pointerleave", () => look(null));
 const KEYS = { c: "confirm", x: "reject", n: "next", s: "skip", p: "previous" };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("input, textarea, select")) {
+  const { type } = event.target;
+  // A slider and a checkbox keep the focus after a click.
+  if (event.target.closest("input, textarea, select") && !["range", "checkbox"].includes(type)) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
   const rows = [...element.querySelectorAll(".row")];
   const current = find(".row[aria-current]");
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (step && rows.length) {
+  if (step && rows.length && type !== "range") {
     choose(rows[(rows.indexOf(current) + step + rows.length) % rows.length]);
     look(find(".row[aria-current]"));
   } else if (event.key === "a") find("form input")?.focus();

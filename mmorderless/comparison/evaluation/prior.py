@@ -16,12 +16,7 @@ from mmorderless.comparison.evaluation.evaluate import evaluate_thresholds
 from mmorderless.comparison.evaluation.operating_parameter import DEFAULT_THRESHOLD
 from mmorderless.comparison.evaluation.predictions import apply_threshold
 from mmorderless.labels.fixed_orders import count_labels
-from mmorderless.labels.label_lists import (
-    Labels,
-    RaggedLabels,
-    ragged_labels,
-    share_of_known,
-)
+from mmorderless.labels.label_lists import Labels, RaggedLabels, ragged_labels, share_of_known
 from mmorderless.metrics.records import Records
 
 

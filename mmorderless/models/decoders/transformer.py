@@ -139,8 +139,8 @@ class TransformerLabelDecoder(LabelDecoder):
     "Visual Transformers with Primal Object Queries for Multi-Label Image Classification", ICPR),
     which has object queries and emits no sequence. Choices made here: the layers above in their
     pre-norm form; token embeddings of a size of their own; a layer norm on the
-    projected cells; and `AttentionLSTM`'s dropout on the cells, one mask per image and rollout,
-    in addition to a Transformer's own.
+    projected cells; and dropout on the cells, one mask per image and rollout, in addition to a
+    Transformer's own.
 
     Args:
         num_classes: C.
