@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 quiet=True,
                 footer_links=[],
                 run_history=False,
+                app_kwargs=dict(middleware=[own_name_only()]),
                 theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
             )
         except (OSError, OverflowError) as error:  # the latter is a port above 65535
@@ -91,6 +92,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{address} shows {len(files)} photos; Ctrl-C ends", flush=True)
         page.block_thread()
     return 0
+
+
+def own_name_only() -> Any:
+    """Refuse what is asked of another host's name, with which another site could read photos."""
+    from starlette.middleware import Middleware  # Gradio brings it
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    return Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
 
 import cv2
 import numpy as np
@@ -326,6 +328,9 @@ def test_the_page_in_a_browser(folder, chromium):
         for host in {"127.0.0.2", own_address()}:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection((host, port), timeout=5)
+        other = Request(server.address, headers={"Host": f"another.example:{port}"})
+        with pytest.raises(HTTPError, match="Bad Request"):
+            build_opener(ProxyHandler({})).open(other, timeout=60)
         chromium.get_log("performance")
         page = Window(chromium, server.address)
 
