@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,9 @@ def export_onnx(inferencer: OrderlessInferencer, file: Path, with_attention: boo
     """
     try:
         import onnx
-        from onnxscript import opset18 as op
         from onnxscript import optimizer
     except ImportError as error:
         raise ImportError(f"{error}; run pip install 'mmorderless[export]'") from error
-
-    def sort(values: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
-        """Sort stably: TopK takes the first of equal values first."""
-        size = op.Gather(op.Shape(values), [dim])
-        return op.TopK(values, size, axis=dim, largest=int(descending))
-
     images = images_of(inferencer)
     graph = LabelSetGraph(inferencer.model, with_attention).eval().requires_grad_(False)
     parameters = {name: torch.tensor(value) for name, value in graph.defaults.items()}
@@ -71,7 +65,7 @@ def export_onnx(inferencer: OrderlessInferencer, file: Path, with_attention: boo
             opset_version=OPSET,
             input_names=["images", *parameters],
             output_names=list(GraphOutputs._fields[: 3 + with_attention]),
-            custom_translation_table={torch.ops.aten.sort.stable: sort},
+            custom_translation_table=translations(),
             verbose=False,
         )
     optimizer.fold_constants(program.model)
@@ -90,6 +84,31 @@ def export_onnx(inferencer: OrderlessInferencer, file: Path, with_attention: boo
     onnx.helper.set_model_props(model, {"mmorderless": json.dumps(metadata, ensure_ascii=False)})
     with replacing(file) as unfinished:
         onnx.save(model, unfinished)
+
+
+def translations() -> dict[Any, Callable]:
+    """Return ONNX forms of PyTorch's operators that its exporter lacks, or whose forms overflow."""
+    from onnxscript import opset18 as op
+
+    def sort(values: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+        """Sort stably: TopK takes the first of equal values first."""
+        size = op.Gather(op.Shape(values), [dim])
+        return op.TopK(values, size, axis=dim, largest=int(descending))
+
+    def log_sigmoid(x: Any) -> Any:
+        """Return log σ(x) as −log(1 + e^−x); the exporter's log(σ(x)) is −∞ from −18 on."""
+        return op.Neg(op.Softplus(op.Neg(x)))
+
+    def logaddexp(x: Any, y: Any) -> Any:
+        """Return log(e^x + e^y) as max(x, y) + log(1 + e^−|x − y|)."""
+        return op.Add(op.Max(x, y), op.Softplus(op.Neg(op.Abs(op.Sub(x, y)))))
+
+    aten = torch.ops.aten
+    return {
+        aten.sort.stable: sort,
+        aten.log_sigmoid.default: log_sigmoid,
+        aten.logaddexp.default: logaddexp,
+    }
 
 
 def images_of(inferencer: OrderlessInferencer) -> dict[str, Any]:

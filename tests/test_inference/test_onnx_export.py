@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -14,11 +15,12 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from PIL import Image
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, logsigmoid
 
 from mmorderless.commands.export import main
 from mmorderless.inference.inferencer import OrderlessInferencer
-from mmorderless.inference.onnx_export import TOLERANCE, compare, export_onnx
+from mmorderless.inference.onnx_export import TOLERANCE, compare, export_onnx, translations
+from mmorderless.inference.onnx_graph import OPSET
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="export needs pip install 'mmorderless[export]'")
@@ -241,6 +243,32 @@ def test_resizing_is_that_of_opencv():
         image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         for size in ((new_height, new_width), (2 * height, width), (height, width)):
             assert np.array_equal(reader.resize(image, *size), cv2.resize(image, size[::-1]))
+
+
+class Extremes(torch.nn.Module):
+    """Operators whose plain formulas overflow, and a sort with equal values."""
+
+    def forward(self, x):
+        added = torch.logaddexp(x, x.flip(0) - 1)
+        return logsigmoid(x), added, x.sort(stable=True, descending=True)[1]
+
+
+def test_operators_are_exact_where_plain_formulas_overflow():
+    x = torch.tensor([-300.0, -90, -20, -20, -1, 0, 1, 1, 20, 90, 300])
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch's exporter warns of its own code
+        program = torch.onnx.export(
+            Extremes(),
+            (x,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            custom_translation_table=translations(),
+        )
+    session = reader.onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    for one, two in zip(Extremes()(x), found):
+        np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-7)
 
 
 def test_what_cannot_be_exported_is_one_line(tmp_path):
