@@ -106,8 +106,10 @@ def describe(split: Split, comparison: str | None, first: Split) -> str:
         f"  images: {len(sizes):,}{boxes}",
         f"  labels: {sizes.sum():,} ({sizes.mean():.2f} per image, at most {sizes.max()})",
     ]
-    known = share_of_known(split.labels, first.labels)
-    shared = "" if split is first else f"; {known:.1f} % of the images have one of {first.name}'s"
+    shared = ""
+    if split is not first:
+        known = share_of_known(split.labels, first.labels)
+        shared = f"; {known:.1f} % of the images have one of {first.name}'s"
     lines.append(f"  distinct label sets: {len(set(map(frozenset, split.labels))):,}{shared}")
     dropped = "dropped before it was divided" if split.is_part else "dropped"
     lines += [f"  {dropped}: {number:,} {reason}" for reason, number in split.dropped.items()]

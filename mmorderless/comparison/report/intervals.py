@@ -4,6 +4,7 @@ An interval tells whether other test images of the same kind could reverse a dif
 deviation over seeds in the other tables tells whether other trainings could.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from mmorderless.comparison.plan import (
     read_comparison_record,
     read_result,
 )
-from mmorderless.comparison.report.results import check_same_images, label_lists
+from mmorderless.comparison.report.results import Predictions, check_same_images, label_lists
 from mmorderless.comparison.report.tables import with_minus
 from mmorderless.figures.style import title_of
 from mmorderless.labels.label_lists import label_matrix
@@ -59,7 +60,8 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
             f"{known or 'the methods of a finished run'}"
         )
     references = runs.pop(reference)
-    base = {run.seed: resampled_scores(run, references[0]) for run in references}
+    first = {str(references[0]): read_arrays(references[0].folder / PREDICTIONS)}
+    base = {run.seed: resampled_scores(run, first) for run in references}
     lines = [
         f"Difference to {title_of(reference)} in percentage points, the mean over the seeds that "
         f"both have, with the 95 % interval of {NUM_RESAMPLES} bootstrap samples of the test "
@@ -70,7 +72,7 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
     ]
     for method, own in runs.items():
         differences = [
-            resampled_scores(run, references[0]) - base[run.seed] for run in own if run.seed in base
+            resampled_scores(run, first) - base[run.seed] for run in own if run.seed in base
         ]
         if differences:
             cells = [with_interval(values) for values in np.mean(differences, axis=0)]
@@ -85,7 +87,7 @@ def finished(run: Run) -> bool:
     return read_result(run) is not None
 
 
-def resampled_scores(run: Run, reference: Run) -> np.ndarray:
+def resampled_scores(run: Run, first: Mapping[str, Predictions]) -> np.ndarray:
     """Return a run's scores on the test set and on its resamples, shape (columns, 1 + R).
 
     Class scores are stored in half precision, so that mAP may differ in the second decimal from
@@ -93,7 +95,7 @@ def resampled_scores(run: Run, reference: Run) -> np.ndarray:
 
     Args:
         run: a finished run.
-        reference: one that must have been tested on the same images.
+        first: predictions, by name, of a run that must have been tested on the same images.
     """
     file = run.folder / PREDICTIONS
     arrays = read_arrays(file)
@@ -102,8 +104,7 @@ def resampled_scores(run: Run, reference: Run) -> np.ndarray:
             f"{file} has no chosen operating points; remove {file.with_name('result.json')} of "
             "each run and run tools/compare.py again to evaluate them"
         )
-    tested = {str(reference): read_arrays(reference.folder / PREDICTIONS), str(run): arrays}
-    check_same_images(tested)
+    check_same_images({**first, str(run): arrays})
     num_images, num_classes = arrays["scores"].shape
     weights = np.concatenate([np.ones((1, num_images)), resample(num_images, NUM_RESAMPLES)])
     truth = label_matrix(label_lists(arrays, "truth"), num_classes)
