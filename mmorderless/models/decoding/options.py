@@ -124,8 +124,7 @@ class Decoding:
             adjusted[:, end] = logit(self.stop_threshold)
         adjusted[:, end] -= self.end_bias
         if self.no_repeat is not False:
-            repeats = emitted.logical_and(torch.as_tensor(self.no_repeat))
-            adjusted[:, :end].masked_fill_(repeats, -math.inf)
+            adjusted[:, :end].masked_fill_(emitted & self.no_repeat, -math.inf)
         if not self.min_labels and self.max_labels is None:
             return adjusted
         count = emitted.sum(1)
