@@ -6,9 +6,8 @@ Letters: B images, C classes, T decoding steps, n_i labels of image i, N = max n
 Every step is used exactly once, so a step's log-partition cannot change which assignment is
 cheapest: the cost is −logit, without a softmax. Nothing here is differentiated.
 
-Logits are copied whole, in float32 and together with the labels, so that a batch synchronizes with
-the device only once. The copy has 4·B·(N + 1)·(C + 1) bytes: 0.2 MB for COCO at B = 32; above some
-64 MB (C in the ten thousands) it takes longer than the assignment.
+Labels and logits are copied whole to the CPU, logits in float32: 4·B·(N + 1)·(C + 1) bytes, 0.2 MB
+for COCO at B = 32; above some 64 MB (C in the ten thousands) this takes longer than the assignment.
 """
 
 import numpy as np
@@ -16,13 +15,7 @@ import torch
 from torch import Tensor
 
 from mmorderless.alignment.assignment import align_min_loss, align_predicted
-from mmorderless.labels.checks import (
-    CheckedLabels,
-    LabelSets,
-    check_fits,
-    pack_labels,
-    unpack_labels,
-)
+from mmorderless.labels.checks import CheckedLabels, LabelSets, check_fits, check_labels
 from mmorderless.labels.vocabulary import IGNORE
 
 
@@ -67,7 +60,7 @@ def min_loss_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
         ValueError: a label is out of range or repeated, the labels and END do not fit into T
             steps, or a logit is not finite.
     """
-    scores, labels = read_batch(logits, label_sets)
+    scores, labels = _read_batch(logits, label_sets)
     label_of_step = align_min_loss(_cost(scores, labels), torch.from_numpy(labels.num_labels))
     return _to_device(_tokens(label_of_step.numpy(), labels, logits.shape[1]), logits.device)
 
@@ -88,7 +81,7 @@ def predicted_label_targets(logits: Tensor, label_sets: LabelSets) -> Tensor:
     Raises:
         ValueError: as `min_loss_targets`.
     """
-    scores, labels = read_batch(logits, label_sets)
+    scores, labels = _read_batch(logits, label_sets)
     label_of_step = align_predicted(
         _cost(scores, labels),
         torch.from_numpy(labels.num_labels),
@@ -129,11 +122,11 @@ def ordered_targets(labels: CheckedLabels, ranks: np.ndarray, num_steps: int) ->
     return _tokens(rank_of_label.argsort(axis=1, kind="stable"), labels, num_steps)
 
 
-def read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[np.ndarray, CheckedLabels]:
+def _read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[np.ndarray, CheckedLabels]:
     """Copy a batch to the CPU and check it.
 
     Returns:
-        Logits, float32, shape (B, S, C + 1) with S > N, and the checked labels.
+        Logits, float32, shape (B, N + 1, C + 1), and the checked labels.
 
     Raises:
         ValueError: as `min_loss_targets`.
@@ -142,30 +135,12 @@ def read_batch(logits: Tensor, label_sets: LabelSets) -> tuple[np.ndarray, Check
         raise ValueError(f"logits must have shape (B, T, C + 1), got {tuple(logits.shape)}")
     if len(label_sets) != len(logits):
         raise ValueError(f"got {len(label_sets)} label sets for {len(logits)} images of logits")
-    num_steps, num_classes = logits.shape[1], logits.shape[2] - 1
-    packed, num_labels = pack_labels(label_sets, num_classes)
-    if num_labels is not None:  # else only the device knows N, and all steps are copied
-        most = num_labels.max()
-        check_fits(most, num_steps)
-        logits = logits[:, : most + 1]
-    scores, values = copy_to_cpu(logits.detach(), packed)
-    checked = unpack_labels(values, num_labels, num_classes)
-    most = checked.labels.shape[1]
-    check_fits(most, num_steps)
-    _check_finite(np.isfinite(scores[:, : most + 1]))
-    return scores, checked
-
-
-def copy_to_cpu(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Read logits and labels on the CPU as float32 arrays, with at most a single transfer.
-
-    float32 represents class indices below 2²⁴ exactly.
-    """
-    if logits.device.type == "cpu":
-        return logits.float().numpy(), labels.cpu().float().numpy()
-    parts = [logits.flatten().float(), labels.flatten().to(logits.device).float()]
-    both, end = torch.cat(parts).cpu().numpy(), logits.numel()
-    return both[:end].reshape(logits.shape), both[end:].reshape(labels.shape)
+    labels = check_labels(label_sets, logits.shape[2] - 1)
+    most = labels.labels.shape[1]
+    check_fits(most, logits.shape[1])
+    scores = logits.detach()[:, : most + 1].float().cpu().numpy()
+    _check_finite(np.isfinite(scores))
+    return scores, labels
 
 
 def _to_device(tokens: Tensor, device: torch.device) -> Tensor:

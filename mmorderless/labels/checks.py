@@ -63,77 +63,12 @@ def check_labels(label_sets: LabelSets, num_classes: int) -> CheckedLabels:
     tensor([[0, 1, 0, 1],
             [0, 0, 1, 0]], dtype=torch.int32)
     """
-    values, num_labels = pack_labels(label_sets, num_classes)
-    if values.is_floating_point():
-        values = values.float()  # NumPy has no bfloat16
-    return unpack_labels(values.cpu().numpy(), num_labels, num_classes)
-
-
-def pack_labels(label_sets: LabelSets, num_classes: int) -> tuple[Tensor, np.ndarray | None]:
-    """Make one tensor of a batch of label sets, without synchronizing with its device.
-
-    Args:
-        label_sets: as for `check_labels`.
-        num_classes: C.
-
-    Returns:
-        The labels of all images in one tensor (F,), and n_i, shape (B,); or the multi-hot matrix
-        (B, C) and None.
-
-    Raises:
-        ValueError: the batch is empty, or a set is not a 1-D tensor of integers.
-    """
     if len(label_sets) == 0:
         raise ValueError("no label sets: the batch is empty")
     if isinstance(label_sets, Tensor):
-        if label_sets.dim() != 2 or label_sets.shape[1] != num_classes:
-            raise ValueError(
-                f"multi-hot labels must have shape (B, {num_classes}), got "
-                f"{tuple(label_sets.shape)}; pass index sets as a list of 1-D tensors"
-            )
-        return label_sets, None
-    try:
-        labels = torch.cat(tuple(label_sets))
-    except (TypeError, RuntimeError):  # not all are one-dimensional tensors
-        labels = None
-    types = {labels.dtype for labels in label_sets if isinstance(labels, Tensor)}
-    if labels is None or labels.dim() != 1 or types != {torch.int64}:
-        _check_index_sets(label_sets)
-        labels = torch.cat([labels.long() for labels in label_sets])
-    return labels, np.fromiter(map(Tensor.numel, label_sets), np.int64, len(label_sets))
-
-
-def _check_index_sets(label_sets: Sequence[Tensor]) -> None:
-    """Raise a ValueError when a label set is not a 1-D tensor of integers."""
-    for labels in label_sets:
-        if not isinstance(labels, Tensor) or labels.dim() != 1:
-            got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
-            raise ValueError(f"each label set must be a 1-D tensor of class indices, got {got}")
-        if (labels.is_floating_point() or labels.dtype == torch.bool) and len(labels) > 0:
-            raise ValueError(f"class indices must be integers, got {labels.dtype}")
-
-
-def unpack_labels(
-    values: np.ndarray, num_labels: np.ndarray | None, num_classes: int
-) -> CheckedLabels:
-    """Check what `pack_labels` returned, once it is on the CPU.
-
-    Args:
-        values: labels of all images, shape (F,), or a multi-hot matrix (B, C); any number type.
-        num_labels: n_i, shape (B,), or None with a multi-hot matrix.
-        num_classes: C.
-
-    Raises:
-        ValueError: a label is out of range or repeated, or a multi-hot entry is neither 0 nor 1.
-    """
-    if num_labels is None:
-        _raise_for_image(
-            (values != 0) & (values != 1),
-            "is multi-hot with values other than 0 and 1; soft labels (Mixup, CutMix) cannot be "
-            "put into a sequence: set model.train_cfg=None",
-        )
-        num_labels = np.count_nonzero(values, axis=1)
-        values = np.nonzero(values)[1]
+        values, num_labels = _read_multi_hot(label_sets, num_classes)
+    else:
+        values, num_labels = _read_index_sets(label_sets)
     is_label = np.arange(num_labels.max()) < num_labels[:, None]  # (B, N)
     labels = np.full(is_label.shape, num_classes)
     labels[is_label] = values
@@ -148,6 +83,46 @@ def unpack_labels(
         "names a class twice; remove duplicates from the annotation file",
     )
     return CheckedLabels(labels, num_labels, num_classes)
+
+
+def _read_multi_hot(matrix: Tensor, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of all images, shape (F,), and n_i, shape (B,)."""
+    if matrix.dim() != 2 or matrix.shape[1] != num_classes:
+        raise ValueError(
+            f"multi-hot labels must have shape (B, {num_classes}), got {tuple(matrix.shape)}; pass "
+            "index sets as a list of 1-D tensors"
+        )
+    values = matrix.float().cpu().numpy()  # NumPy has no bfloat16
+    _raise_for_image(
+        (values != 0) & (values != 1),
+        "is multi-hot with values other than 0 and 1; soft labels (Mixup, CutMix) cannot be "
+        "put into a sequence: set model.train_cfg=None",
+    )
+    return values.nonzero()[1], np.count_nonzero(values, axis=1)
+
+
+def _read_index_sets(label_sets: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of all images, shape (F,), and n_i, shape (B,)."""
+    try:
+        labels = torch.cat(tuple(label_sets))
+    except (TypeError, RuntimeError):  # not all are one-dimensional tensors
+        labels = None
+    types = {labels.dtype for labels in label_sets if isinstance(labels, Tensor)}
+    if labels is None or labels.dim() != 1 or types != {torch.int64}:
+        _check_index_sets(label_sets)
+        labels = torch.cat([labels.long() for labels in label_sets])
+    num_labels = np.fromiter(map(Tensor.numel, label_sets), np.int64, len(label_sets))
+    return labels.cpu().numpy(), num_labels
+
+
+def _check_index_sets(label_sets: Sequence[Tensor]) -> None:
+    """Raise a ValueError when a label set is not a 1-D tensor of integers."""
+    for labels in label_sets:
+        if not isinstance(labels, Tensor) or labels.dim() != 1:
+            got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
+            raise ValueError(f"each label set must be a 1-D tensor of class indices, got {got}")
+        if (labels.is_floating_point() or labels.dtype == torch.bool) and len(labels) > 0:
+            raise ValueError(f"class indices must be integers, got {labels.dtype}")
 
 
 def _raise_for_image(is_faulty: np.ndarray, fault: str) -> None:
