@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mmorderless.models.decoders.attention import AdditiveAttention
 from mmorderless.models.decoders.base import LabelDecoder, check_sizes
 from mmorderless.models.decoders.dropout import check_drop, drop_entries
-from mmorderless.models.decoders.step_linear import StepLinear
+from mmorderless.models.decoders.step_linear import StepLinear, to_autocast_type
 
 
 class RNNState(NamedTuple):
@@ -111,6 +111,7 @@ class AttentionRNN(LabelDecoder):
         hidden, cell = self.init_hidden(pooled), self.init_cell_state(pooled)
         if self.attention is None:
             return RNNState(hidden, cell, None, None, StepLinear())
+        kept = to_autocast_type(kept)
         return RNNState(hidden, cell, kept, self.attention.key(kept), StepLinear())
 
     def step(self, token: Tensor, state: RNNState) -> tuple[Tensor, RNNState, Tensor | None]:
@@ -127,9 +128,10 @@ class AttentionRNN(LabelDecoder):
         weights = None
         if self.attention is not None:
             context, weights = self.attention(state.hidden, state.grid, state.keys, state.linear)
-            x = torch.cat([x, context], 1)  # (B, E + D)
+            x = torch.cat([x.to(context.dtype), context], 1)  # (B, E + D)
         hidden, cell = self.recur(x, state)
-        return self.classifier(hidden), state._replace(hidden=hidden, cell=cell), weights
+        logits = state.linear(hidden, self.classifier.weight, self.classifier.bias)
+        return logits, state._replace(hidden=hidden, cell=cell), weights
 
     def reorder(self, state: RNNState, rows: Tensor) -> RNNState:
         """See `LabelDecoder.reorder`; cells and keys depend on the image alone."""

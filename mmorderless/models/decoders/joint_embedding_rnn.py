@@ -92,5 +92,5 @@ class JointEmbeddingRNN(LabelDecoder):
         output, cell = self.lstm(self.embedding(token), (state.output, state.cell))
         x = F.relu(self.project_output(output) + state.image)  # (B, E)
         x = F.dropout(x, self.dropout, self.training)
-        labels = self.embedding.weight[: self.vocabulary.num_outputs]  # START is never emitted
-        return F.linear(x, labels), JointState(output, cell, state.image), None
+        logits = F.linear(x, self.embedding.weight)[:, : self.vocabulary.num_outputs]  # no START
+        return logits, JointState(output, cell, state.image), None

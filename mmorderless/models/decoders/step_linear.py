@@ -37,6 +37,14 @@ class StepLinear:
         return _LinearOfStep.apply(x, *self._layers[weight])
 
 
+def to_autocast_type(x: Tensor) -> Tensor:
+    """Return x as autocast gives it to a linear layer: once here, rather than at every step."""
+    device = x.device.type
+    if x.dtype == torch.float32 and torch.is_autocast_enabled(device):
+        return x.to(torch.get_autocast_dtype(device))
+    return x
+
+
 class _SumOverSteps(Function):
     """Identity of a weight and a bias. Autograd runs its backward pass after those of all steps."""
 
@@ -44,9 +52,7 @@ class _SumOverSteps(Function):
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, steps: list) -> tuple:
         ctx.steps = steps
         ctx.set_materialize_grads(False)
-        if torch.is_autocast_enabled(weight.device.type) and weight.dtype == torch.float32:
-            weight = weight.to(torch.get_autocast_dtype(weight.device.type))
-        return weight.view_as(weight), None if bias is None else bias.view_as(bias)
+        return tuple(None if x is None else to_autocast_type(x).view_as(x) for x in (weight, bias))
 
     @staticmethod
     @once_differentiable

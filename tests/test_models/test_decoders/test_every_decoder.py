@@ -1,8 +1,11 @@
 """Properties that every decoder has."""
 
+from collections import Counter
+
 import pytest
 import torch
 from mmpretrain.registry import MODELS
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.decoders.rows import select, weights_of
@@ -96,6 +99,38 @@ def test_autocast_is_close_to_float32(make_decoder):
     with torch.autocast("cpu", torch.bfloat16):
         found = decoder.rollout(grid, T, choose=choose).logits
     torch.testing.assert_close(found.float(), expected, atol=0.1, rtol=0.1)
+
+
+class Casts(TorchDispatchMode):
+    """Count the casts of each tensor, also of parts of it.
+
+    Args:
+        tensors: by name.
+    """
+
+    def __init__(self, tensors):
+        super().__init__()
+        self.names = {x.untyped_storage().data_ptr(): name for name, x in tensors.items()}
+        self.seen = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._to_copy.default:
+            self.seen[self.names.get(args[0].untyped_storage().data_ptr())] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "prediction"])
+def test_autocast_casts_cells_and_weights_once_per_rollout(make_decoder, training):
+    decoder = make_decoder(C, D).train(training)
+    grid = torch.randn(B, L, D)
+    with (
+        torch.set_grad_enabled(training),
+        torch.autocast("cpu", torch.bfloat16),
+        Casts(dict(decoder.named_parameters(), cells=grid)) as casts,
+    ):
+        decoder.rollout(grid, T)
+    del casts.seen[None]  # what a step computes
+    assert set(casts.seen.values()) == {1}, casts.seen
 
 
 @pytest.mark.slow_except("lstm-pla", "joint embedding-mla")
