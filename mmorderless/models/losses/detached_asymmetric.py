@@ -5,14 +5,14 @@ import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from mmorderless.models.losses.entrywise import EntrywiseLoss
+from mmorderless.models.losses.mean_loss import MeanLoss
 
 SMALLEST = 1e-8
 """Smallest argument of a logarithm."""
 
 
 @MODELS.register_module()
-class DetachedAsymmetricLoss(EntrywiseLoss):
+class DetachedAsymmetricLoss(MeanLoss):
     """Asymmetric loss whose focusing weight is a constant for the gradient.
 
     Its value is that of mmpretrain's `AsymmetricLoss`: with p = σ(z) and q = min(1 − p + clip, 1),

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from mmorderless.models.losses.per_image import PerImageLoss
+from mmorderless.models.losses.mean_loss import MeanLoss
 
 
 def log_sum_exp_pairwise(logits: Tensor, labels: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def log_sum_exp_pairwise(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class LSEPLoss(PerImageLoss):
+class LSEPLoss(MeanLoss):
     """The mean of `log_sum_exp_pairwise` over the images.
 
     It sees differences of logits only: a number added to all logits of an image changes nothing, so
@@ -46,6 +46,6 @@ class LSEPLoss(PerImageLoss):
     held-out images.
     """
 
-    def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def entries(self, logits: Tensor, target: Tensor) -> Tensor:
         """See `log_sum_exp_pairwise`."""
-        return log_sum_exp_pairwise(logits, labels)
+        return log_sum_exp_pairwise(logits, target)

@@ -27,17 +27,9 @@ class MeanBCELoss(CrossEntropyLoss):
         avg_factor: float | None = None,
         **kwargs,
     ) -> Tensor:
-        """Return the loss of a batch.
+        """Return a scalar in nats per entry; the arguments are those of `CrossEntropyLoss`.
 
-        Args:
-            cls_score: logits, shape (B, C).
-            label: targets in [0, 1], shape (B, C).
-            weight: weight of each image, shape (B,).
-            avg_factor: number of images to divide by, as mmpretrain's heads pass it; None for B.
-            **kwargs: further arguments of mmpretrain's `CrossEntropyLoss.forward`.
-
-        Returns:
-            A scalar in nats per entry.
+        `avg_factor` is the number of images to divide by, as mmpretrain's heads pass it.
         """
         if avg_factor is not None:
             avg_factor = avg_factor * cls_score.shape[1]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from mmorderless.models.losses.entrywise import EntrywiseLoss
+from mmorderless.models.losses.mean_loss import MeanLoss
 
 MARGIN = 1.0
 """What is subtracted from the logit of a positive."""
@@ -23,7 +23,7 @@ HILL_TOP = 1.5
 
 
 @MODELS.register_module()
-class HillLoss(EntrywiseLoss):
+class HillLoss(MeanLoss):
     """Loss that does not push down a negative which the model is sure of, as it may be missing.
 
     With p = σ(z) and p_m = σ(z − 1): −(1 − p_m)² log p_m of a positive entry, (1.5 − p) p² of a
@@ -38,7 +38,7 @@ class HillLoss(EntrywiseLoss):
 
 
 @MODELS.register_module()
-class SPLCLoss(EntrywiseLoss):
+class SPLCLoss(MeanLoss):
     """Focal loss that takes a negative for a missing label once the model is sure enough of it.
 
     SPLC, self-paced loss correction: the focal loss (γ = 2) whose positives have the margin of

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from mmorderless.models.losses.entrywise import EntrywiseLoss
+from mmorderless.models.losses.mean_loss import MeanLoss
 from mmorderless.models.training_labels import NeedsTrainingLabels
 
 
 @MODELS.register_module()
-class PriorWeightedBCELoss(NeedsTrainingLabels, EntrywiseLoss):
+class PriorWeightedBCELoss(NeedsTrainingLabels, MeanLoss):
     """Binary cross-entropy in which the rarer value of a label weighs more.
 
     With r_c the share of training images that have class c, a positive entry has the weight

@@ -3,14 +3,14 @@
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from mmorderless.models.losses.per_image import PerImageLoss
+from mmorderless.models.losses.mean_loss import MeanLoss
 
 
 @MODELS.register_module()
-class SoftmaxSquaredLoss(PerImageLoss):
+class SoftmaxSquaredLoss(MeanLoss):
     """Σ_c (softmax(z)_c − y_c / n)², where y / n is 0 for an image without labels."""
 
-    def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def entries(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each image, shape (B,)."""
-        target = labels / labels.sum(1, keepdim=True).clamp(min=1)
-        return (logits.softmax(1) - target).square().sum(1)
+        share = target / target.sum(1, keepdim=True).clamp(min=1)
+        return (logits.softmax(1) - share).square().sum(1)

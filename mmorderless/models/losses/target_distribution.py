@@ -8,19 +8,19 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from mmorderless.models.losses.per_image import PerImageLoss
+from mmorderless.models.losses.mean_loss import MeanLoss
 
 
 @MODELS.register_module()
-class TargetDistributionLoss(PerImageLoss):
+class TargetDistributionLoss(MeanLoss):
     """−Σ_c t_c log softmax(z)_c with t = y/n, the mean over the images.
 
     An image without labels has the uniform distribution over all C classes. Decide with
     `DecidedHead(decision=dict(type="MassDecision"))`: the sigmoids of the logits mean nothing.
     """
 
-    def per_image(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def entries(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the cross-entropy of each image in nats, shape (B,)."""
-        count = labels.sum(1, keepdim=True)
-        target = torch.where(count > 0, labels / count, 1 / labels.shape[1])
-        return -(target * logits.log_softmax(1)).sum(1)
+        count = target.sum(1, keepdim=True)
+        share = torch.where(count > 0, target / count, 1 / target.shape[1])
+        return -(share * logits.log_softmax(1)).sum(1)

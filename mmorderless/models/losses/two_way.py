@@ -2,14 +2,15 @@
 
 import math
 
-import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
+
+from mmorderless.models.losses.mean_loss import MeanLoss
 
 
 @MODELS.register_module()
-class TwoWayLoss(nn.Module):
+class TwoWayLoss(MeanLoss):
     """Softmax-like comparison of positive with negative logits, over classes and over images.
 
     Takumi Kobayashi: "Two-Way Multi-Label Loss", CVPR 2023. Of a set of logits, the smallest
@@ -46,19 +47,9 @@ class TwoWayLoss(nn.Module):
         self.positive_temperature = positive_temperature
         self.negative_temperature = negative_temperature
 
-    def forward(self, cls_score: Tensor, label: Tensor, avg_factor: float | None = None) -> Tensor:
-        """Return the loss of a batch, computed in float32 at least.
-
-        Args:
-            cls_score: logits, shape (B, C).
-            label: targets, shape (B, C); entries above 0.5 are positive.
-            avg_factor: not used; mmpretrain's heads pass it.
-
-        Returns:
-            A scalar in nats; 0 for a batch without any label.
-        """
-        logits = cls_score.to(torch.promote_types(cls_score.dtype, torch.float32))
-        positive = label > 0.5
+    def entries(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the sum of both means, a scalar in nats; 0 for a batch without any label."""
+        positive = target > 0.5
         return self.mean_over_sets(logits, positive) + self.mean_over_sets(logits.T, positive.T)
 
     def mean_over_sets(self, logits: Tensor, positive: Tensor) -> Tensor:

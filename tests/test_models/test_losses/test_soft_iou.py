@@ -14,7 +14,7 @@ def test_worked_example():
     loss = MODELS.build(dict(type="SoftIoULoss"))
     assert loss(LOGITS, LABELS, avg_factor=2).item() == pytest.approx(0.552067, abs=1e-6)
     expected = torch.tensor([0.457101, 0.647034])
-    torch.testing.assert_close(loss.per_image(LOGITS, LABELS), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(loss.entries(LOGITS, LABELS), expected, atol=1e-6, rtol=0)
 
 
 def test_hard_probabilities_give_the_jaccard_distance():
@@ -25,7 +25,7 @@ def test_hard_probabilities_give_the_jaccard_distance():
 
 def test_no_labels():
     logits = torch.tensor([[0.0, 1.0], [-1e4, -1e4]], requires_grad=True)
-    loss = SoftIoULoss().per_image(logits, torch.zeros(2, 2))
+    loss = SoftIoULoss().entries(logits, torch.zeros(2, 2))
     assert loss.tolist() == pytest.approx([1, 0])
     assert torch.autograd.grad(loss.sum(), logits)[0].isfinite().all()
 
@@ -33,7 +33,7 @@ def test_no_labels():
 def test_gradients():
     logits = LOGITS.double().requires_grad_()
     loss = SoftIoULoss()
-    assert torch.autograd.gradcheck(lambda z: loss.per_image(z, LABELS.double()), logits)
+    assert torch.autograd.gradcheck(lambda z: loss.entries(z, LABELS.double()), logits)
 
 
 def test_half_precision_is_computed_in_full_precision():

@@ -15,7 +15,7 @@ def test_worked_example():
     loss = MODELS.build(dict(type="TargetDistributionLoss"))
     assert loss(LOGITS, LABELS, avg_factor=2).item() == pytest.approx(0.831524, abs=1e-6)
     expected = torch.tensor([1.092350, 0.570698])
-    torch.testing.assert_close(loss.per_image(LOGITS, LABELS.float()), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(loss.entries(LOGITS, LABELS.float()), expected, atol=1e-6, rtol=0)
 
 
 def test_one_label_is_softmax_cross_entropy():
