@@ -191,7 +191,6 @@ class DistillingClassifier(LabelSetClassifier):
         if features.shape != target.shape:
             raise ValueError(
                 f"the teacher's windows have features of shape {tuple(target.shape)}, the "
-                f"student's {tuple(features.shape)}; give both heads the same hidden_size, sides "
-                "and ratios"
+                f"student's {tuple(features.shape)}; give both heads the same hidden_size"
             )
         return (features - target).square().sum(2).mean() / 2

@@ -13,7 +13,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmorderless.models.heads.features import Features, as_grid
+from mmorderless.models.heads.features import Features, as_map
 
 
 def flip_difference(maps: Tensor) -> Tensor:
@@ -71,22 +71,11 @@ class AttentionConsistencyHead(MultiLabelLinearClsHead):
 
     def pre_logits(self, feats: Features) -> Tensor:
         """Return the mean of the map over its cells, shape (B, D)."""
-        return as_grid(feats, self.in_channels)[0].mean(1)
+        return as_map(feats, self.in_channels).mean((2, 3))
 
     def cam(self, feats: Features) -> Tensor:
-        """Return the class activation maps, shape (B, C, h, w), without gradients in the weights.
-
-        Raises:
-            ValueError: the features are no map.
-        """
-        grid, layout = as_grid(feats, self.in_channels)
-        if len(layout) != 2:
-            raise ValueError(
-                f"class activation maps need a map (B, D, h, w), got {layout[0]} tokens; set the "
-                "ViT's out_type='featmap'"
-            )
-        maps = F.linear(grid, self.fc.weight.detach())  # (B, L, C)
-        return maps.transpose(1, 2).unflatten(2, layout)
+        """Return the class activation maps, shape (B, C, h, w), without gradients in W."""
+        return F.conv2d(as_map(feats, self.in_channels), self.fc.weight.detach()[:, :, None, None])
 
     def consistency_loss(
         self, feats_by_size: Sequence[Features], data_samples: list[DataSample]

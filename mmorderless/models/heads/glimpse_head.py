@@ -3,7 +3,6 @@
 B images, C classes, D channels, K windows at a place, H hidden units, T places.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,9 +14,11 @@ from torch import Tensor, nn
 
 from mmorderless.models.decoders.base import check_sizes
 from mmorderless.models.heads.data_samples import multi_hot_labels
-from mmorderless.models.heads.features import Features, as_grid
+from mmorderless.models.heads.features import Features, as_map
 
 SCALES, RATIOS = (1 / 4, 1 / 2, 3 / 4), (1 / 2, 1.0, 2.0)
+"""Sides of the windows as shares of the image's, and their widths divided by their heights."""
+
 BASELINE_MOMENTUM = 0.9
 
 
@@ -107,12 +108,10 @@ class GlimpseHead(MultiLabelClsHead):
         deviation: σ of a place, as a share of the image's side.
         policy_weight: weight of `loss_policy`.
         dropout: probability of dropout after each hidden layer.
-        scales: sides of the windows as shares of the image's side.
-        ratios: widths of the windows divided by their heights.
         **kwargs: arguments of mmpretrain's `MultiLabelClsHead`.
 
     Raises:
-        ValueError: a size, σ, a scale or a ratio is not positive.
+        ValueError: a size or σ is not positive.
     """
 
     def __init__(
@@ -125,16 +124,12 @@ class GlimpseHead(MultiLabelClsHead):
         deviation: float = 0.15,
         policy_weight: float = 0.1,
         dropout: float = 0.5,
-        scales: Sequence[float] = SCALES,
-        ratios: Sequence[float] = RATIOS,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_sizes(hidden_size=hidden_size, pooled_size=pooled_size, num_places=num_places)
-        positive = dict(deviation=[deviation], scales=scales, ratios=ratios)
-        for name, values in positive.items():
-            if len(values) == 0 or min(values) <= 0:
-                raise ValueError(f"{name} must be positive, got {list(values)}")
+        if deviation <= 0:
+            raise ValueError(f"deviation must be positive, got {deviation}")
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.pooled_size = pooled_size
@@ -143,8 +138,8 @@ class GlimpseHead(MultiLabelClsHead):
         self.policy_weight = policy_weight
         sizes = [
             [min(1.0, scale * ratio**0.5), min(1.0, scale * ratio**-0.5)]
-            for scale in scales
-            for ratio in ratios
+            for scale in SCALES
+            for ratio in RATIOS
         ]
         self.register_buffer("sizes", torch.tensor(sizes), persistent=False)
         self.register_buffer("baseline", torch.zeros(()))
@@ -161,18 +156,8 @@ class GlimpseHead(MultiLabelClsHead):
         self.locate = nn.Linear(hidden_size, 2)
 
     def pre_logits(self, feats: Features) -> Tensor:
-        """Return the map, shape (B, D, h, w).
-
-        Raises:
-            ValueError: the features are no map.
-        """
-        grid, layout = as_grid(feats, self.in_channels)
-        if len(layout) != 2:
-            raise ValueError(
-                f"windows need a map (B, D, h, w), got {layout[0]} tokens; set the ViT's "
-                "out_type='featmap'"
-            )
-        return grid.transpose(1, 2).unflatten(2, layout)
+        """Return the map, shape (B, D, h, w)."""
+        return as_map(feats, self.in_channels)
 
     def rollout(self, feats: Features) -> tuple[Tensor, Tensor, Tensor]:
         """Look at all places.

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from mmorderless.models.heads.features import Features, as_grid
+from mmorderless.models.heads.features import Features, as_map
+
+SIDES, RATIOS = (1.0, 1 / 2), (1 / 2, 1.0, 2.0)  # 34 windows
 
 
 def grid_windows(sides: Sequence[float], ratios: Sequence[float]) -> Tensor:
@@ -25,14 +27,7 @@ def grid_windows(sides: Sequence[float], ratios: Sequence[float]) -> Tensor:
 
     Returns:
         Corners (x₁, y₁, x₂, y₂) in shares of the image, shape (R, 4); the first is the whole image.
-
-    Raises:
-        ValueError: a side or a ratio is not positive.
     """
-    if min(*sides, *ratios, 1) <= 0:
-        raise ValueError(
-            f"sides and ratios of windows must be above 0, got sides {sides} and ratios {ratios}"
-        )
     windows = [(0.0, 0.0, 1.0, 1.0)]
     for side in sides:
         for ratio in ratios:
@@ -76,42 +71,25 @@ class RegionFeatures(nn.Module):
         hidden_size: H of both layers.
         pooled_size: cells of a side that a window is averaged to (RoIAlign).
         dropout: probability of dropout after each layer.
-        sides: see `grid_windows`.
-        ratios: see `grid_windows`.
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        hidden_size: int,
-        pooled_size: int,
-        dropout: float,
-        sides: Sequence[float],
-        ratios: Sequence[float],
+        self, in_channels: int, hidden_size: int, pooled_size: int, dropout: float
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.pooled_size = pooled_size
-        self.register_buffer("windows", grid_windows(sides, ratios), persistent=False)
+        self.register_buffer("windows", grid_windows(SIDES, RATIOS), persistent=False)
         self.fc6 = nn.Linear(in_channels * pooled_size**2, hidden_size)
         self.fc7 = nn.Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
     def pool(self, feats: Features, whole: bool = False) -> Tensor:
-        """Return each window of the map, shape (B, R, D·k²); with `whole`, the first, (B, 1, D·k²).
-
-        Raises:
-            ValueError: the features are no map.
-        """
-        grid, layout = as_grid(feats, self.in_channels)
-        if len(layout) != 2:
-            raise ValueError(
-                f"windows need a map (B, D, h, w), got {layout[0]} tokens; set the ViT's "
-                "out_type='featmap'"
-            )
+        """Return the windows of the map, (B, R, D·k²); with `whole` the first, (B, 1, D·k²)."""
+        maps = as_map(feats, self.in_channels)
         windows = self.windows[:1] if whole else self.windows
-        weights = pooling_weights(windows, layout, self.pooled_size)  # (R, k², L)
-        return torch.einsum("rkl,bld->brdk", weights.to(grid.dtype), grid).flatten(2)
+        weights = pooling_weights(windows, maps.shape[2:], self.pooled_size)  # (R, k², L)
+        return torch.einsum("rkl,bdl->brdk", weights.to(maps.dtype), maps.flatten(2)).flatten(2)
 
     def forward(self, feats: Features, whole: bool = False) -> Tensor:
         """Return the features of each window, shape (B, R, H), before the last dropout.

@@ -3,7 +3,6 @@
 B images, C classes, R windows, H features of a window.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from mmorderless.models.heads.features import Features
 from mmorderless.models.heads.regions import RegionFeatures
 
 CLAMP = 1e-4
-SIDES, RATIOS = (1.0, 1 / 2), (1 / 2, 1.0, 2.0)  # 34 windows
 
 
 class WindowHead(MultiLabelClsHead):
@@ -28,12 +26,10 @@ class WindowHead(MultiLabelClsHead):
         hidden_size: H of both hidden layers; VGG's fc6 and fc7 have 4096.
         pooled_size: cells of a side that a window is averaged to; 7 in the authors' code.
         dropout: probability of dropout after each hidden layer.
-        sides: sides of the windows as shares of the image's; see `grid_windows`.
-        ratios: width divided by height of the windows.
         **kwargs: arguments of mmpretrain's `MultiLabelClsHead`.
 
     Raises:
-        ValueError: a size, a side or a ratio is not positive.
+        ValueError: a size is not positive.
     """
 
     def __init__(
@@ -43,15 +39,13 @@ class WindowHead(MultiLabelClsHead):
         hidden_size: int = 256,
         pooled_size: int = 1,
         dropout: float = 0.5,
-        sides: Sequence[float] = SIDES,
-        ratios: Sequence[float] = RATIOS,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_sizes(hidden_size=hidden_size, pooled_size=pooled_size)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        self.regions = RegionFeatures(in_channels, hidden_size, pooled_size, dropout, sides, ratios)
+        self.regions = RegionFeatures(in_channels, hidden_size, pooled_size, dropout)
         self.hidden_size = hidden_size
 
 

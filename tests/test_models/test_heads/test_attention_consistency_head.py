@@ -109,7 +109,7 @@ def test_it_predicts_as_the_linear_head_whose_weights_it_takes():
 
 
 def test_tokens_have_no_activation_map():
-    with pytest.raises(ValueError, match=r"need a map .*, got 9 tokens; set the ViT's out_type"):
+    with pytest.raises(ValueError, match=r"needs a map .*, got \(1, 9, 2\); keep the backbone's"):
         head().cam(torch.randn(1, 9, 2))
 
 

@@ -116,7 +116,7 @@ def test_labels_have_a_share_of_the_softmax(monkeypatch):
 
 
 def test_tokens_have_no_windows():
-    with pytest.raises(ValueError, match=r"windows need a map .*, got 9 tokens; set the ViT's"):
+    with pytest.raises(ValueError, match=r"needs a map .*, got \(1, 9, 4\); keep the backbone's"):
         head()(torch.randn(1, 9, 4))
 
 
@@ -125,9 +125,7 @@ def test_tokens_have_no_windows():
     [
         (dict(num_places=0), "num_places must be at least 1, got 0"),
         (dict(pooled_size=0), "pooled_size must be at least 1, got 0"),
-        (dict(deviation=0), r"deviation must be positive, got \[0\]"),
-        (dict(scales=[0.5, -1]), r"scales must be positive, got \[0.5, -1\]"),
-        (dict(ratios=[]), r"ratios must be positive, got \[\]"),
+        (dict(deviation=0), "deviation must be positive, got 0"),
     ],
 )
 def test_sizes_must_be_positive(options, message):
