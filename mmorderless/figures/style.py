@@ -75,28 +75,13 @@ LINES: tuple[Any, ...] = (
     (0, (1, 3)),
     (0, (9, 2, 2, 2)),
 )
-# The paper's strategies have solid lines.
-FAMILIES = (
-    ("pla", "mla", "frequent_first", "rare_first", "dictionary", "random"),
-    ("bce", "asl", "csra", "ocd", "order_search", "pla_cells"),
-    ("cnn_rnn", "ria", "sr_cnn_rnn", "multi_order", "order_free"),
-    (
-        *("pla_no_attention", "pla_gru", "pla_transformer", "mla_transformer"),
-        *("set_pool_transformer", "pla_queries", "pla_prompted"),
-    ),
-    (
-        *("lsep", "lsep_count", "soft_iou", "target_distribution", "bce_count", "lqp"),
-        "set_pool",
-    ),
-    ("bce_max", "deepmar", "two_way", "hill", "splc", "chain", "ctran"),
-    ("srn", "ml_decoder", "query2label", "hp_net", "class_queries", "bce_mlp", "known_sets"),
-    ("acf", "acfs", "wsddn", "rarl"),
-)
 TITLES = {
     "pla": "PLA",
     "mla": "MLA",
     "frequent_first": "frequent-first",
     "rare_first": "rare-first",
+    "dictionary": "dictionary",
+    "random": "random",
     "bce": "BCE",
     "bce_mlp": "BCE, hidden layer",
     "class_queries": "class queries",
@@ -140,8 +125,9 @@ TITLES = {
     "lqp": "LQP",
     "set_pool": "set pooling",
     "set_pool_transformer": "set pooling, Transformer",
-    "prior": "label prior",
 }
+"""Name of each method as shown; its color and line style follow from its position."""
+
 SCORES = {
     "max": "max over steps",
     "first": "first emission",
@@ -164,10 +150,10 @@ def title_of(method: str) -> str:
 
 def style_of(method: str) -> Style:
     """Return the style of a method; unknown methods are gray and dotted."""
-    for line, family in zip(LINES, FAMILIES, strict=True):
-        if method in family:
-            return Style(COLORS[family.index(method)], line)
-    return Style(MISSED, LINES[2])
+    if method not in TITLES:
+        return Style(MISSED, LINES[2])
+    line, color = divmod(list(TITLES).index(method), len(COLORS))
+    return Style(COLORS[color], LINES[line])
 
 
 def new_figure(width: float, height: float) -> Figure:

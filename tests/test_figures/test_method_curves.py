@@ -8,9 +8,9 @@ from mmorderless.figures.method_curves import (
     operating_curve_figure,
     panels_figure,
 )
-from mmorderless.figures.style import FAMILIES, figure_to_rgb, style_of, title_of
+from mmorderless.figures.style import TITLES, figure_to_rgb, style_of, title_of
 
-METHODS = [method for family in FAMILIES for method in family]
+METHODS = list(TITLES)
 CURVE = OperatingCurve(
     values=np.array([-1.0, 0.0, 1.0]),
     recall=np.array([40.0, 60.0, 80.0]),

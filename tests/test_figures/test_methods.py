@@ -6,9 +6,9 @@ from mmorderless.figures.methods import (
     rigidness_figure,
     score_comparison_figure,
 )
-from mmorderless.figures.style import FAMILIES, figure_to_rgb, style_of, title_of
+from mmorderless.figures.style import TITLES, figure_to_rgb, style_of, title_of
 
-METHODS = [method for family in FAMILIES for method in family]
+METHODS = list(TITLES)
 NAMES = [title_of(method) for method in METHODS]
 CLASSES = ["ant", "bee", "cat", "dog"]
 
