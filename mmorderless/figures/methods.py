@@ -1,4 +1,4 @@
-"""Figures that compare methods: co-occurrence, number of labels, rigidness and scores.
+"""Figures that compare methods: co-occurrence, number of labels and rigidness.
 
 Letters: C classes, N images. Shares and scores are in percent. A method has the same color and
 line style in every figure.
@@ -14,10 +14,6 @@ from matplotlib.patches import Rectangle
 
 from mmorderless.figures.fonts import drawable_names
 from mmorderless.figures.style import (
-    COLORS,
-    NEUTRAL,
-    SCORES,
-    WRONG,
     lowest_panels,
     name_rows,
     new_figure,
@@ -185,45 +181,6 @@ def rigidness_figure(rigidness: Mapping[str, tuple[Sequence[float], Sequence[flo
         ],
         loc="outside lower center",
         ncols=2,
-        frameon=False,
-        fontsize=9,
-    )
-    return figure
-
-
-def score_comparison_figure(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Draw the mean average precision of each method by the kind of score that ranks the images.
-
-    Args:
-        scores: by method and kind (`max`, `first`, `beam` or another), mAP in percent per seed.
-    """
-    kinds = list(dict.fromkeys(kind for by_kind in scores.values() for kind in by_kind))
-    markers = dict(zip(kinds, "oDs^vPX"))
-    colors = dict(zip(kinds, (NEUTRAL, WRONG, *COLORS[2:])))
-    figure = new_figure(7.0, 0.34 * len(scores) + 1.7)
-    axes = figure.subplots()
-    for i, by_kind in enumerate(scores.values()):
-        means = [float(np.mean(values)) for values in by_kind.values()]
-        axes.plot([min(means), max(means)], [i, i], color="#BBBBBB", linewidth=1.2, zorder=1)
-        for kind, mean in zip(by_kind, means, strict=True):
-            axes.plot(mean, i, markers[kind], color=colors[kind], markersize=6, gid=kind)
-    name_rows(axes, list(scores))
-    axes.set_xlabel("mAP (%), mean over the seeds")
-    axes.set_title("mAP by kind of score", fontsize=11)
-    axes.legend(
-        handles=[
-            Line2D(
-                [],
-                [],
-                marker=markers[kind],
-                color=colors[kind],
-                linestyle="none",
-                label=SCORES.get(kind, kind),
-            )
-            for kind in kinds
-        ],
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1),
         frameon=False,
         fontsize=9,
     )

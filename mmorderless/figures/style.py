@@ -128,13 +128,6 @@ TITLES = {
 }
 """Name of each method as shown; its color and line style follow from its position."""
 
-SCORES = {
-    "max": "max over steps",
-    "first": "first emission",
-    "beam": "beam marginal",
-    "own": "own score",
-}
-
 
 class Style(NamedTuple):
     """Color and line style of a method."""

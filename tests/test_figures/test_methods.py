@@ -4,7 +4,6 @@ from mmorderless.figures.methods import (
     cooccurrence_difference_figure,
     label_count_figure,
     rigidness_figure,
-    score_comparison_figure,
 )
 from mmorderless.figures.style import TITLES, figure_to_rgb, style_of, title_of
 
@@ -97,16 +96,4 @@ def test_rigidness_figure_shows_the_random_expectation():
     assert pla.get_xydata().tolist() == [[80, 0], [82, 0]]
     assert texts(axes) == ["81.0 (55.5)", "100.0 (54.0)"]
     assert tick_names(axes.yaxis) == ["PLA", "rare-first"]
-    figure_to_rgb(figure)
-
-
-def test_score_comparison_figure_has_a_point_per_kind():
-    scores = {"pla": {"max": [70, 72], "first": [60]}, "mla": {"max": [69], "mine": [50]}}
-    figure = score_comparison_figure(scores)
-    axes = figure.axes[0]
-    points = [(line.get_gid(), *line.get_xydata()[0]) for line in axes.lines if line.get_gid()]
-    wanted = [("max", 71, 0), ("first", 60, 0), ("max", 69, 1), ("mine", 50, 1)]
-    assert sorted(p for p in points if p[0] in ("max", "first", "mine")) == sorted(wanted)
-    legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ["max over steps", "first emission", "mine"]
     figure_to_rgb(figure)

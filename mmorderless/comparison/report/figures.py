@@ -19,7 +19,6 @@ from mmorderless.figures.methods import (
     cooccurrence_difference_figure,
     label_count_figure,
     rigidness_figure,
-    score_comparison_figure,
 )
 from mmorderless.figures.style import MAX_NAMED_CLASSES, title_of
 from mmorderless.labels.label_lists import sparse_label_matrix
@@ -40,7 +39,7 @@ def all_figures(
 
     Returns:
         Figures by name: `loss_curves` of the sequence models and `loss_curves_independent` of the
-        others, `rigidness`, `label_count`, `operating_curve`, `score_comparison`,
+        others, `rigidness`, `label_count`, `operating_curve`,
         `cooccurrence_difference`, `cooccurrence_difference_GROUP` for each group of two or more
         classes, and `label_at_step_METHOD`.
     """
@@ -73,11 +72,6 @@ def all_figures(
     if drawn:
         figures["operating_curve"] = operating_curve_figure(drawn)
         figures["operating_curve"].suptitle("held-out images, first seed", fontsize=10)
-
-    scores = {method: _score_kinds(seeds) for method, seeds in results.items()}
-    scores = {method: kinds for method, kinds in scores.items() if kinds}
-    if scores:
-        figures["score_comparison"] = score_comparison_figure(scores)
 
     figures.update(_cooccurrence_figures(predictions, groups))
     for method, arrays in predictions.items():
@@ -129,17 +123,6 @@ def _rigidness(seeds: Sequence[Result]) -> tuple[list[float], list[float]]:
     ]
     known = [(value, random) for value, random in pairs if value is not None and random is not None]
     return [value for value, _ in known], [random for _, random in known]
-
-
-def _score_kinds(seeds: Sequence[Result]) -> dict[str, list[float]]:
-    """Return the mAP of each seed by kind of score."""
-    kinds: dict[str, list[float]] = {}
-    for seed in seeds:
-        for kind in seed.get("mAP_by_score") or {}:
-            value = value_at(seed, ("mAP_by_score", kind))
-            if value is not None:
-                kinds.setdefault(kind, []).append(value)
-    return kinds
 
 
 def _cooccurrence_figures(

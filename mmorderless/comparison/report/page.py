@@ -42,7 +42,6 @@ CAPTIONS = {
     "seed.",
     "operating_curve": "Precision against recall as each method's operating parameter varies, on "
     "held-out images, for its first seed.",
-    "score_comparison": "mAP by the kind of score that ranks the images.",
     "cooccurrence_difference": "Co-occurrence of labels: prediction minus ground truth. Red pairs "
     "are predicted together too often, blue ones too rarely. For each method's first seed.",
 }
