@@ -1,7 +1,6 @@
-"""Figures that compare methods: co-occurrence, number of labels and rigidness.
+"""Figures that compare methods: co-occurrence and number of labels.
 
-Letters: C classes, N images. Shares and scores are in percent. A method has the same color and
-line style in every figure.
+Letters: C classes, N images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,18 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from mmorderless.figures.fonts import drawable_names
-from mmorderless.figures.style import (
-    lowest_panels,
-    name_rows,
-    new_figure,
-    shorten,
-    style_of,
-    title_of,
-)
+from mmorderless.figures.style import lowest_panels, new_figure, shorten, title_of
 
 # Steps with fewer images are not drawn, because their shares are noise.
 MIN_IMAGES = 10
@@ -136,52 +127,4 @@ def label_count_figure(differences: Mapping[str, np.ndarray], most: int = 4) -> 
     right.tick_params(length=0)
     right.set_ylabel("mean, mean |difference|")
     axes.set_title("error of the number of labels: share of images (%)")
-    return figure
-
-
-def rigidness_figure(rigidness: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """Draw the order rigidness of each method and its expected value for random orders.
-
-    Args:
-        rigidness: by method, the rigidness of each seed and its expectation if the same sets were
-            ordered uniformly at random, in percent.
-    """
-    figure = new_figure(7.5, 0.32 * len(rigidness) + 1.7)
-    axes = figure.subplots()
-    for i, (method, (values, random)) in enumerate(rigidness.items()):
-        color = style_of(method).color
-        axes.plot([np.mean(random), np.mean(values)], [i, i], color=color, linewidth=1.2, zorder=1)
-        axes.plot(values, [i] * len(values), "o", color=color, markersize=5, gid=method)
-        axes.plot(random, [i] * len(random), "|", color="#444444", markersize=13, gid="random")
-        text = f"{np.mean(values):.1f} ({np.mean(random):.1f})"
-        axes.annotate(
-            text,
-            (1.02, i),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=9,
-            annotation_clip=False,
-        )
-    name_rows(axes, list(rigidness))
-    axes.set_xlim(48, 101)
-    axes.set_xlabel("order rigidness (%); 100: a fixed order")
-    axes.set_title("order rigidness (expected for random orders)", fontsize=11)
-    figure.legend(
-        handles=[
-            Line2D([], [], marker="o", color="#444444", linestyle="none", label="each seed"),
-            Line2D(
-                [],
-                [],
-                marker="|",
-                markersize=13,
-                color="#444444",
-                linestyle="none",
-                label="expected for the same sets in random order",
-            ),
-        ],
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
-        fontsize=9,
-    )
     return figure

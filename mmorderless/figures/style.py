@@ -180,11 +180,3 @@ def strip_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#EEEEEE", linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def name_rows(axes: Axes, methods: Sequence[str]) -> None:
-    """Name the rows of a plot after the methods, the first at the top."""
-    axes.set_yticks(range(len(methods)), [title_of(method) for method in methods], parse_math=False)
-    axes.set_ylim(len(methods) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    strip_axes(axes)

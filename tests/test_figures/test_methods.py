@@ -3,7 +3,6 @@ import numpy as np
 from mmorderless.figures.methods import (
     cooccurrence_difference_figure,
     label_count_figure,
-    rigidness_figure,
 )
 from mmorderless.figures.style import TITLES, figure_to_rgb, style_of, title_of
 
@@ -84,16 +83,4 @@ def test_label_count_figure_gives_shares_and_means():
         ["+0.00", "0.50"],
         ["−1.25", "2.25"],
     ]
-    figure_to_rgb(figure)
-
-
-def test_rigidness_figure_shows_the_random_expectation():
-    figure = rigidness_figure({"pla": ([80, 82], [55, 56]), "rare_first": ([100], [54])})
-    axes = figure.axes[0]
-    random = [line for line in axes.lines if line.get_gid() == "random"]
-    assert [line.get_xdata().tolist() for line in random] == [[55, 56], [54]]
-    [pla] = [line for line in axes.lines if line.get_gid() == "pla"]
-    assert pla.get_xydata().tolist() == [[80, 0], [82, 0]]
-    assert texts(axes) == ["81.0 (55.5)", "100.0 (54.0)"]
-    assert tick_names(axes.yaxis) == ["PLA", "rare-first"]
     figure_to_rgb(figure)

@@ -18,7 +18,6 @@ from mmorderless.figures.methods import (
     MIN_IMAGES,
     cooccurrence_difference_figure,
     label_count_figure,
-    rigidness_figure,
 )
 from mmorderless.figures.style import MAX_NAMED_CLASSES, title_of
 from mmorderless.labels.label_lists import sparse_label_matrix
@@ -39,9 +38,9 @@ def all_figures(
 
     Returns:
         Figures by name: `loss_curves` of the sequence models and `loss_curves_independent` of the
-        others, `rigidness`, `label_count`, `operating_curve`,
-        `cooccurrence_difference`, `cooccurrence_difference_GROUP` for each group of two or more
-        classes, and `label_at_step_METHOD`.
+        others, `label_count`, `operating_curve`, `cooccurrence_difference`,
+        `cooccurrence_difference_GROUP` for each group of two or more classes, and
+        `label_at_step_METHOD`.
     """
     figures: dict[str, Figure] = {}
     for name, sequence in (("loss_curves", True), ("loss_curves_independent", False)):
@@ -54,11 +53,6 @@ def all_figures(
         if curves:
             positive = all(loss > 0 for seeds in curves.values() for s in seeds for _, loss in s)
             figures[name] = loss_curves_figure(curves, log_scale=positive)
-
-    rigidness = {method: _rigidness(seeds) for method, seeds in results.items()}
-    rigidness = {method: values for method, values in rigidness.items() if values[0]}
-    if rigidness:
-        figures["rigidness"] = rigidness_figure(rigidness)
 
     counts = {
         method: arrays["predicted_length"].astype(np.int64) - arrays["truth_length"]
@@ -113,16 +107,6 @@ def read_operating_curve(result: Result) -> OperatingCurve | None:
     )
     tuned = value_at(result, ("tuned", "CF1", "value"))
     return OperatingCurve(values, recall, precision, default, tuned)
-
-
-def _rigidness(seeds: Sequence[Result]) -> tuple[list[float], list[float]]:
-    """Return the rigidness and its expectation for the seeds that have both."""
-    pairs = [
-        [value_at(seed, ("default", key)) for key in ("rigidness", "rigidness_random")]
-        for seed in seeds
-    ]
-    known = [(value, random) for value, random in pairs if value is not None and random is not None]
-    return [value for value, _ in known], [random for _, random in known]
 
 
 def _cooccurrence_figures(

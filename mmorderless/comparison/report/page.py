@@ -37,7 +37,6 @@ FIGURE_DPI, PAGE_DPI = 144, 96
 CAPTIONS = {
     "loss_curves": "Training loss of the sequence models: mean and range over the seeds.",
     "loss_curves_independent": "Training loss of the methods that predict labels independently.",
-    "rigidness": "Order rigidness of each method, and its expected value for random orders.",
     "label_count": "Error of the number of predicted labels per image, for each method's first "
     "seed.",
     "operating_curve": "Precision against recall as each method's operating parameter varies, on "

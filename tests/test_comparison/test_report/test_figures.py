@@ -6,10 +6,6 @@ from mmorderless.figures.style import figure_to_rgb
 CLASSES = ["ant", "bee", "cat", "dog"]
 
 
-def texts(axes):
-    return [text.get_text() for text in axes.texts]
-
-
 def legend_names(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
@@ -40,14 +36,13 @@ def predictions_of(sequences, truth, is_sequence=True):
 def result_of(method, seed=0, sequence=True):
     parameter = "end_bias" if sequence else "threshold"
     points = [(-1.0, 90.0, 40.0), (0.0, 80.0, 60.0), (1.0, 60.0, 80.0)]
-    default = {"CF1": 60.0, "rigidness": 80.0 + seed, "rigidness_random": 55.0}
     return {
         "method": method,
         "seed": seed,
         "sequence": sequence,
         "operating_parameter": parameter,
         "operating_default": 0.0 if sequence else 0.5,
-        "default": default if sequence else {"CF1": 60.0},
+        "default": {"CF1": 60.0},
         "tuned": {"CF1": {"value": 0.5, "metrics": {}}},
         "operating_curve": [{"value": v, "CP": p, "CR": r} for v, p, r in points],
         "loss_curve": [[1.0, 2.0 + seed], [2.0, 1.0 + seed]],
@@ -81,7 +76,6 @@ def test_all_figures_draws_the_results():
     assert list(drawn) == [
         "loss_curves",
         "loss_curves_independent",
-        "rigidness",
         "label_count",
         "operating_curve",
         "cooccurrence_difference",
@@ -89,7 +83,6 @@ def test_all_figures_draws_the_results():
     ]
     assert legend_names(drawn["loss_curves"].axes[0]) == ["PLA"]
     assert legend_names(drawn["loss_curves_independent"].axes[0]) == ["BCE"]
-    assert texts(drawn["rigidness"].axes[0]) == ["80.5 (55.0)"]
     assert drawn["label_count"].axes[0].images[0].get_array()[:, 3:6].tolist() == [
         [25, 50, 25],
         [0, 50, 25],
