@@ -6,53 +6,31 @@ Letters: B images, K hypotheses an image (the beam's width), C classes.
 import math
 
 import torch
-from torch import Tensor
 
-from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.decoding.beams import Beam, Beams
-from mmorderless.models.decoding.options import Decoding
-from mmorderless.models.decoding.prompt import Prompt
 
 
 @torch.no_grad()
-def beam_search(
-    decoder: LabelDecoder,
-    grid: Tensor,
-    max_steps: int,
-    decoding: Decoding,
-    return_attention: bool = False,
-    prompt: Prompt | None = None,
-) -> Beams:
+def beam_search(beam: Beam) -> Beams:
     """Find the most probable sequences of a batch, approximately.
 
     At each step every hypothesis is continued by every token, and the K best continuations of an
     image are kept; one that has emitted END stays as it is. Hypotheses that reach `max_steps`
-    without END compete as they are.
-
-    Args:
-        decoder: any decoder.
-        grid: cells, shape (B, L, D).
-        max_steps: maximum number of steps, including END.
-        decoding: the options; with `beam_width=1` the result is that of greedy decoding.
-        return_attention: keep the attention weights of the best hypothesis.
-        prompt: known labels, on which probabilities are then conditional.
-
-    Raises:
-        ValueError: more labels are asked for than can be emitted, or the decoder does not attend.
+    without END compete as they are. With K = 1 the result is that of greedy decoding.
     """
-    beam = Beam(decoder, grid, max_steps, decoding, return_attention, prompt)
-    width, end = decoding.beam_width, beam.end
+    width, end = beam.decoding.beam_width, beam.end
+    penalty = beam.decoding.length_penalty
     length = torch.zeros_like(beam.log_p)  # tokens with END
     ended = torch.zeros_like(length, dtype=torch.bool)
-    stays = torch.full((end + 1,), -math.inf, device=grid.device)
+    stays = torch.full((end + 1,), -math.inf, device=length.device)
     stays[end] = 0  # an ended hypothesis has one continuation, itself
-    for _ in range(max_steps):
+    for _ in range(beam.max_steps):
         steps = torch.where(ended[:, :, None], stays, beam.step().log_softmax(2))
         total = (beam.log_p[:, :, None] + steps).flatten(1)  # (B, K (C + 1))
         grown = length + (~ended).float()
         ranked = total
-        if decoding.length_penalty:
-            divisor = grown.pow(decoding.length_penalty)[:, :, None].expand_as(steps).flatten(1)
+        if penalty:
+            divisor = grown.pow(penalty)[:, :, None].expand_as(steps).flatten(1)
             ranked = total / divisor
         choice = ranked.topk(width, 1).indices if width > 1 else ranked.argmax(1, keepdim=True)
         parent, emission = choice // (end + 1), choice % (end + 1)  # (B, K)
@@ -60,20 +38,13 @@ def beam_search(
         beam.keep(total.gather(1, choice), parent, emission)
         if beam.all_ended(ended):
             break
-    rank = beam.log_p / length.pow(decoding.length_penalty)
+    rank = beam.log_p / length.pow(penalty)
     order = rank.argsort(dim=1, descending=True, stable=True)  # (B, K)
     return beam.trace(order, beam.log_p.gather(1, order))
 
 
 @torch.no_grad()
-def open_beam_search(
-    decoder: LabelDecoder,
-    grid: Tensor,
-    max_steps: int,
-    decoding: Decoding,
-    return_attention: bool = False,
-    prompt: Prompt | None = None,
-) -> Beams:
+def open_beam_search(beam: Beam) -> Beams:
     """Find the most probable sequences of a batch, with a beam of open hypotheses (CNN-RNN).
 
     At each step every open hypothesis is continued by every token. Continuations by END leave the
@@ -82,13 +53,10 @@ def open_beam_search(
     enter, because probabilities only fall. Whether paths that end at a step count in the K of Wang
     et al. (CVPR 2016) is not verified; here they do not. Open hypotheses at `max_steps` compete as
     they are.
-
-    Arguments and errors are those of `beam_search`.
     """
-    beam = Beam(decoder, grid, max_steps, decoding, return_attention, prompt)
-    width, end = decoding.beam_width, beam.end
+    width, end = beam.decoding.beam_width, beam.end
     ended_log_p = torch.full_like(beam.log_p, -math.inf)
-    for _ in range(max_steps):
+    for _ in range(beam.max_steps):
         total = beam.log_p[:, :, None] + beam.step().log_softmax(2)  # (B, K, C + 1)
         ended_log_p, ended = torch.cat([ended_log_p, total[:, :, end]], 1).topk(width, 1)
         # Slots from K on hold the ended hypotheses, those below it the open ones.

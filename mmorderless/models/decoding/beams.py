@@ -47,7 +47,8 @@ class Beams(NamedTuple):
 class Beam:
     """The rows that a search decodes: K hypotheses of each image, all the same at first.
 
-    A search calls `step` and then `keep` at each step, and `trace` at the end.
+    A search calls `step` and then `keep` at each step, and `trace` at the end. No gradients are
+    kept.
 
     Args:
         decoder: any decoder.
@@ -55,12 +56,13 @@ class Beam:
         max_steps: maximum number of steps, including END.
         decoding: the options.
         return_attention: keep the attention weights of the best hypothesis.
-        prompt: known labels.
+        prompt: known labels, on which probabilities are then conditional.
 
     Raises:
         ValueError: more labels are asked for than can be emitted, or the decoder does not attend.
     """
 
+    @torch.no_grad()
     def __init__(
         self,
         decoder: LabelDecoder,
@@ -74,7 +76,7 @@ class Beam:
         if return_attention:
             decoder.check_attends()
         self.decoder, self.decoding, self.return_attention = decoder, decoding, return_attention
-        self.prompt = prompt
+        self.max_steps, self.prompt = max_steps, prompt
         batch, width, device = len(grid), decoding.beam_width, grid.device
         self.num_classes, self.end = decoder.vocabulary.num_classes, decoder.vocabulary.end
         # Row of each image's first hypothesis, (B, 1).

@@ -7,46 +7,25 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.decoding.beams import Beam, Beams
-from mmorderless.models.decoding.options import Decoding
-from mmorderless.models.decoding.prompt import Prompt
 
 
 @torch.no_grad()
-def path_search(
-    decoder: LabelDecoder,
-    grid: Tensor,
-    max_steps: int,
-    decoding: Decoding,
-    return_attention: bool = False,
-    prompt: Prompt | None = None,
-) -> Beams:
+def path_search(beam: Beam) -> Beams:
     """Find the longest paths whose probability reaches the threshold, approximately.
 
     The probability of a path is the product of its labels' sigmoid probabilities. At each step
     every path is continued by every label, and the K most probable continuations that reach
     `path_threshold` are kept. An image ends where none does; its paths are those of the step
-    before, the most probable first.
-
-    Args:
-        decoder: any decoder.
-        grid: cells, shape (B, L, D).
-        max_steps: maximum number of steps.
-        decoding: the options; `beam_width=1` continues the most probable label alone.
-        return_attention: keep the attention weights of the best path.
-        prompt: known labels; given ones have probability 1 in the product.
-
-    Raises:
-        ValueError: more labels are asked for than can be emitted, or the decoder does not attend.
+    before, the most probable first. With K = 1 the most probable label alone is continued. Given
+    labels have probability 1 in the product.
     """
-    beam = Beam(decoder, grid, max_steps, decoding, return_attention, prompt)
-    width, end, threshold = decoding.beam_width, beam.end, decoding.log_path_threshold
-    itself = torch.arange(width, device=grid.device)
+    decoding, end = beam.decoding, beam.end
+    width, threshold = decoding.beam_width, decoding.log_path_threshold
+    itself = torch.arange(width, device=beam.first.device)
     ended = torch.zeros_like(beam.first, dtype=torch.bool)  # (B, 1)
-    for t in range(max_steps):
+    for t in range(beam.max_steps):
         steps = F.logsigmoid(beam.step()[:, :, :end])  # masked labels have −∞
         total = (beam.log_p[:, :, None] + steps).flatten(1)  # (B, K C)
         if t >= decoding.min_labels:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmorderless.models.decoders.base import Choose, LabelDecoder, Rollout
 from mmorderless.models.decoding.beam_search import beam_search, open_beam_search
-from mmorderless.models.decoding.beams import Beams, one_hot
+from mmorderless.models.decoding.beams import Beam, Beams, one_hot
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.path_search import path_search
 from mmorderless.models.decoding.prompt import Prompt
@@ -43,12 +43,13 @@ def decode(
     """
     if prompt is not None:
         prompt.check_fits(max_steps, decoding.min_labels)
+    search = None
     if decoding.path_threshold is not None:
-        beams = path_search(decoder, grid, max_steps, decoding, return_attention, prompt)
-        return beams.best, beams
-    if decoding.beam_width > 1:
+        search = path_search
+    elif decoding.beam_width > 1:
         search = open_beam_search if decoding.open_beam else beam_search
-        beams = search(decoder, grid, max_steps, decoding, return_attention, prompt)
+    if search is not None:
+        beams = search(Beam(decoder, grid, max_steps, decoding, return_attention, prompt))
         return beams.best, beams
     if decoding == Decoding() and prompt is None:  # every choice is the arg max
         return decoder.rollout(grid, max_steps, True, return_attention), None

@@ -7,6 +7,7 @@ import torch
 
 from mmorderless.models.decoders.base import LabelDecoder
 from mmorderless.models.decoding.beam_search import beam_search, open_beam_search
+from mmorderless.models.decoding.beams import Beam
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.search import decode
 
@@ -60,7 +61,7 @@ def up_to_end(tokens):
 @pytest.mark.parametrize("width", [2, 3, 4])
 def test_it_equals_the_plain_search(width):
     tables = make_tables()
-    beams = open_beam_search(NextTokenTables(), tables, MAX_STEPS, Decoding(beam_width=width))
+    beams = open_beam_search(Beam(NextTokenTables(), tables, MAX_STEPS, Decoding(beam_width=width)))
     for table, log_p, tokens in zip(tables, beams.log_probability, beams.tokens):
         expected = plain_search(table, width)
         assert [up_to_end(row) for row in tokens] == [found for _, found in expected]
@@ -70,8 +71,8 @@ def test_it_equals_the_plain_search(width):
 def test_ended_hypotheses_take_no_place_in_the_beam():
     """The usual beam loses the open hypothesis that becomes the best one in some images."""
     tables, decoder, options = make_tables(), NextTokenTables(), Decoding(beam_width=2)
-    usual = beam_search(decoder, tables, MAX_STEPS, options)
-    opened = open_beam_search(decoder, tables, MAX_STEPS, options)
+    usual = beam_search(Beam(decoder, tables, MAX_STEPS, options))
+    opened = open_beam_search(Beam(decoder, tables, MAX_STEPS, options))
     gain = opened.log_probability[:, 0] - usual.log_probability[:, 0]
     assert (gain > 1e-3).sum() >= 5
     assert (gain > -1e-5).all()
@@ -83,7 +84,7 @@ def test_the_search_stops_when_no_open_hypothesis_can_enter(monkeypatch):
     monkeypatch.setattr(decoder, "step", lambda token, state: calls.append(1) or step(token, state))
     table = torch.zeros(1, MAX_STEPS, CLASSES + 2, CLASSES + 1)
     table[..., END] = 9.0  # END at once, or after one label: the two best
-    best = open_beam_search(decoder, table, MAX_STEPS, Decoding(beam_width=2))
+    best = open_beam_search(Beam(decoder, table, MAX_STEPS, Decoding(beam_width=2)))
     assert len(calls) == 2
     assert up_to_end(best.tokens[0, 0]) == (END,)
     assert math.exp(best.log_probability[0, 0]) > 0.99
@@ -92,7 +93,7 @@ def test_the_search_stops_when_no_open_hypothesis_can_enter(monkeypatch):
 def test_the_option_selects_the_search():
     tables, decoder = make_tables(), NextTokenTables()
     _, beams = decode(decoder, tables, MAX_STEPS, Decoding(beam_width=2, open_beam=True))
-    expected = open_beam_search(decoder, tables, MAX_STEPS, Decoding(beam_width=2))
+    expected = open_beam_search(Beam(decoder, tables, MAX_STEPS, Decoding(beam_width=2)))
     assert torch.equal(beams.tokens, expected.tokens)
     for options in ({}, dict(beam_width=2, length_penalty=1.0)):
         with pytest.raises(ValueError, match=r"open_beam=True .*; set beam_width above 1"):
@@ -101,7 +102,7 @@ def test_the_option_selects_the_search():
 
 def test_logits_and_tokens_of_the_best_belong_together():
     tables, decoder = make_tables(), NextTokenTables()
-    best = open_beam_search(decoder, tables, MAX_STEPS, Decoding(beam_width=3)).best
+    best = open_beam_search(Beam(decoder, tables, MAX_STEPS, Decoding(beam_width=3))).best
     for table, logits, tokens in zip(tables, best.logits, best.tokens):
         fed = [START, *up_to_end(tokens)][:-1]
         torch.testing.assert_close(logits[: len(fed)], table[range(len(fed)), fed])

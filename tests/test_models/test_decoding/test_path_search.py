@@ -8,6 +8,7 @@ import torch
 from mmpretrain.registry import MODELS
 
 from mmorderless.models.decoders.base import LabelDecoder
+from mmorderless.models.decoding.beams import Beam
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.path_search import path_search
 
@@ -33,7 +34,7 @@ class NextProbabilities(LabelDecoder):
 
 def labels_of(max_steps=4, **options):
     decoding = Decoding(no_repeat=True, **options)
-    beams = path_search(NextProbabilities(), torch.zeros(1, 1, 1), max_steps, decoding)
+    beams = path_search(Beam(NextProbabilities(), torch.zeros(1, 1, 1), max_steps, decoding))
     tokens = beams.best.tokens[0].tolist()
     return tokens[: tokens.index(END)] if END in tokens else tokens
 
@@ -129,11 +130,11 @@ def test_images_that_ended_wait_unchanged(width):
         torch.randn(9, 3, 4),
         Decoding(path_threshold=0.2, beam_width=width, no_repeat=True),
     )
-    together = path_search(decoder, grid, 6, decoding, return_attention=True)
+    together = path_search(Beam(decoder, grid, 6, decoding, return_attention=True))
     ends = (together.best.tokens == 5).sum(1)
     assert len(set(ends.tolist())) > 1
     for i in range(len(grid)):
-        alone = path_search(decoder, grid[i : i + 1], 6, decoding, return_attention=True).best
+        alone = path_search(Beam(decoder, grid[i : i + 1], 6, decoding, return_attention=True)).best
         steps = alone.tokens.shape[1]
         assert torch.equal(alone.tokens[0], together.best.tokens[i, :steps])
         torch.testing.assert_close(alone.logits[0], together.best.logits[i, :steps])

@@ -7,6 +7,7 @@ import torch
 
 from mmorderless.models.decoders.attention_rnn import AttentionLSTM
 from mmorderless.models.decoding.beam_search import beam_search
+from mmorderless.models.decoding.beams import Beam
 from mmorderless.models.decoding.emission import read_rollout
 from mmorderless.models.decoding.options import Decoding
 from mmorderless.models.decoding.search import decode
@@ -72,7 +73,7 @@ def test_without_options_the_rollout_is_the_plain_one_bit_for_bit():
 def test_a_beam_of_width_one_is_greedy(options):
     decoder, grid, decoding = make_decoder(), make_grid(), Decoding(**options)
     greedy, _ = decode(decoder, grid, 6, decoding, return_attention=True)
-    beams = beam_search(decoder, grid, 6, decoding, return_attention=True)
+    beams = beam_search(Beam(decoder, grid, 6, decoding, return_attention=True))
     assert emitted_labels(beams.best.tokens) == emitted_labels(greedy.tokens)
     for i, labels in enumerate(emitted_labels(greedy.tokens)):
         steps = len(labels) + 1
@@ -89,7 +90,7 @@ def test_a_beam_as_wide_as_all_sequences_is_exhaustive_search(options):
     decoder, grid = make_decoder(classes), make_grid(3)
     sequences = list(all_sequences(classes, max_steps))
     decoding = Decoding(beam_width=len(sequences), **options)
-    beams = beam_search(decoder, grid, max_steps, decoding)
+    beams = beam_search(Beam(decoder, grid, max_steps, decoding))
     for i, cells in enumerate(grid):
         log_p = {tuple(s): sequence_log_p(decoder, cells, s, decoding) for s in sequences}
         assert sum(map(math.exp, log_p.values())) == pytest.approx(1, abs=1e-5)
@@ -108,7 +109,7 @@ def test_a_beam_as_wide_as_all_sequences_is_exhaustive_search(options):
 
 def test_a_wider_beam_finds_no_worse_sequences_and_reports_their_probability():
     decoder, grid = make_decoder(), make_grid()
-    found = [beam_search(decoder, grid, 5, Decoding(beam_width=k)) for k in (1, 64)]
+    found = [beam_search(Beam(decoder, grid, 5, Decoding(beam_width=k))) for k in (1, 64)]
     assert (found[1].log_probability[:, 0] >= found[0].log_probability[:, 0] - 1e-5).all()
     for i, cells in enumerate(grid):
         tokens = found[1].tokens[i, 0].tolist()
@@ -125,9 +126,9 @@ def test_attention_needs_a_decoder_that_attends():
 
 def test_beams_do_not_depend_on_the_other_images():
     decoder, grid, decoding = make_decoder(), make_grid(), Decoding(beam_width=3)
-    together = beam_search(decoder, grid, 6, decoding)
+    together = beam_search(Beam(decoder, grid, 6, decoding))
     for i in range(len(grid)):
-        alone = beam_search(decoder, grid[i : i + 1], 6, decoding)
+        alone = beam_search(Beam(decoder, grid[i : i + 1], 6, decoding))
         steps = alone.tokens.shape[2]
         assert alone.tokens[0].tolist() == together.tokens[i, :, :steps].tolist()
 
@@ -187,7 +188,7 @@ def test_the_head_decodes_by_its_options():
     feats = (torch.randn(4, CHANNELS, 2, 2),)
     with torch.no_grad():
         samples = head.predict(feats)
-        beams = beam_search(head.decoder, head.pre_logits(feats), 6, head.decoding)
+        beams = beam_search(Beam(head.decoder, head.pre_logits(feats), 6, head.decoding))
         head.decoding = replace(head.decoding, beam_width=1, end_bias=99.0)
         with pytest.raises(ValueError, match=r"several hypotheses.*beam_width=4"):
             head.predict(feats)
