@@ -66,17 +66,12 @@ class Comparison:
 
         If the dataset has groups, the remaining classes are in `OTHER`.
         """
-        groups: dict[str, list[int]] = {}
-        for arrays in self.predictions.values():
-            for c, name in enumerate(arrays.get("groups", ())):
-                if name and c not in groups.setdefault(str(name), []):
-                    groups[str(name)].append(c)
-        grouped = {c for members in groups.values() for c in members}
-        for arrays in self.predictions.values() if groups else ():
-            rest = [c for c in range(len(arrays["classes"])) if c not in grouped]
-            if rest:
-                groups.setdefault(OTHER, []).extend(rest)
-                grouped.update(rest)
+        names: Any = next(iter(self.predictions.values()), {}).get("groups", [])
+        if not any(names):
+            return {}
+        groups: dict[str, list[int]] = {str(name): [] for name in names if name}
+        for c, name in enumerate(names):
+            groups.setdefault(str(name) or OTHER, []).append(c)
         return groups
 
 
