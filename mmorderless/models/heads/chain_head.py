@@ -4,6 +4,7 @@ Letters: B images, C classes, D channels, E chains.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,9 +45,8 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
         in_channels: D.
         num_chains: E.
         order: all C class indices in the order of a single chain.
-        thr: classes whose score is at least this are predicted; the path does not depend on it.
-        loss: config of the loss of a multi-label head.
-        init_cfg: initialization, as everywhere in mmengine.
+        **kwargs: arguments of `MultiLabelClsHead`, of which `loss` is `MeanBCELoss` unless given;
+            the path does not depend on `thr`.
 
     Raises:
         ValueError: the order is not one of all classes, or is given for several chains, or there is
@@ -64,15 +64,10 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
         in_channels: int,
         num_chains: int = 1,
         order: Sequence[int] | None = None,
-        thr: float = 0.5,
-        loss: dict | None = None,
-        init_cfg: dict | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            loss=loss or dict(type="MeanBCELoss"),
-            thr=thr,
-            init_cfg=init_cfg or dict(type="Normal", layer="Linear", std=0.01),
-        )
+        init_cfg = dict(type="Normal", layer="Linear", std=0.01)
+        super().__init__(**dict(loss=dict(type="MeanBCELoss"), init_cfg=init_cfg) | kwargs)
         check_sizes(num_chains=num_chains)
         if order is not None and (num_chains > 1 or sorted(order) != list(range(num_classes))):
             raise ValueError(
@@ -154,13 +149,7 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
     def predict(
         self, feats: tuple[Tensor, ...], data_samples: list[DataSample] | None = None
     ) -> list[DataSample]:
-        """Return the label sets of a batch.
-
-        Args:
-            feats: see `chain_logits`.
-            data_samples: samples to write into, with known labels if they have any; None makes new
-                ones.
-        """
+        """Return the label sets of a batch, given the known labels of the data samples."""
         known = read_known_labels(data_samples, self.num_classes, self.links.device)
         return mask_known_labels(self._get_predictions(self(feats, known), data_samples))
 

@@ -28,9 +28,7 @@ class ClassQueryHead(MultiLabelClsHead):
         queries: options of `ClassQueries`: `hidden_size`, `query_size`, `dropout`.
         drop_class_token: whether the first token of (B, L, D) features is a class token.
         return_attention: whether predictions carry the attention weights.
-        thr: classes whose score is at least this are predicted.
-        loss: config of the loss of a multi-label head.
-        init_cfg: initialization, as everywhere in mmengine.
+        **kwargs: arguments of `MultiLabelClsHead`, of which `loss` is `MeanBCELoss` unless given.
 
     Raises:
         ValueError: an option of the queries is unknown.
@@ -43,11 +41,9 @@ class ClassQueryHead(MultiLabelClsHead):
         queries: dict[str, Any] | None = None,
         drop_class_token: bool = False,
         return_attention: bool = False,
-        thr: float = 0.5,
-        loss: dict | None = None,
-        init_cfg: dict | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss=loss or dict(type="MeanBCELoss"), thr=thr, init_cfg=init_cfg)
+        super().__init__(**dict(loss=dict(type="MeanBCELoss")) | kwargs)
         self.in_channels = in_channels
         self.drop_class_token = drop_class_token
         self.return_attention = return_attention
@@ -65,12 +61,7 @@ class ClassQueryHead(MultiLabelClsHead):
     def predict(
         self, feats: Features, data_samples: list[DataSample | None] | None = None
     ) -> list[DataSample]:
-        """Return the label sets of a batch.
-
-        Args:
-            feats: the backbone's features.
-            data_samples: samples to write into; None, or None in places, makes new ones.
-        """
+        """Return the label sets of a batch, written into the data samples that there are."""
         cells, layout = as_grid(feats, self.in_channels, self.drop_class_token)
         found = self.queries(cells)
         scores = found.logits.float().sigmoid()

@@ -8,6 +8,8 @@ Letters: B images, C classes, L cells of D channels, H size of a token.
     z_c     = w_c · token_c + b_c                     each class has its own weights
 """
 
+from typing import Any
+
 import torch
 from mmpretrain.models.heads import MultiLabelClsHead
 from mmpretrain.registry import MODELS
@@ -47,9 +49,7 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
         num_layers: layers of the Transformer, with the layer norm after each part.
         num_heads: attention heads.
         dropout: probability of dropping an entry in the Transformer.
-        thr: classes whose score is at least this are predicted.
-        loss: config of the loss of a multi-label head.
-        init_cfg: initialization, as everywhere in mmengine.
+        **kwargs: arguments of `MultiLabelClsHead`, of which `loss` is `MeanBCELoss` unless given.
 
     Raises:
         ValueError: a size is not positive, or the heads do not share H evenly.
@@ -65,11 +65,9 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
         num_layers: int = 3,
         num_heads: int = 4,
         dropout: float = 0.1,
-        thr: float = 0.5,
-        loss: dict | None = None,
-        init_cfg: dict | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss=loss or dict(type="MeanBCELoss"), thr=thr, init_cfg=init_cfg)
+        super().__init__(**dict(loss=dict(type="MeanBCELoss")) | kwargs)
         self.num_classes = num_classes
         self.in_channels = in_channels
         embed_size = min(in_channels, 512) if embed_size is None else embed_size
@@ -120,13 +118,7 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
     def predict(
         self, feats: Features, data_samples: list[DataSample] | None = None
     ) -> list[DataSample]:
-        """Return the label sets of a batch.
-
-        Args:
-            feats: see `forward`.
-            data_samples: samples to write into, with known labels if they have any; None makes new
-                ones.
-        """
+        """Return the label sets of a batch, given the known labels of the data samples."""
         known = read_known_labels(data_samples, self.num_classes, self.class_embedding.device)
         state = None
         if known is not None:

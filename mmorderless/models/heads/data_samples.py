@@ -8,20 +8,6 @@ from mmorderless.labels.checks import check_fits
 from mmorderless.models.decoding.emission import Emission
 
 
-def true_labels(data_samples: list[DataSample]) -> list[Tensor]:
-    """Return the class indices of each sample.
-
-    Raises:
-        ValueError: a sample has no labels.
-    """
-    for i, sample in enumerate(data_samples):
-        if "gt_label" not in sample:
-            raise ValueError(
-                f"image {i} of the batch has no gt_label; give images without labels an empty one"
-            )
-    return [sample.gt_label for sample in data_samples]
-
-
 def multi_hot_labels(data_samples: list[DataSample], num_classes: int) -> Tensor:
     """Return the labels of each sample, shape (B, C), float32.
 
@@ -41,7 +27,12 @@ def training_labels(data_samples: list[DataSample], max_steps: int) -> list[Tens
         ValueError: a sample has no labels, they do not fit, or `gt_score` is not their multi-hot
             form.
     """
-    labels = true_labels(data_samples)
+    for i, sample in enumerate(data_samples):
+        if "gt_label" not in sample:
+            raise ValueError(
+                f"image {i} of the batch has no gt_label; give images without labels an empty one"
+            )
+    labels = [sample.gt_label for sample in data_samples]
     check_fits(max(len(label_set) for label_set in labels), max_steps)
     for i, sample in enumerate(data_samples):
         if "gt_score" in sample:

@@ -51,13 +51,7 @@ class DecidedHead(MultiLabelLinearClsHead):
     def loss(
         self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Any
     ) -> dict[str, Tensor]:
-        """Return the loss of the logits, `loss`, and those of the decision.
-
-        Args:
-            feats: features of the stages; the last, (B, D), is classified.
-            data_samples: B samples with `gt_score` or `gt_label`.
-            **kwargs: arguments of the loss of the logits.
-        """
+        """Return the loss of the logits, `loss`, and those of the decision."""
         features = self.pre_logits(feats)
         logits = self.fc(features)
         labels = multi_hot_labels(data_samples, self.num_classes)
@@ -69,12 +63,7 @@ class DecidedHead(MultiLabelLinearClsHead):
     def predict(
         self, feats: tuple[Tensor, ...], data_samples: list[DataSample] | None = None
     ) -> list[DataSample]:
-        """Return the label sets of a batch.
-
-        Args:
-            feats: see `loss`.
-            data_samples: samples to write into; None makes new ones.
-        """
+        """Return the label sets of a batch."""
         features = self.pre_logits(feats)
         scores, chosen = self.decision(features, self.fc(features))
         if self.thr is not None:  # may be set at any time

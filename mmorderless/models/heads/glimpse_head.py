@@ -180,7 +180,8 @@ class GlimpseHead(MultiLabelClsHead):
                 place = mean.detach()
                 if self.training:
                     place = place + self.deviation * torch.randn_like(place)
-                    log_density = log_density + self._log_density(place, mean)
+                    distance = ((place - mean) / self.deviation).square().sum(1)
+                    log_density = log_density - distance / 2  # up to a constant
                 windows = windows_around(place, self.sizes)
                 places.append(place)
         return torch.cat(scores, 1).amax(1), log_density, torch.stack(places, 1)
@@ -193,10 +194,6 @@ class GlimpseHead(MultiLabelClsHead):
         states = torch.stack(self.lstm(hidden, (before[0], before[1])))
         states = states.unflatten(1, (-1, number))  # (2, B, K, H)
         return states[0], states.mean(2)
-
-    def _log_density(self, place: Tensor, mean: Tensor) -> Tensor:
-        """Return log N(place | mean, σ²) up to a constant, shape (B,)."""
-        return -((place - mean) / self.deviation).square().sum(1) / 2
 
     def forward(self, feats: Features) -> Tensor:
         """Return the logits, shape (B, C)."""

@@ -91,21 +91,15 @@ class HydraHead(MultiLabelClsHead):
             self.stream_classifiers = nn.ModuleList(
                 nn.Linear(hidden_size, num_classes) for _ in self.streams
             )
-        for part in self._frozen():
-            part.requires_grad_(False)
+        for part in set(STAGES[None]).difference(STAGES[stage]):
+            self.get_submodule(part).requires_grad_(False)
         self.train()
-
-    def _frozen(self) -> list[nn.Module]:
-        return [part for name, part in self.named_children() if self._is_frozen(name)]
-
-    def _is_frozen(self, name: str) -> bool:
-        return name in STAGES[None] and name not in STAGES[self.stage]
 
     def train(self, mode: bool = True) -> "HydraHead":
         """Set training or evaluation mode; frozen parts stay in evaluation mode."""
         super().train(mode)
-        for part in self._frozen():
-            part.eval()
+        for part in set(STAGES[None]).difference(STAGES[self.stage]):
+            self.get_submodule(part).eval()
         return self
 
     def stream_features(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -157,13 +151,7 @@ class AttentionMaps(nn.Sequential):
 class Stream(nn.Module):
     """Two convolutions and a dense layer, which read a map under M attention maps.
 
-    Args:
-        channels: channels of the map.
-        stream_channels: K.
-        num_maps: M.
-        stride: stride of the 3×3 convolution, which brings the map to the last one's size.
-        hidden_size: H.
-        dropout: probability of dropping an entry of the result.
+    The stride of the 3×3 convolution brings the map to the last one's size.
     """
 
     def __init__(

@@ -92,11 +92,9 @@ class RegionFeatures(nn.Module):
         return torch.einsum("rkl,bdl->brdk", weights.to(maps.dtype), maps.flatten(2)).flatten(2)
 
     def forward(self, feats: Features, whole: bool = False) -> Tensor:
-        """Return the features of each window, shape (B, R, H), before the last dropout.
+        """Return the features of each window, (B, R, H), or with `whole` of the whole image alone.
 
-        Args:
-            feats: the backbone's features.
-            whole: whether only the first window, the whole image, is computed.
+        They are those before the last dropout.
         """
         hidden = self.dropout(self.fc6(self.pool(feats, whole)).relu())
         return self.fc7(hidden).relu()

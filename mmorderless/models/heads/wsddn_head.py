@@ -77,9 +77,7 @@ class WSDDNHead(WindowHead):
     def region_scores(self, feats: Features, sharpen: float = 1.0) -> Tensor:
         """Return S^c ∘ S^d, what each window adds to the score of a class, shape (B, R, C).
 
-        Args:
-            feats: the backbone's features.
-            sharpen: temperature of both softmaxes; below 1 they are sharper.
+        Both softmaxes have the temperature `sharpen`.
         """
         hidden = self.regions.dropout(self.regions(feats))
         classes, windows = (fc(hidden).float() / sharpen for fc in (self.fc_class, self.fc_window))
