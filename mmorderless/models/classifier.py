@@ -49,12 +49,7 @@ class LabelSetClassifier(ImageClassifier):
         return self
 
     def extract_feat(self, inputs: Tensor, stage: str = "neck") -> Any:
-        """Extract features, without gradients if the encoder is frozen.
-
-        Args:
-            inputs: preprocessed images, shape (B, 3, H, W).
-            stage: `backbone`, `neck` or `pre_logits`, as in `ImageClassifier`.
-        """
+        """Extract features as `ImageClassifier`, without gradients if the encoder is frozen."""
         if stage == "pre_logits":
             return self.head.pre_logits(self.extract_feat(inputs))
         if self.channels_last:

@@ -61,11 +61,7 @@ class NeedsTrainingLabels(nn.Module):
         raise NotImplementedError
 
     def missing_labels(self, what: str) -> ValueError:
-        """Return the error of a module that was never given the labels.
-
-        Args:
-            what: what depends on them.
-        """
+        """Return the error of a module that was never given the labels on which `what` depends."""
         return ValueError(
             f"{what} needs the training set: add custom_hooks=[dict(type='TrainingContextHook')] "
             f"to the config, or {self.alternative}"

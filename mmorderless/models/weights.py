@@ -20,11 +20,7 @@ _COUNTER = "num_batches_tracked"
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return a checkpoint's tensors under their names in the bare model.
-
-    Returns:
-        The tensors by name, without the prefix `module.` of model wrappers.
-    """
+    """Return a checkpoint's tensors by name, without the prefix `module.` of model wrappers."""
     if not isinstance(checkpoint, Mapping):
         raise ValueError(
             f"the checkpoint holds a {type(checkpoint).__name__}, not weights by name; use a file "
@@ -47,15 +43,7 @@ def trained_classes(checkpoint: Mapping[str, Any]) -> Sequence[str] | None:
 
 
 def check_some_weights_match(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Check that at least one weight fits the model by name and shape.
-
-    Args:
-        model: the bare model, or a submodule.
-        weights: tensors by name, see `weights_of`.
-
-    Raises:
-        ValueError: no weight fits.
-    """
+    """Raise a ValueError when no weight fits the bare model, or a submodule, by name and shape."""
     expected = _shapes(model.state_dict())
     given = _shapes(weights)
     if not expected or any(given.get(name) == shape for name, shape in expected.items()):
@@ -74,10 +62,6 @@ def load_all_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     error, since it would stay random. The one exception is a submodule whose config names
     pretrained weights and of which the checkpoint holds no weight (a backbone replaced by cached
     features in training): it is initialized with those.
-
-    Args:
-        model: the bare model; changed in place.
-        weights: tensors by name, see `weights_of`.
 
     Raises:
         ValueError: no weight fits, a weight is missing, or one has another shape.

@@ -9,11 +9,7 @@ SCHEME = "mmpretrain://"
 
 
 def weights_address(model: str) -> str:
-    """Return the address of a model's weights in the installed mmpretrain.
-
-    Raises:
-        ValueError: there is no such model, or its weights are not published.
-    """
+    """Return the address of a model's weights; raise a ValueError if mmpretrain names none."""
     names = list_models()
     if model.lower() not in names:
         close = get_close_matches(model.lower(), names, n=3)
@@ -34,15 +30,6 @@ def weights_address(model: str) -> str:
 # mmengine matches prefixes with `re.match`; force=True allows importing this module again.
 @CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
 def load_from_model_hub(filename: str, map_location: str | None = None) -> dict:
-    """Load `mmpretrain://MODEL`.
-
-    mmengine's own `mmcls://` does not know the newer models.
-
-    Returns:
-        The model's checkpoint, with the backbone's weights under `backbone.`.
-
-    Raises:
-        ValueError: see `weights_address`.
-    """
+    """Load the checkpoint of `mmpretrain://MODEL`; mmengine's `mmcls://` lacks the newer models."""
     address = weights_address(filename.removeprefix(SCHEME))
     return CheckpointLoader.load_checkpoint(address, map_location=map_location)

@@ -101,11 +101,7 @@ class AttentionRNN(LabelDecoder):
         raise NotImplementedError
 
     def init_state(self, grid: Tensor) -> RNNState:
-        """Return the state before the first step.
-
-        Args:
-            grid: cells, shape (B, L, D).
-        """
+        """See `LabelDecoder.init_state`."""
         kept = drop_entries(grid, self.dropout, self.training, self.drop)
         pooled = (kept if self.drop == "channels" else grid).mean(1)  # (B, D)
         hidden, cell = self.init_hidden(pooled), self.init_cell_state(pooled)

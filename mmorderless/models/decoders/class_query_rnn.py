@@ -107,8 +107,7 @@ class ClassQueryLSTM(LabelDecoder):
     def encode(self, grid: Tensor) -> Tensor:
         """Return z, h_0 and the attention maps in one tensor, shape (B, C + H + C·L).
 
-        Args:
-            grid: cells, shape (B, L, D), or what this method returned.
+        `grid` are cells (B, L, D), or what this method returned.
         """
         if grid.dim() == 2:
             return grid
@@ -135,11 +134,7 @@ class ClassQueryLSTM(LabelDecoder):
         return {"loss_classes": F.binary_cross_entropy_with_logits(logits, truth)}
 
     def init_state(self, grid: Tensor) -> ClassQueryState:
-        """Return the state before the first step.
-
-        Args:
-            grid: cells, shape (B, L, D), or what `encode` returned.
-        """
+        """See `LabelDecoder.init_state`; `grid` may be what `encode` returned."""
         logits, hidden, maps = self.decompose(grid)
         emitted = torch.zeros_like(logits, dtype=torch.bool)
         return ClassQueryState(hidden, torch.zeros_like(hidden), emitted, logits, maps)

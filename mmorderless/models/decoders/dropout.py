@@ -32,11 +32,7 @@ def drop_entries(grid: Tensor, probability: float, training: bool, drop: str = "
 
 
 def check_drop(drop: str) -> str:
-    """Return what dropout removes.
-
-    Raises:
-        ValueError: it is unknown.
-    """
+    """Return what dropout removes, or raise a ValueError if it is unknown."""
     if drop not in DROPS:
         raise ValueError(f"unknown drop={drop!r}; choose one of {', '.join(DROPS)}")
     return drop

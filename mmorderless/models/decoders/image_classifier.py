@@ -29,33 +29,18 @@ class ImageClassifierBranch(nn.Module):
         self.linear = nn.Linear(in_channels, num_classes)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """Return class logits, shape (B, C).
-
-        Args:
-            grid: cells, shape (B, L, D).
-        """
+        """Return class logits, shape (B, C), of cells (B, L, D)."""
         return self.linear(grid.mean(1))
 
     def loss(self, grid: Tensor, labels: Sequence[Tensor]) -> Tensor:
-        """Return the binary cross-entropy, a scalar in nats per image and class.
-
-        Args:
-            grid: cells, shape (B, L, D).
-            labels: class indices of each image.
-        """
+        """Return the binary cross-entropy, a scalar in nats per image and class."""
         logits = self(grid).float()
         truth = label_vectors(labels, logits.shape[1], grid.device)
         return F.binary_cross_entropy_with_logits(logits, truth)
 
 
 def label_vectors(labels: Sequence[Tensor], num_classes: int, device: torch.device) -> Tensor:
-    """Return the label sets as vectors of 0 and 1, shape (B, C).
-
-    Args:
-        labels: class indices of each image.
-        num_classes: C.
-        device: device of the result.
-    """
+    """Return label sets, the class indices of each image, as vectors of 0 and 1, shape (B, C)."""
     counts = torch.tensor([len(label_set) for label_set in labels])
     image = torch.arange(len(labels)).repeat_interleave(counts).to(device)
     # Clamp: an out-of-range index would crash the CUDA context; the sequence loss reports it.

@@ -78,11 +78,7 @@ class JointEmbeddingRNN(LabelDecoder):
         self.project_image = nn.Linear(in_channels, embed_size, bias=False)  # U_I
 
     def init_state(self, grid: Tensor) -> JointState:
-        """Return the state before the first step.
-
-        Args:
-            grid: cells, shape (B, L, D).
-        """
+        """See `LabelDecoder.init_state`."""
         image = self.project_image(grid.mean(1))  # (B, E)
         zeros = image.new_zeros(grid.shape[0], self.lstm.hidden_size)
         return JointState(zeros, zeros, image)

@@ -38,10 +38,6 @@ class MultiOrderRNN(AttentionLSTM):
         return {"loss_image": self.image_classifier.loss(grid, labels)}
 
     def init_state(self, grid: Tensor) -> RNNState:
-        """Return the state before the first step.
-
-        Args:
-            grid: cells, shape (B, L, D).
-        """
+        """See `LabelDecoder.init_state`."""
         probabilities = self.image_classifier(grid).sigmoid()[:, None].expand(-1, grid.shape[1], -1)
         return super().init_state(torch.cat([grid, probabilities.to(grid.dtype)], 2))

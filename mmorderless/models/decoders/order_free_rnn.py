@@ -45,11 +45,7 @@ class OrderFreeRNN(AttentionLSTM):
         return {"loss_image": self.image_classifier.loss(grid, labels)}
 
     def init_state(self, grid: Tensor) -> RNNState:
-        """Return the state before the first step; it feeds back p (R, C) and the emitted labels.
-
-        Args:
-            grid: cells, shape (B, L, D).
-        """
+        """See `LabelDecoder.init_state`; the state feeds back p (R, C) and the emitted labels."""
         probabilities = self.image_classifier(grid).sigmoid()
         fed = probabilities, torch.zeros_like(probabilities)
         return super().init_state(grid)._replace(fed=fed)

@@ -69,11 +69,7 @@ class RecurrentAnnotator(LabelDecoder):
         self.classifier = nn.Linear(hidden_size, self.vocabulary.num_outputs)
 
     def init_state(self, grid: Tensor) -> AnnotatorState:
-        """Return the state before the first step.
-
-        Args:
-            grid: cells, shape (B, L, D).
-        """
+        """See `LabelDecoder.init_state`."""
         hidden = self.init_hidden(grid.mean(1))
         return AnnotatorState(hidden, torch.zeros_like(hidden))
 

@@ -10,12 +10,7 @@ from torch import Tensor
 
 
 def select(state: Any, rows: Tensor | slice) -> Any:
-    """Select rows of a state.
-
-    Args:
-        state: a tensor, what all rows share, or a (nested) tuple of these.
-        rows: indices, shape (R,), or a slice.
-    """
+    """Select rows of a state: a tensor, what all rows share, or a (nested) tuple of these."""
     if isinstance(state, Tensor):
         return state[rows]
     if not isinstance(state, tuple):

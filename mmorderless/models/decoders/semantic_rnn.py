@@ -73,11 +73,7 @@ class SemanticRNN(AttentionLSTM):
         return label_vectors(labels, self.vocabulary.num_classes, grid.device)[:, None]
 
     def init_state(self, grid: Tensor) -> RNNState:
-        """Return the state before the first step, from the class probabilities as one cell.
-
-        Args:
-            grid: cells, shape (B, L, D); in pre-training what `training_grid` returns.
-        """
+        """Return the state from the class probabilities as one cell, see `training_grid`."""
         if self.pretrain and self.training:
             return super().init_state(grid)
         return super().init_state(self.image_classifier(grid).sigmoid()[:, None])

@@ -208,11 +208,7 @@ class TransformerLabelDecoder(LabelDecoder):
         self.classifier = nn.Linear(hidden_size, self.vocabulary.num_outputs)
 
     def init_state(self, grid: Tensor) -> TransformerState:
-        """Return the state before the first step.
-
-        Args:
-            grid: cells, shape (B, L, D).
-        """
+        """See `LabelDecoder.init_state`."""
         grid = drop_entries(grid, self.dropout, self.training, self.drop)
         cells = self.cells(grid)  # (B, L, H)
         of_cells = tuple(layer.project_cells(cells) for layer in self.layers)

@@ -32,9 +32,6 @@ class Beams(NamedTuple):
     def marginals(self, num_classes: int) -> Tensor:
         """Probability of each class, shape (B, C): share of the hypotheses that hold it, each
         weighed by its probability.
-
-        Args:
-            num_classes: C.
         """
         weights = self.log_probability.softmax(1)  # (B, K)
         holds = torch.zeros(

@@ -32,23 +32,13 @@ class Emission(NamedTuple):
 
 
 def emitted_before(tokens: Tensor, num_classes: int) -> Tensor:
-    """Return which labels a step before emitted, shape (B, T, C), bool.
-
-    Args:
-        tokens: what each step emitted, shape (B, T).
-        num_classes: C.
-    """
+    """Return which labels the steps before emitted, shape (B, T, C), bool, from tokens (B, T)."""
     emits = F.one_hot(tokens, num_classes + 1)[:, :, :num_classes]
     return emits.cumsum(1) > emits
 
 
 def mask_emitted(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Return logits with −∞ for the labels that a step before emitted, never for END, float32.
-
-    Args:
-        logits: shape (B, T, C + 1).
-        tokens: what each step emitted, shape (B, T).
-    """
+    """Return logits (B, T, C + 1) with −∞ for labels emitted before, never for END, float32."""
     emitted = emitted_before(tokens, logits.shape[2] - 1)
     return logits.float().masked_fill(F.pad(emitted, (0, 1)), -math.inf)
 

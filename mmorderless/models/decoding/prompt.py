@@ -33,12 +33,7 @@ class Prompt(NamedTuple):
         return self.given.sum(1)
 
     def check_fits(self, max_steps: int, min_labels: int) -> None:
-        """Raise a ValueError when a prompt leaves no step for END, or too few classes.
-
-        Args:
-            max_steps: maximum number of steps, including END.
-            min_labels: least number of labels.
-        """
+        """Raise a ValueError when a prompt leaves no step for END, or too few classes."""
         longest = self.tokens.shape[1]
         if longest > max_steps - 1:
             raise ValueError(
