@@ -13,6 +13,7 @@ from mmorderless.figures.style import (
     MISSED,
     NEUTRAL,
     WRONG,
+    as_rgb,
     color_map,
     name_classes,
     panel_side,
@@ -50,12 +51,7 @@ def annotated_image(
     Raises:
         ValueError: the image is not uint8 RGB, or the numbers of names and probabilities differ.
     """
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(
-            f"an image must be uint8 RGB of shape (H, W, 3), got {image.dtype} of shape "
-            f"{image.shape}; convert it first"
-        )
+    image = as_rgb(image)
     if len(names) != len(probabilities):
         raise ValueError(
             f"got {len(names)} names but {len(probabilities)} probabilities; give one per name"

@@ -20,14 +20,21 @@ HIT, WRONG, MISSED, NEUTRAL = "#009E73", "#D55E00", "#767676", "#0072B2"
 
 
 def figure_to_rgb(figure: Figure) -> np.ndarray:
-    """Render a figure to pixels.
-
-    Returns:
-        The image, uint8 RGB, shape (H, W, 3).
-    """
+    """Render a figure to pixels, uint8 RGB, shape (H, W, 3)."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """Return an image as an array; raise a ValueError unless it is uint8 RGB, shape (H, W, 3)."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(
+            f"an image must be uint8 RGB of shape (H, W, 3), got {image.dtype} of shape "
+            f"{image.shape}; convert it first"
+        )
+    return image
 
 
 def shorten(name: str) -> str:
