@@ -39,13 +39,7 @@ CACHED = "FeaturePassThrough"
 
 @dataclass(frozen=True)
 class Run:
-    """The training and evaluation of a method with a seed.
-
-    Attributes:
-        method: name of the method.
-        seed: random seed.
-        folder: work dir of the run.
-    """
+    """The training and evaluation of a method with a seed, in a work dir of its own."""
 
     method: str
     seed: int

@@ -158,12 +158,6 @@ class Predictions:
 def complete(model: Any, loader: Any, num_classes: int, settings: Settings) -> dict[str, Any]:
     """Predict a test set with parts of its labels known; features are computed once.
 
-    Args:
-        model: a classifier in evaluation mode.
-        loader: dataloader of the test set.
-        num_classes: C.
-        settings: what is known.
-
     Returns:
         By protocol (`given`, `struck`, `shares`) the number or share known, as text, and its
         metrics; `num_images` and `num_completed`, the test images and those with enough labels.
@@ -262,11 +256,7 @@ def complete_run(folder: Path, settings: Settings) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate the run in a folder.
-
-    Args:
-        argv: the run's work dir and the settings as JSON.
-    """
+    """Evaluate the run in a folder, with settings that are given as JSON."""
     folder, settings = sys.argv[1:] if argv is None else argv
     complete_run(Path(folder), Settings(**json.loads(settings)))
 

@@ -80,11 +80,8 @@ def evaluate_thresholds(
 ) -> dict[str, Any]:
     """Choose thresholds on held-out images and evaluate them on the test set.
 
-    Args:
-        held_out: predictions on the held-out images.
-        test: predictions on the test set; their label sets are the default operating point.
-        num_classes: C.
-        default: the threshold that gave these label sets, None for another rule.
+    The label sets of the test set's predictions are the default operating point; `default` is the
+    threshold that gave them, None for another rule.
 
     Returns:
         `operating_parameter`, `operating_default`, `default`, `operating_curve` and `tuned` of
@@ -109,13 +106,6 @@ def evaluate_sequences(
     num_classes: int,
 ) -> tuple[dict[str, Any], dict[str, Records], list[str]]:
     """Choose an END bias or θ on held-out images and evaluate it on the test set.
-
-    Args:
-        model: one that emits its label sets label by label.
-        held_out: dataloader of the held-out images.
-        test: dataloader of the test set.
-        parameter: what is chosen, with its default.
-        num_classes: C.
 
     Returns:
         `operating_parameter`, `operating_default`, `default`, `operating_curve`, `tuned`,
@@ -225,11 +215,7 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate the run in a folder.
-
-    Args:
-        argv: the run's work dir.
-    """
+    """Evaluate the run in the folder that is given."""
     evaluate_run(Path(*(sys.argv[1:] if argv is None else argv)))
 
 

@@ -17,15 +17,10 @@ ATTENTION_FILE = "attention.npz"
 
 
 class AttentionMaps(NamedTuple):
-    """The attention maps of a photo.
-
-    Attributes:
-        sequence: emitted labels, repeats included, S ints.
-        maps: attention at the step of each label, shape (S, h, w).
-    """
+    """The attention maps of a photo: emitted labels, repeats included, with a map for each."""
 
     sequence: list[int]
-    maps: np.ndarray
+    maps: np.ndarray  # (S, h, w)
 
 
 def choose_gallery(
@@ -69,12 +64,7 @@ def choose_gallery(
 def save_gallery_attention(
     folder: Path, index: Sequence[int] | np.ndarray, attention: Sequence[AttentionMaps]
 ) -> None:
-    """Write the attention maps of a run's gallery photos to `folder/attention.npz`.
-
-    Args:
-        folder: the run's work dir.
-        index: indices of the images in the test set, from `choose_gallery`.
-        attention: attention maps of each image, all of the same h × w.
+    """Write the attention maps of the photos of `choose_gallery` to `folder/attention.npz`.
 
     Raises:
         ValueError: the sizes of the maps differ (the test pipeline does not resize to one size).
@@ -92,10 +82,7 @@ def save_gallery_attention(
 
 
 def read_gallery_attention(folder: Path) -> dict[int, AttentionMaps]:
-    """Read the file of `save_gallery_attention`; empty for methods without attention.
-
-    Returns:
-        The maps by index of the image in the test set.
+    """Read the maps by index of the image in the test set; none for methods without attention.
 
     Raises:
         ValueError: the file is damaged.

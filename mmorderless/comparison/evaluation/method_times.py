@@ -78,11 +78,7 @@ def time_test(model: Any, data: dict[str, Any], device: torch.device) -> dict[st
 
 
 def medians(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Repeat a measurement and return the median of each of its values.
-
-    Args:
-        measure: the measurement; two more calls warm up.
-    """
+    """Repeat a measurement, after two calls to warm up, and return the median of each value."""
     measure()
     measure()
     end = time.monotonic() + MAX_SECONDS
@@ -127,11 +123,7 @@ def time_run(folder: Path) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure the run in a folder.
-
-    Args:
-        argv: the run's work dir, and the output file.
-    """
+    """Measure the run in a folder and write the output file."""
     folder, out = sys.argv[1:] if argv is None else argv
     write_json(Path(out), time_run(Path(folder)))
 

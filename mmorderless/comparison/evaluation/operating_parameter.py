@@ -25,12 +25,7 @@ class OperatingParameter:
 
 
 def operating_parameter_of(head: Any) -> OperatingParameter:
-    """Return a head's operating parameter.
-
-    Args:
-        head: a sequence head, `KnownSetsHead` or one of mmpretrain's multi-label heads; without
-            `thr` it decides by a rule of its own, such as a count.
-    """
+    """Return a head's operating parameter; without `thr` it decides by a rule, such as a count."""
     if isinstance(head, OrderlessRNNHead):
         return OperatingParameter("end_bias", float(head.decoding.end_bias))
     if isinstance(head, KnownSetsHead):

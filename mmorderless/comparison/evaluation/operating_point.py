@@ -53,12 +53,7 @@ def thresholds_by_count(scores: np.ndarray, truth: Matrix) -> list[float]:
 
 
 def candidates_beyond(curve: Sequence[Mapping[str, float]], default: float) -> list[float]:
-    """Return further biases to try where the best value is at an end of the curve.
-
-    Args:
-        curve: see `operating_curve`; evenly spaced biases and the default.
-        default: see `best_value`.
-    """
+    """Return further biases to try where the best value is at an end of the curve."""
     values = sorted(point["value"] for point in curve)
     chosen = {best_value(curve, score, default) for score in CHOSEN_FOR}
     step = BIASES[1] - BIASES[0]
@@ -68,14 +63,9 @@ def candidates_beyond(curve: Sequence[Mapping[str, float]], default: float) -> l
 
 
 def above(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the label sets at a threshold, as mmpretrain's multi-label heads compute them.
+    """Return the label sets (N, C) at a threshold, as mmpretrain's multi-label heads do.
 
-    Args:
-        scores: shape (N, C).
-        threshold: minimum score of a label; compared in the scores' precision.
-
-    Returns:
-        Boolean matrix, shape (N, C).
+    It is compared in the precision of the scores (N, C).
     """
     return scores >= scores.dtype.type(threshold)
 
@@ -109,12 +99,9 @@ def threshold_curve(
 
 
 def best_value(curve: Sequence[Mapping[str, float]], score: str, default: float) -> float:
-    """Return the value with the highest score.
+    """Return the value with the highest score, CF1 or OF1.
 
-    Args:
-        curve: see `operating_curve`.
-        score: CF1 or OF1.
-        default: ties go to the value nearest this one, then to the lower value.
+    Ties go to the value nearest to the default, then to the lower value.
     """
     best = min(
         curve, key=lambda point: (-point[score], abs(point["value"] - default), point["value"])

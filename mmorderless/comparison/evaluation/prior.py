@@ -39,9 +39,6 @@ def evaluate_prior(cfg: Config) -> dict[str, Any]:
         `operating_parameter`, `default`, `operating_curve` and `tuned`, as in result.json;
         `known_sets`, the share of test images that have the label set of a training image, in
         percent.
-
-    Raises:
-        FileNotFoundError: a dataset's files are missing.
     """
     datasets = [
         DATASETS.build(cfg[f"{split}_dataloader"].dataset) for split in ("train", "val", "test")

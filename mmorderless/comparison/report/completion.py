@@ -62,9 +62,6 @@ def values_of(
 def write_completion(folder: Path, runs: Sequence[Run], settings: Settings) -> list[Path]:
     """Write `report/completion.json`, `.md` and `.png` of the runs that are evaluated.
 
-    Returns:
-        The files.
-
     Raises:
         ValueError: no run is.
     """

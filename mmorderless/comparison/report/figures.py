@@ -93,11 +93,7 @@ def _label_at_step(method: str, arrays: Predictions) -> Figure | None:
 
 
 def read_operating_curve(result: Result) -> OperatingCurve | None:
-    """Return the operating curve of a run on the held-out images; None without one.
-
-    Args:
-        result: the content of `result.json`.
-    """
+    """Return the operating curve of a run on the held-out images; None without one."""
     points = sorted(result.get("operating_curve") or [], key=lambda point: float(point["value"]))
     default = value_at(result, ("operating_default",))
     if not points:

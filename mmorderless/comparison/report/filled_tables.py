@@ -153,12 +153,7 @@ class FilledTable:
 
 
 def fill_tables(comparison: Comparison, prior: Result | None) -> list[FilledTable]:
-    """Fill all tables that have values.
-
-    Args:
-        comparison: the results.
-        prior: scores of the label prior; None leaves its row out.
-    """
+    """Fill all tables that have values; without a label prior its row is left out."""
     notes = {
         TIME_TABLE.title: timing_note(comparison.timings),
         COUNT_TABLE.title: known_sets_note(prior),
@@ -174,11 +169,7 @@ def fill_tables(comparison: Comparison, prior: Result | None) -> list[FilledTabl
 def fill_table(
     table: Table, results: Results, prior: Result | None, note: str = "", name: str = ""
 ) -> FilledTable | None:
-    """Fill a table; methods and columns without a value are left out.
-
-    Returns:
-        The table; None if no method has a value.
-    """
+    """Fill a table; methods and columns without a value are left out. None if no method has one."""
     columns = [
         column
         for column in table.columns

@@ -37,16 +37,10 @@ class Photo(NamedTuple):
 
 @dataclass(frozen=True)
 class Card:
-    """A photo of the gallery, to which the script adds a method's labels.
-
-    Attributes:
-        path: path of the photo.
-        photo: the downscaled photo; None if it cannot be read.
-        labels: names of its true labels.
-    """
+    """A photo of the gallery with its true labels, to which the script adds a method's labels."""
 
     path: str
-    photo: Photo | None
+    photo: Photo | None  # None if it cannot be read
     labels: str
 
     @property
@@ -75,12 +69,7 @@ class Gallery:
 
 
 def fill_gallery(comparison: Comparison, size: int) -> Gallery:
-    """Choose photos and collect each method's predictions for them.
-
-    Args:
-        comparison: the results; without predictions the gallery is empty.
-        size: number of photos to show.
-    """
+    """Choose photos and collect each method's predictions for them."""
     if not comparison.predictions:
         return Gallery("No run has written predictions.", [], {}, "", {"methods": []})
     first = next(iter(comparison.predictions.values()))
@@ -115,7 +104,19 @@ def fill_gallery(comparison: Comparison, size: int) -> Gallery:
         ],
         gallery_filters(classes, truth, records, titles),
         str(list(records).index(REFERENCE)) if REFERENCE in records else "0",
-        gallery_data(classes, truth, records, titles, ordered),
+        {
+            "classes": classes,
+            "truth": [[int(label) for label in labels] for labels in truth],
+            "methods": [
+                {
+                    "name": method,
+                    "title": titles[method],
+                    "ordered": ordered[method],
+                    "predictions": photos,
+                }
+                for method, photos in records.items()
+            ],
+        },
     )
 
 
@@ -172,12 +173,7 @@ def photo_storage(settings: Any) -> dict[str, Any] | None:
 
 
 def embed_photo(path: str, backend_args: dict | None = None) -> Photo | None:
-    """Read and downscale a photo; None if it cannot be read.
-
-    Args:
-        path: path or address of the photo.
-        backend_args: storage of the photo, as in `LoadImage`.
-    """
+    """Read and downscale a photo at a path or address; None if it cannot be read."""
     load = LoadImage(min_side=PHOTO_SIDE, backend_args=backend_args)
     try:
         bgr = load({"img_path": path})["img"]
@@ -218,26 +214,3 @@ def prediction_record(
         height, width = maps.shape[1:]
         record["maps"] = [height, width, b64encode(levels.tobytes()).decode()]
     return record
-
-
-def gallery_data(
-    classes: Sequence[str],
-    truth: Sequence[Labels],
-    records: Mapping[str, Sequence[dict[str, Any]]],
-    titles: Mapping[str, str],
-    ordered: Mapping[str, bool],
-) -> dict[str, Any]:
-    """Return the data that the script of the page reads."""
-    return {
-        "classes": list(classes),
-        "truth": [[int(label) for label in labels] for labels in truth],
-        "methods": [
-            {
-                "name": method,
-                "title": titles[method],
-                "ordered": ordered[method],
-                "predictions": list(photos),
-            }
-            for method, photos in records.items()
-        ],
-    }

@@ -50,7 +50,9 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
     """
     record = read_comparison_record(comparison_dir) or {"methods": [], "seeds": []}
     runs = {
-        method: [run for run in expand(comparison_dir, [method], record["seeds"]) if finished(run)]
+        method: [
+            run for run in expand(comparison_dir, [method], record["seeds"]) if read_result(run)
+        ]
         for method in record["methods"]
     }
     if not runs.get(reference):
@@ -80,11 +82,6 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
     file = comparison_dir / "report" / INTERVALS
     write_text(file, "\n".join(lines) + "\n")
     return file
-
-
-def finished(run: Run) -> bool:
-    """Return whether a run is trained and evaluated."""
-    return read_result(run) is not None
 
 
 def resampled_scores(run: Run, first: Mapping[str, Predictions]) -> np.ndarray:

@@ -13,14 +13,9 @@ TABLES = "tables.md"
 
 
 def write_tables(comparison_dir: Path) -> Path:
-    """Write `report/tables.md` from the finished runs.
+    """Write `report/tables.md` from the finished runs, and return its path.
 
-    Returns:
-        The file.
-
-    Raises:
-        FileNotFoundError: the folder holds no comparison.
-        ValueError: no run is finished.
+    Errors are those of `load_comparison`.
     """
     comparison = load_comparison(comparison_dir)
     seeds = sorted({seed for by_seed in comparison.results.values() for seed in by_seed})

@@ -21,7 +21,6 @@ from mmorderless.comparison.report.rendering import render
 from mmorderless.comparison.report.results import (
     REFERENCE,
     Comparison,
-    Result,
     caveats,
     load_comparison,
 )
@@ -76,8 +75,18 @@ def write_page(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path:
         comparison.groups,
     )
     pictures = {name: render_figure(figure) for name, figure in figures.items()}
-    prior = read_json(comparison_dir / PRIOR)
-    page = report_page(comparison, prior, pictures, gallery_size)
+    page = render(
+        "report.html",
+        heading=f"Comparison of {len(comparison.results)} methods",
+        dataset=Path(str(comparison.config["dataset"])).stem,
+        facts=facts_of(comparison),
+        command=command_line(comparison.config),
+        reading=reading_note(comparison),
+        tables=fill_tables(comparison, read_json(comparison_dir / PRIOR)),
+        show_differences=REFERENCE in comparison.results and len(comparison.results) > 1,
+        figures=figure_elements(pictures),
+        gallery=fill_gallery(comparison, gallery_size),
+    )
     folder = comparison_dir / "report"
     for stem, picture in zip(file_stems(pictures), pictures.values(), strict=True):
         with replacing(folder / "figures" / f"{stem}.png") as unfinished:
@@ -89,24 +98,6 @@ def write_page(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path:
 def file_stems(names: Iterable[str]) -> list[str]:
     """Return distinct file names for figures; names of groups may hold any character."""
     return distinct_stems([re.sub(r"[^\w-]+", "_", name)[:60] for name in names])  # ≤ 240 bytes
-
-
-def report_page(
-    comparison: Comparison, prior: Result | None, pictures: Mapping[str, Picture], gallery_size: int
-) -> str:
-    """Return the whole page."""
-    return render(
-        "report.html",
-        heading=f"Comparison of {len(comparison.results)} methods",
-        dataset=Path(str(comparison.config["dataset"])).stem,
-        facts=facts_of(comparison),
-        command=command_line(comparison.config),
-        reading=reading_note(comparison),
-        tables=fill_tables(comparison, prior),
-        show_differences=REFERENCE in comparison.results and len(comparison.results) > 1,
-        figures=figure_elements(pictures),
-        gallery=fill_gallery(comparison, gallery_size),
-    )
 
 
 def facts_of(comparison: Comparison) -> dict[str, str]:

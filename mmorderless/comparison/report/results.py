@@ -159,11 +159,7 @@ def caveats(comparison: Comparison) -> list[str]:
 
 
 def timing_note(timings: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return how the times were measured, and which methods see several views; "" without times.
-
-    Args:
-        timings: content of `times.json` by method.
-    """
+    """Return how the times were measured, and which methods see several views; "" without times."""
     methods: dict[str, list[str]] = {}
     for method, times in timings.items():
         methods.setdefault(_conditions(times), []).append(method)
