@@ -31,11 +31,7 @@ LISTED = 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check a config's datasets.
-
-    Returns:
-        1 where something is wrong, else 0.
-    """
+    """Check a config's datasets, and return 1 where something is wrong, else 0."""
     args = build_parser().parse_args(argv)
     if args.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {args.workers}")
@@ -89,13 +85,7 @@ def check_files(splits: Sequence[Split], decode: bool, workers: int) -> None:
 
 
 def describe(split: Split, comparison: str | None, first: Split) -> str:
-    """Describe the contents of a split as text.
-
-    Args:
-        split: to describe.
-        comparison: the result of `compare_published`.
-        first: the split whose label sets are the known ones.
-    """
+    """Describe a split; `comparison` is from `compare_published`, `first` has the known sets."""
     sizes = np.array([len(labels) for labels in split.labels], dtype=np.int64)
     if not len(sizes):
         return f"{split.name}: {split.dataset}, no image could be read"
@@ -144,12 +134,7 @@ def wrap_words(start: str, words: Sequence[str]) -> list[str]:
 
 
 def list_problems(splits: Sequence[Split], list_all: bool) -> str:
-    """List what is wrong, by split and kind.
-
-    Args:
-        splits: with their problems.
-        list_all: whether all problems are listed instead of the first of each kind.
-    """
+    """List what is wrong, by split and kind: all problems, or the first of each kind."""
     lines = []
     for split in splits:
         for kind, problems in split.problems.items():

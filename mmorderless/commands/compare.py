@@ -166,33 +166,8 @@ def check_options(args: argparse.Namespace) -> None:
             )
 
 
-def settings_recorded(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
-    """Return the record of this call for `comparison.json`.
-
-    Args:
-        args: parsed arguments.
-        cfg: config of PLA on the dataset, with its options.
-    """
-    return {
-        "dataset": args.config,
-        "methods": list(dict.fromkeys(args.methods)),
-        "seeds": sorted({*args.seeds}),
-        "options": {
-            "epochs": args.epochs,
-            "val_split": args.val_split,
-            "cfg_options": args.cfg_options or {},
-            "method_options": options_by_method(args.method_options, args.methods),
-        },
-        "settings": comparable_settings(cfg),
-    }
-
-
 def run_comparison(args: argparse.Namespace, folder: Path, lock: IO[str]) -> list[str]:
-    """Carry out the unfinished runs of a comparison.
-
-    Returns:
-        Names of the jobs that failed.
-    """
+    """Carry out the unfinished runs of a comparison, and name the jobs that failed."""
     common = args.cfg_options or {}
     own = options_by_method(args.method_options, args.methods)
     # All configs are built before the first run, so that errors are reported at the start.
@@ -203,7 +178,19 @@ def run_comparison(args: argparse.Namespace, folder: Path, lock: IO[str]) -> lis
         for method in args.methods
     }
     base = method_config(args.config, "pla", args.epochs, args.val_split, common)
-    before, now = read_comparison_record(folder), settings_recorded(args, base)
+    now = {
+        "dataset": args.config,
+        "methods": list(dict.fromkeys(args.methods)),
+        "seeds": sorted({*args.seeds}),
+        "options": {
+            "epochs": args.epochs,
+            "val_split": args.val_split,
+            "cfg_options": common,
+            "method_options": own,
+        },
+        "settings": comparable_settings(base),
+    }
+    before = read_comparison_record(folder)
     changes = list(differences(before["settings"], now["settings"])) if before else []
     record = merge_records(before, now, changes, folder)
     check_configs(folder, configs)
@@ -219,11 +206,7 @@ def run_comparison(args: argparse.Namespace, folder: Path, lock: IO[str]) -> lis
 
 
 def compare(argv: Sequence[str] | None = None) -> int:
-    """Compare methods as tools/compare.py does.
-
-    Returns:
-        The exit code: 1 when a run failed.
-    """
+    """Compare methods as tools/compare.py does; the exit code is 1 when a run failed."""
     args = comparison_parser().parse_args(argv)
     folder = Path(args.work_dir or f"work_dirs/{Path(args.config).stem}_comparison")
     failed = []

@@ -90,11 +90,7 @@ def finished_runs(folder: Path, methods: Sequence[str] | None) -> list[Run]:
 
 
 def complete(argv: Sequence[str] | None = None) -> int:
-    """Evaluate completion as tools/complete.py does.
-
-    Returns:
-        The exit code: 1 when a run failed.
-    """
+    """Evaluate completion as tools/complete.py does; the exit code is 1 when a run failed."""
     args = completion_parser().parse_args(argv)
     folder = Path(args.work_dir)
     settings = Settings(

@@ -15,11 +15,7 @@ COLUMNS = {
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Return a Markdown table with one row per model.
-
-    Args:
-        results: metrics of each model in percent, by name with the prefix `set/`.
-    """
+    """Return a Markdown table with a row per model; its metrics' names begin with `set/`."""
     rows = [["", *COLUMNS.values()], ["---", *["---:"] * len(COLUMNS)]]
     for name, metrics in results.items():
         numbers = [metrics.get(f"set/{key}") for key in COLUMNS]

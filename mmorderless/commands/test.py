@@ -34,12 +34,7 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
 
 
 def metrics_json(metrics: Mapping[str, Any]) -> str:
-    """Return metrics as JSON; values that are not finite become null.
-
-    Args:
-        metrics: by name a number or text, or lists and mappings of them; the numbers of Python,
-            NumPy or PyTorch.
-    """
+    """Return metrics, with numbers of Python, NumPy or PyTorch, as JSON; NaN and ±∞ become null."""
 
     def plain(value: Any) -> Any:
         if hasattr(value, "tolist"):

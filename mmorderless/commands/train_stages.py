@@ -80,9 +80,6 @@ def stages_parser() -> argparse.ArgumentParser:
 def read_stages(argv: Sequence[str] | None = None) -> tuple[list[Stage], argparse.Namespace]:
     """Read the command line and every stage's config.
 
-    Returns:
-        The stages and the parsed options.
-
     Raises:
         FileNotFoundError: a config is missing.
         ValueError: an option or a config cannot be used in stages.
@@ -194,11 +191,7 @@ def command_of(stage: Stage, start: str | None, nproc: str | None, slurm: str | 
 
 
 def train_stages(argv: Sequence[str] | None = None) -> int:
-    """Train every stage that is not finished.
-
-    Returns:
-        The exit code of the stage that failed, or 0.
-    """
+    """Train every stage that is not finished; return the exit code of one that failed, or 0."""
     stages, args = read_stages(argv)
     with exclusive(stages[0].folder.parent) as lock:
         return _train_unfinished(stages, args, lock)

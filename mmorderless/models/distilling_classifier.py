@@ -147,11 +147,7 @@ class DistillingClassifier(LabelSetClassifier):
         return model.requires_grad_(False).eval(), trained_classes(saved)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """Return the losses of a batch of preprocessed images, shape (B, 3, H, W).
-
-        Raises:
-            ValueError: the teacher does not fit; see `teacher`.
-        """
+        """Return the losses of a batch of preprocessed images, shape (B, 3, H, W)."""
         teacher = self.teacher.to(inputs.device)
         images = as_teachers_input(inputs, self.data_preprocessor, teacher.data_preprocessor)
         if self.student_scale is not None:

@@ -5,12 +5,7 @@ from typing import Any
 
 
 def size_list(name: str, sizes: Any, length: int | None = None) -> tuple[int, ...]:
-    """Return a config's list of sizes as a tuple.
-
-    Args:
-        name: what the config calls it.
-        sizes: its value.
-        length: how many there must be; None for any number.
+    """Return a config's list of sizes, of any length if that is None, as a tuple.
 
     Raises:
         ValueError: it is no list of positive integers, or not of that length.

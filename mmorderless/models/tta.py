@@ -60,10 +60,7 @@ class LabelSetTTA(BaseTTAModel):
 def merge_sets(head: object, scores: Tensor, sets: Sequence[Tensor]) -> Tensor:
     """Return the labels of an image in their order; `LabelSetTTA` says which and how.
 
-    Args:
-        head: of the classifier.
-        scores: mean scores, shape (C,).
-        sets: the labels that each view emits.
+    They follow from the head's rule, the mean scores (C,), and the labels that each view emits.
     """
     threshold, number = getattr(head, "thr", None), getattr(head, "topk", None)
     decision = getattr(head, "decision", None)

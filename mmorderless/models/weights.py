@@ -97,11 +97,6 @@ def load_all_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 def check_same_shapes(saved: Any, expected: Mapping[str, Any], what: str) -> None:
     """Check that the tensors of a checkpoint have the names and shapes of the model's.
 
-    Args:
-        saved: tensors by name, if the checkpoint is whole.
-        expected: tensors by name.
-        what: name of the saved tensors in errors.
-
     Raises:
         ValueError: one is missing, unknown or has another shape.
     """

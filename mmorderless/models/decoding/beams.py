@@ -128,12 +128,7 @@ class Beam:
         return len(self.history) % self.sync_every == 0 and bool(ended.all())
 
     def trace(self, order: Tensor, log_p: Tensor) -> Beams:
-        """Follow hypotheses back to the first step.
-
-        Args:
-            order: hypotheses from best to worst, shape (B, K).
-            log_p: log probability of each, shape (B, K).
-        """
+        """Follow hypotheses, from best to worst (B, K), back to the first step."""
         first, width = self.first[:, 0], self.log_p.shape[1]
         hypothesis, tokens, logits, maps = order, [], [], []
         for parent, emission, of_rows, attention in reversed(self.history):

@@ -65,10 +65,7 @@ def decode(
 def greedy_choice(decoding: Decoding, emitted: Tensor, prompt: Prompt | None = None) -> Choose:
     """Return the choice of the best token by the options, one step after the other.
 
-    Args:
-        decoding: the options.
-        emitted: which labels were emitted or given, shape (B, C), bool; kept up to date.
-        prompt: known labels.
+    `emitted`, which labels were emitted or given, shape (B, C), bool, is kept up to date.
     """
 
     def choose(t: int, logits: Tensor, images: Tensor) -> Tensor:

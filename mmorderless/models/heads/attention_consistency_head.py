@@ -17,23 +17,18 @@ from mmorderless.models.heads.features import Features, as_map
 
 
 def flip_difference(maps: Tensor) -> Tensor:
-    """Return the mean squared difference between maps of images and of their mirror images.
+    """Return the mean squared difference between B images' maps and those of their mirror images.
 
-    Args:
-        maps: shape (2B, C, h, w): B images, then their mirror images in the same order.
+    `maps` (2B, C, h, w) are those of the images, then of the mirror images in the same order.
     """
     image, mirrored = maps.chunk(2)
     return F.mse_loss(image, mirrored.flip(-1))
 
 
 def scale_difference(large: Tensor, small: Tensor) -> Tensor:
-    """Return the mean squared difference between maps of one image at two sizes.
+    """Return the mean squared difference between maps (B, C, h, w) of images at two sizes.
 
     Both are upsampled (nearest neighbor) to the least common multiple of their sides.
-
-    Args:
-        large: shape (B, C, h, w).
-        small: shape (B, C, h', w').
     """
     size = [math.lcm(*sides) for sides in zip(large.shape[-2:], small.shape[-2:])]
     return F.mse_loss(F.interpolate(large, size), F.interpolate(small, size))

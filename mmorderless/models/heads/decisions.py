@@ -19,11 +19,7 @@ from mmorderless.models.sizes import size_list
 def mlp(
     in_channels: int, widths: Sequence[int], out_channels: int, dropout: float = 0.0
 ) -> nn.Sequential:
-    """Build linear layers with ReLU and dropout after each but the last.
-
-    Raises:
-        ValueError: `widths` is no list of positive integers.
-    """
+    """Build linear layers with ReLU and dropout after each but the last."""
     layers: list[nn.Module] = []
     for width in size_list("widths", widths):
         layers += [nn.Linear(in_channels, width), nn.ReLU(), nn.Dropout(dropout)]
@@ -72,13 +68,7 @@ class LabelDecision(nn.Module):
         return choose_best(scores[None], (counts.mean() + 0.5).floor()[None].to(scores.device))[0]
 
     def auxiliary_loss(self, features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the losses that train the decision, scalars by name.
-
-        Args:
-            features: shape (B, D).
-            logits: shape (B, C).
-            labels: multi-hot labels, shape (B, C).
-        """
+        """Return the losses that train the decision, by name; `labels` are multi-hot (B, C)."""
         return {}
 
 
@@ -236,11 +226,7 @@ class MassDecision(LabelDecision):
 
 
 def largest_count(max_count: int | None, num_classes: int) -> int:
-    """Return K: `max_count`, or C if it is None or larger.
-
-    Raises:
-        ValueError: `max_count` is not positive.
-    """
+    """Return K: `max_count`, or C if it is None or larger; a ValueError if it is not positive."""
     if max_count is None:
         return num_classes
     check_sizes(max_count=max_count)

@@ -25,12 +25,7 @@ BASELINE_MOMENTUM = 0.9
 def share_of_labels_found(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the share of each image's n labels among its n best classes, 0 without labels.
 
-    Args:
-        logits: shape (B, C).
-        labels: multi-hot labels, shape (B, C).
-
-    Returns:
-        Rewards in [0, 1], shape (B,).
+    The rewards (B,), in [0, 1], are those of logits and of multi-hot labels, shape (B, C) each.
     """
     number = labels.sum(1)
     rank = logits.argsort(1, descending=True).argsort(1)

@@ -175,12 +175,7 @@ class Stream(nn.Module):
         self.dense = dense(num_maps * stream_channels, hidden_size, dropout)
 
     def forward(self, x: Tensor, attention: Tensor) -> Tensor:
-        """Return the stream's feature, shape (B, H).
-
-        Args:
-            x: map, shape (B, D, h, w).
-            attention: attention maps of any size, shape (B, M, h', w').
-        """
+        """Return the feature (B, H) of a map (B, D, h, w) under attention maps (B, M, h', w')."""
         return self.dense(self.attend(x, attention).flatten(1))
 
     def attend(self, x: Tensor, attention: Tensor) -> Tensor:
