@@ -110,6 +110,15 @@ def known_share(truth: Truth, share: int) -> Known:
     return Known([c for c in classes if c in truth.labels], [c for c in classes if c not in others])
 
 
+def known_of(protocol: str, value: int, truth: Truth, plain: DataSample) -> Known:
+    """Return what a protocol tells of an image; `plain` is its prediction without known labels."""
+    if protocol == SHARES:
+        return known_share(truth, value)
+    right = (*truth.labels, *truth.ignored)
+    wrong = [c for c in plain.pred_label.tolist() if c not in right]
+    return Known(truth.labels[:value], wrong if protocol == STRUCK else [])
+
+
 class Predictions:
     """Predictions of N images of which the same is known, and their true labels.
 
@@ -184,20 +193,12 @@ def complete(model: Any, loader: Any, num_classes: int, settings: Settings) -> d
             num_images += 1
         feats = model.extract_feat(data["inputs"])
         plain = head.predict(feats)
-        wrong = [
-            [c for c in sample.pred_label.tolist() if c not in (*truth.labels, *truth.ignored)]
-            for sample, truth in zip(plain, truths)
-        ]
         enough = [len(truth.labels) >= settings.min_labels for truth in truths]
         for (protocol, value), predictions in collected.items():
             counted = [True] * len(truths) if protocol == SHARES else enough
-            if protocol == SHARES:
-                known = [known_share(truth, value) for truth in truths]
-            else:
-                struck = wrong if protocol == STRUCK else [[]] * len(truths)
-                known = [Known(t.labels[:value], s) for t, s in zip(truths, struck)]
             if not any(counted):
                 continue
+            known = [known_of(protocol, value, *pair) for pair in zip(truths, plain)]
             samples = plain
             if any(given or excluded for given, excluded in known):
                 # Labels that do not fit into a sequence are left out of the metrics all the same.

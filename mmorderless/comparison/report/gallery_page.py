@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from mmorderless.comparison.evaluation.gallery import AttentionMaps, choose_gallery
+from mmorderless.comparison.evaluation.gallery import GALLERY_SIZE, AttentionMaps, choose_gallery
 from mmorderless.comparison.report.results import REFERENCE, Comparison, label_lists
 from mmorderless.datasets.loading import LoadImage
 from mmorderless.figures.style import title_of
@@ -68,7 +68,7 @@ class Gallery:
     data: dict[str, Any]
 
 
-def fill_gallery(comparison: Comparison, size: int) -> Gallery:
+def fill_gallery(comparison: Comparison, size: int = GALLERY_SIZE) -> Gallery:
     """Choose photos and collect each method's predictions for them."""
     if not comparison.predictions:
         return Gallery("No run has written predictions.", [], {}, "", {"methods": []})

@@ -13,7 +13,6 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmorderless.comparison.evaluation.gallery import GALLERY_SIZE
 from mmorderless.comparison.report.figures import all_figures
 from mmorderless.comparison.report.filled_tables import fill_tables
 from mmorderless.comparison.report.gallery_page import fill_gallery
@@ -54,19 +53,15 @@ class Picture(NamedTuple):
     height: int
 
 
-def write_page(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path:
+def write_page(comparison_dir: Path) -> Path:
     """Write `report/report.html` and `report/figures/*.png` from the finished runs.
-
-    Args:
-        comparison_dir: the work dir of a comparison.
-        gallery_size: number of test photos to show; up to `GALLERY_SIZE` have attention maps.
 
     Returns:
         The page, which needs no other files.
 
     Raises:
         FileNotFoundError: the folder holds no comparison.
-        ValueError: no run is finished, or gallery_size is below 1.
+        ValueError: no run is finished.
     """
     comparison = load_comparison(comparison_dir)
     figures = all_figures(
@@ -85,7 +80,7 @@ def write_page(comparison_dir: Path, gallery_size: int = GALLERY_SIZE) -> Path:
         tables=fill_tables(comparison, read_json(comparison_dir / PRIOR)),
         show_differences=REFERENCE in comparison.results and len(comparison.results) > 1,
         figures=figure_elements(pictures),
-        gallery=fill_gallery(comparison, gallery_size),
+        gallery=fill_gallery(comparison),
     )
     folder = comparison_dir / "report"
     for stem, picture in zip(file_stems(pictures), pictures.values(), strict=True):

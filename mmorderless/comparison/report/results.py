@@ -94,7 +94,7 @@ def load_comparison(folder: Path) -> Comparison:
         method, seed = result["method"], result["seed"]
         [run] = expand(folder, [method], [seed])
         file = run.folder / PREDICTIONS
-        arrays = _read_predictions(file) if file.is_file() else None
+        arrays = read_arrays(file) if file.is_file() else None
         if arrays is not None and method not in results:
             predictions[method] = arrays
             own_crops = crops_of(run.folder / CONFIG)
@@ -238,14 +238,6 @@ def paired_differences(
 ) -> dict[int, float]:
     """Return the method's value minus the reference's, for each seed that both have."""
     return {seed: values[seed] - reference[seed] for seed in values if seed in reference}
-
-
-def _read_predictions(file: Path) -> Predictions:
-    """Read the arrays of a file; methods without sequences get empty ones."""
-    read = read_arrays(file)
-    read.setdefault("sequence", np.empty(0, dtype=np.int32))
-    read.setdefault("sequence_length", np.zeros_like(read["truth_length"]))
-    return read
 
 
 def check_same_images(predictions: Mapping[str, Predictions]) -> None:

@@ -39,11 +39,6 @@ def test_images_without_labels_also_give_a_gallery():
     assert sorted(choose_gallery([[], [], []], 4, size=2)) in ([0, 1], [0, 2], [1, 2])
 
 
-def test_a_gallery_without_photos_is_refused():
-    with pytest.raises(ValueError, match="at least 1 photo, got size=0"):
-        choose_gallery([[0]], 1, size=0)
-
-
 def test_saved_attention_is_read_unchanged(tmp_path):
     generator = np.random.default_rng(0)
     sequences = [[3, 1, 3], [], [2]]

@@ -228,7 +228,7 @@ def test_file_names_are_distinct_and_short():
 @pytest.mark.slow
 def test_caveats_are_shown(comparison_folder, tmp_path):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
-    assert "Weights from" not in write_page(folder, 1).read_text(encoding="utf-8")
+    assert "Weights from" not in write_page(folder).read_text(encoding="utf-8")
     settings = {"train_cfg": {"max_epochs": 16}, "load_from": "<mine>.pth"}
     edit_json(folder / "comparison.json", settings=settings)
     for seed in (0, 1):
@@ -236,7 +236,7 @@ def test_caveats_are_shown(comparison_folder, tmp_path):
     conditions = {"batch": 64, "threads": 2, "machine": "A & B", "backbone": "FeaturePassThrough"}
     for method in ("pla", "bce"):
         (folder / method / "times.json").write_text(json.dumps({"version": 1, **conditions}))
-    text = write_page(folder, 1).read_text(encoding="utf-8")
+    text = write_page(folder).read_text(encoding="utf-8")
     assert "Weights from &lt;mine&gt;.pth: if they were trained on the held-out images" in text
     assert "The runs used different versions: torch 2.0, 2.1." in text
     note = "Batch 64, 2 threads, A &amp; B, cached features: the backbone is not included."
@@ -256,5 +256,5 @@ def test_captions_name_the_seed(text):
 def test_the_number_of_seeds_is_shown_if_it_differs(comparison_folder, tmp_path, text):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     shutil.rmtree(folder / "bce" / "seed_1")
-    assert '<th scope="row">BCE (n=1)</th>' in write_page(folder, 1).read_text(encoding="utf-8")
+    assert '<th scope="row">BCE (n=1)</th>' in write_page(folder).read_text(encoding="utf-8")
     assert '<th scope="row">BCE</th>' in text
