@@ -15,6 +15,7 @@ from mmorderless.comparison.plan import (
     CACHED,
     METHODS,
     NEED_IMAGES,
+    PRIOR,
     RECORD,
     expand,
     merge_records,
@@ -23,8 +24,8 @@ from mmorderless.comparison.plan import (
 from mmorderless.comparison.report.intervals import write_intervals
 from mmorderless.comparison.report.markdown import write_tables
 from mmorderless.comparison.report.page import write_page
+from mmorderless.comparison.report.results import load_comparison
 from mmorderless.comparison.report.runs_csv import write_runs
-from mmorderless.comparison.report.tables import PRIOR
 from mmorderless.comparison.runs import (
     check_configs,
     comparable_settings,
@@ -216,8 +217,9 @@ def compare(argv: Sequence[str] | None = None) -> int:
         with exclusive(folder) as lock:
             failed = run_comparison(args, folder, lock)
     try:
-        print(f"tables: {write_tables(folder)}\nruns: {write_runs(folder)}", flush=True)
-        print(f"report: {write_page(folder)}", flush=True)
+        comparison = load_comparison(folder)
+        print(f"tables: {write_tables(comparison)}\nruns: {write_runs(comparison)}", flush=True)
+        print(f"report: {write_page(comparison)}", flush=True)
         if args.intervals is not None:
             print(f"intervals: {write_intervals(folder, args.intervals)}", flush=True)
     finally:  # without a finished run there is no report

@@ -15,6 +15,7 @@ RECORD = "comparison.json"
 RESULT = "result.json"
 PREDICTIONS = "predictions.npz"
 TIMES = "times.json"
+PRIOR = "label_prior.json"
 
 METHODS = (
     *("bce", "bce_mlp", "class_queries"),

@@ -26,7 +26,7 @@ def compare(tmp_path, repository, monkeypatch):
     monkeypatch.setattr(command, "train_and_evaluate", train_and_evaluate)
     monkeypatch.setattr(command, "time_methods", lambda runs, lock: [])
     monkeypatch.setattr(command, "evaluate_prior", lambda cfg: {})
-    for name in ("write_tables", "write_runs", "write_page"):
+    for name in ("load_comparison", "write_tables", "write_runs", "write_page"):
         monkeypatch.setattr(command, name, lambda folder: folder)
 
     def call(*words, config=DIGITS):
@@ -194,7 +194,7 @@ def test_failed_runs_are_named_at_the_end(compare, monkeypatch, capsys):
     def nothing_finished(folder):
         raise ValueError("no run is finished")
 
-    monkeypatch.setattr(command, "write_tables", nothing_finished)
+    monkeypatch.setattr(command, "load_comparison", nothing_finished)
     with pytest.raises(ValueError, match="no run is finished"):
         compare("--methods", "pla")
     assert capsys.readouterr().err == message

@@ -13,6 +13,7 @@ from mmorderless.comparison.evaluation.gallery import (
     save_gallery_attention,
 )
 from mmorderless.comparison.report.page import write_page
+from mmorderless.comparison.report.results import load_comparison
 
 CLASSES = [
     "dog",
@@ -170,4 +171,4 @@ def comparison_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def report(comparison_folder: Path) -> Path:
     """The page of this comparison."""
-    return write_page(comparison_folder)
+    return write_page(load_comparison(comparison_folder))

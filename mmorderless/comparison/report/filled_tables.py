@@ -152,15 +152,17 @@ class FilledTable:
         ]
 
 
-def fill_tables(comparison: Comparison, prior: Result | None) -> list[FilledTable]:
+def fill_tables(comparison: Comparison) -> list[FilledTable]:
     """Fill all tables that have values; without a label prior its row is left out."""
     notes = {
         TIME_TABLE.title: timing_note(comparison.timings),
-        COUNT_TABLE.title: known_sets_note(prior),
+        COUNT_TABLE.title: known_sets_note(comparison.prior),
         SIZE_TABLE.title: sizes_note(comparison.results),
     }
     filled = [
-        fill_table(table, comparison.results, prior, notes.get(table.title, ""), f"table-{i}")
+        fill_table(
+            table, comparison.results, comparison.prior, notes.get(table.title, ""), f"table-{i}"
+        )
         for i, table in enumerate(ALL_TABLES)
     ]
     return [table for table in filled if table is not None]

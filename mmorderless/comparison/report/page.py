@@ -21,14 +21,11 @@ from mmorderless.comparison.report.results import (
     REFERENCE,
     Comparison,
     caveats,
-    load_comparison,
 )
-from mmorderless.comparison.report.tables import PRIOR
 from mmorderless.figures.style import title_of
 from mmorderless.inference.pictures import distinct_stems
 from mmorderless.runs.files import replacing, write_text
 from mmorderless.runs.machine import describe_machine
-from mmorderless.runs.records import read_json
 
 # Dots per inch of the pictures, and of their size on the page.
 FIGURE_DPI, PAGE_DPI = 144, 96
@@ -53,17 +50,12 @@ class Picture(NamedTuple):
     height: int
 
 
-def write_page(comparison_dir: Path) -> Path:
-    """Write `report/report.html` and `report/figures/*.png` from the finished runs.
+def write_page(comparison: Comparison) -> Path:
+    """Write `report/figures/*.png` and `report/report.html`, which needs no other file.
 
     Returns:
-        The page, which needs no other files.
-
-    Raises:
-        FileNotFoundError: the folder holds no comparison.
-        ValueError: no run is finished.
+        The page's path.
     """
-    comparison = load_comparison(comparison_dir)
     figures = all_figures(
         {method: list(by_seed.values()) for method, by_seed in comparison.results.items()},
         comparison.predictions,
@@ -77,12 +69,12 @@ def write_page(comparison_dir: Path) -> Path:
         facts=facts_of(comparison),
         command=command_line(comparison.config),
         reading=reading_note(comparison),
-        tables=fill_tables(comparison, read_json(comparison_dir / PRIOR)),
+        tables=fill_tables(comparison),
         show_differences=REFERENCE in comparison.results and len(comparison.results) > 1,
         figures=figure_elements(pictures),
         gallery=fill_gallery(comparison),
     )
-    folder = comparison_dir / "report"
+    folder = comparison.folder / "report"
     for stem, picture in zip(file_stems(pictures), pictures.values(), strict=True):
         with replacing(folder / "figures" / f"{stem}.png") as unfinished:
             unfinished.write_bytes(picture.png)

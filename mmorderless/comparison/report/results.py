@@ -15,6 +15,7 @@ from mmorderless.comparison.plan import (
     CACHED,
     NEED_IMAGES,
     PREDICTIONS,
+    PRIOR,
     TIMES,
     expand,
     read_arrays,
@@ -42,6 +43,8 @@ class Comparison:
     """A comparison's results.
 
     Attributes:
+        folder: work dir of the comparison.
+        prior: content of `label_prior.json`, the scores of the label prior; None without it.
         config: content of `comparison.json`.
         results: content of `result.json` by method and seed, for the finished runs; with `BY_SIZE`
             if a run emits sequences.
@@ -53,6 +56,8 @@ class Comparison:
             a transform have no attention maps here, because these would not fit the photo.
     """
 
+    folder: Path
+    prior: Result | None
     config: Mapping[str, Any]
     results: Mapping[str, Mapping[int, Result]]
     predictions: Mapping[str, Predictions]
@@ -113,7 +118,8 @@ def load_comparison(folder: Path) -> Comparison:
     check_same_images(predictions)
     config = read_comparison_record(folder)
     assert config is not None  # or there would be no results
-    return Comparison(config, results, predictions, attention, timings, list(crops))
+    prior = read_json(folder / PRIOR)
+    return Comparison(folder, prior, config, results, predictions, attention, timings, list(crops))
 
 
 def crops_of(config: Path) -> list[str]:

@@ -4,14 +4,12 @@ import csv
 import io
 from pathlib import Path
 
-from mmorderless.comparison.report.results import load_comparison, value_at
+from mmorderless.comparison.report.results import Comparison, value_at
 from mmorderless.comparison.report.tables import ALL_TABLES
 from mmorderless.runs.files import write_text
 
-RUNS = "runs.csv"
 
-
-def write_runs(comparison_dir: Path) -> Path:
+def write_runs(comparison: Comparison) -> Path:
     """Write `report/runs.csv`, a row for each finished run, and return its path.
 
     The columns are the method, the seed, and all values of the tables, named by their path in
@@ -26,11 +24,11 @@ def write_runs(comparison_dir: Path) -> Path:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["method", "seed", *(".".join(keys) for keys in paths)])
-    for method, by_seed in load_comparison(comparison_dir).results.items():
+    for method, by_seed in comparison.results.items():
         for seed, result in by_seed.items():
             values = (value_at(result, keys) for keys in paths)
             row = ["" if value is None else f"{value:.4f}" for value in values]
             writer.writerow([method, seed, *row])
-    file = comparison_dir / "report" / RUNS
+    file = comparison.folder / "report" / "runs.csv"
     write_text(file, text.getvalue())
     return file

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from mmorderless.comparison.report.results import BY_SIZE, Result, mean_and_deviation, value_at
 from mmorderless.metrics.set_scores import SIZES
 
-PRIOR = "label_prior.json"
 PRIOR_NAME = "label prior"
 SEED_INDEPENDENT = -1
 PARAMETERS = {"end_bias": "END bias", "theta": "θ", "threshold": "threshold"}

@@ -9,6 +9,7 @@ import pytest
 
 from mmorderless.comparison.report.page import file_stems, write_page
 from mmorderless.comparison.report.rendering import TEMPLATES
+from mmorderless.comparison.report.results import load_comparison
 from mmorderless.comparison.report.tables import ALL_TABLES, SIZE_TABLE
 
 
@@ -49,6 +50,11 @@ class Page(HTMLParser):
             elif inside and "data-value" in attributes:
                 found[method].append(float(attributes["data-value"]))
         return found
+
+
+def text_of(folder):
+    """Write the page of a comparison, and return its text."""
+    return write_page(load_comparison(folder)).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +194,7 @@ def test_results_without_predictions_give_tables_only(comparison_folder, tmp_pat
         file.unlink()
     shutil.rmtree(folder / "pla" / "seed_1")
     (folder / "label_prior.json").unlink()
-    text = write_page(folder).read_text(encoding="utf-8")
+    text = text_of(folder)
     assert "No run has written predictions" in text
     assert "5 of 6 runs are finished" in text
     assert '<table id="table-1"' in text
@@ -205,7 +211,7 @@ def test_groups_may_have_any_name(comparison_folder, tmp_path):
         with np.load(file) as arrays:
             changed = {**arrays, "groups": np.array(groups)}
         np.savez(file, **changed)
-    page = write_page(folder)
+    page = write_page(load_comparison(folder))
     stems = {file.stem for file in (page.parent / "figures").glob("cooccurrence*")}
     start = "cooccurrence_difference"
     ends = ("", "_cats_dogs", "_cats_dogs_2", "__b_")
@@ -228,7 +234,7 @@ def test_file_names_are_distinct_and_short():
 @pytest.mark.slow
 def test_caveats_are_shown(comparison_folder, tmp_path):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
-    assert "Weights from" not in write_page(folder).read_text(encoding="utf-8")
+    assert "Weights from" not in text_of(folder)
     settings = {"train_cfg": {"max_epochs": 16}, "load_from": "<mine>.pth"}
     edit_json(folder / "comparison.json", settings=settings)
     for seed in (0, 1):
@@ -236,7 +242,7 @@ def test_caveats_are_shown(comparison_folder, tmp_path):
     conditions = {"batch": 64, "threads": 2, "machine": "A & B", "backbone": "FeaturePassThrough"}
     for method in ("pla", "bce"):
         (folder / method / "times.json").write_text(json.dumps({"version": 1, **conditions}))
-    text = write_page(folder).read_text(encoding="utf-8")
+    text = text_of(folder)
     assert "Weights from &lt;mine&gt;.pth: if they were trained on the held-out images" in text
     assert "The runs used different versions: torch 2.0, 2.1." in text
     note = "Batch 64, 2 threads, A &amp; B, cached features: the backbone is not included."
@@ -256,5 +262,5 @@ def test_captions_name_the_seed(text):
 def test_the_number_of_seeds_is_shown_if_it_differs(comparison_folder, tmp_path, text):
     folder = shutil.copytree(comparison_folder, tmp_path / "comparison")
     shutil.rmtree(folder / "bce" / "seed_1")
-    assert '<th scope="row">BCE (n=1)</th>' in write_page(folder).read_text(encoding="utf-8")
+    assert '<th scope="row">BCE (n=1)</th>' in text_of(folder)
     assert '<th scope="row">BCE</th>' in text

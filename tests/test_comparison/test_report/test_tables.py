@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from mmorderless.comparison.evaluation.predictions import DEFAULT, save_predictions
-from mmorderless.comparison.plan import PREDICTIONS, RECORD, RESULT, expand
+from mmorderless.comparison.plan import PREDICTIONS, PRIOR, RECORD, RESULT, expand
 from mmorderless.comparison.report.filled_tables import fill_table
 from mmorderless.comparison.report.markdown import write_tables
 from mmorderless.comparison.report.rendering import render
+from mmorderless.comparison.report.results import load_comparison
 from mmorderless.comparison.report.runs_csv import write_runs
 from mmorderless.comparison.report.summary import losses_of_reference, where_reference_loses
 from mmorderless.comparison.report.tables import (
     ALL_TABLES,
-    PRIOR,
     SIZE_TABLE,
     TIME_TABLE,
     Column,
@@ -220,7 +220,7 @@ def test_all_tables_are_written_with_the_label_prior(tmp_path):
         write_json(run.folder.parent / "times.json", {"batch": 64, "threads": 1})
     prior = {"operating_parameter": "threshold", "default": {"CF1": 7.0, "OF1": 8.0}}
     write_json(tmp_path / PRIOR, prior | {"known_sets": 85.04})
-    text = write_tables(tmp_path).read_text(encoding="utf-8")
+    text = write_tables(load_comparison(tmp_path)).read_text(encoding="utf-8")
     assert all(f"## {table.title}" in text for table in ALL_TABLES)
     assert "| BCE | 60.00 | −1.00 | 70.00 | +0.00 |" in text
     assert "| label prior | 7.00 | – | 8.00 | – |" in text
@@ -245,7 +245,8 @@ def test_each_run_is_a_row_of_the_csv(tmp_path):
         [run] = expand(tmp_path, [method], [seed])
         result = {"method": method, "seed": seed, "default": {"CF1": score, "duplicates": None}}
         write_json(run.folder / RESULT, result)
-    rows = list(csv.DictReader(write_runs(tmp_path).read_text(encoding="utf-8").splitlines()))
+    text = write_runs(load_comparison(tmp_path)).read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
     read = {(row["method"], int(row["seed"])): float(row["default.CF1"]) for row in rows}
     assert read == scores
     assert {row["default.duplicates"] for row in rows} == {""}
@@ -257,7 +258,7 @@ def test_caveats_come_first(tmp_path):
     write_json(tmp_path / RECORD, record)
     [run] = expand(tmp_path, ["pla"], [0])
     write_json(run.folder / RESULT, {"method": "pla", "seed": 0, "default": {"CF1": 60.0}})
-    text = write_tables(tmp_path).read_text(encoding="utf-8")
+    text = write_tables(load_comparison(tmp_path)).read_text(encoding="utf-8")
     assert text.splitlines()[2].startswith("Weights from w.pth: if they were trained on the held")
 
 
