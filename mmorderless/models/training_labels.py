@@ -23,15 +23,13 @@ class NeedsTrainingLabels(nn.Module):
     Attributes:
         label_buffers: names of these buffers.
         arguments: the arguments that replace the training set, as errors name them.
+        needs_training_labels: whether it depends on a training set, rather than on values of its
+            config.
     """
 
     label_buffers: Sequence[str] = ()
     arguments: str
-
-    @property
-    def needs_training_labels(self) -> bool:
-        """Whether it depends on a training set, rather than on values of its config."""
-        raise NotImplementedError
+    needs_training_labels: bool
 
     @property
     def alternative(self) -> str:

@@ -1,7 +1,6 @@
 """Compute, score and save the predictions of a trained run."""
 
 import copy
-import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Subset
 
 from mmorderless.comparison.evaluation.gallery import AttentionMaps, save_gallery_attention
 from mmorderless.comparison.evaluation.operating_point import above
+from mmorderless.comparison.evaluation.training_log import finite_or_none
 from mmorderless.labels.label_lists import RaggedLabels
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 from mmorderless.metrics.records import Records, join_records
@@ -91,7 +91,7 @@ def metrics_of(records: Records, num_classes: int) -> dict[str, float | None]:
     metric = LabelSetMetric(num_classes, score_topk=None)
     with only_warnings():  # its messages do not name the operating point
         values = metric.compute_metrics([records])
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return {name: finite_or_none(value) for name, value in values.items()}
 
 
 def apply_threshold(records: Records, threshold: float) -> Records:

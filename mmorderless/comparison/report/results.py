@@ -93,7 +93,6 @@ def load_comparison(folder: Path) -> Comparison:
     results: dict[str, dict[int, Result]] = {}
     predictions: dict[str, Predictions] = {}
     attention: dict[str, Mapping[int, AttentionMaps]] = {}
-    timings: dict[str, Mapping[str, Any]] = {}
     crops: dict[str, None] = {}
     for result in finished:
         method, seed = result["method"], result["seed"]
@@ -111,10 +110,8 @@ def load_comparison(folder: Path) -> Comparison:
             )
             result = {**result, BY_SIZE: by_size}
         results.setdefault(method, {})[seed] = result
-    for method in results:
-        times = read_json(folder / method / TIMES)
-        if times is not None:
-            timings[method] = times
+    times = {method: read_json(folder / method / TIMES) for method in results}
+    timings = {method: found for method, found in times.items() if found is not None}
     check_same_images(predictions)
     config = read_comparison_record(folder)
     assert config is not None  # or there would be no results

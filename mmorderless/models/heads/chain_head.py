@@ -76,7 +76,7 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
             )
         self.num_classes = num_classes
         self.num_chains = num_chains
-        self.needs_frequencies = num_chains == 1 and order is None
+        self.needs_training_labels = num_chains == 1 and order is None
         orders = None if order is None else torch.tensor([order])
         if num_chains > 1:
             generator = torch.Generator().manual_seed(0)  # the same orders in every process
@@ -86,11 +86,6 @@ class ChainHead(NeedsTrainingLabels, MultiLabelClsHead):
         self.register_buffer("orders", orders, persistent=order is None)  # (E, C)
         self.fc = nn.Linear(in_channels, num_chains * num_classes)
         self.links = nn.Parameter(torch.zeros(num_chains, num_classes, num_classes))  # U
-
-    @property
-    def needs_training_labels(self) -> bool:
-        """Whether the order is that of the training set's class frequencies."""
-        return self.needs_frequencies
 
     def set_training_labels(
         self, classes: Sequence[str], counts: np.ndarray, num_images: int

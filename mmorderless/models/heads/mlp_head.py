@@ -35,10 +35,6 @@ class MultiLabelMLPHead(MultiLabelClsHead):
             nn.Dropout(dropout), mlp(in_channels, widths, num_classes, dropout)
         )
 
-    def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Return the features of the last stage, shape (B, D)."""
-        return feats[-1]
-
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Return the logits, shape (B, C)."""
         return self.net(self.pre_logits(feats))

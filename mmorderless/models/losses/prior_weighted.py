@@ -46,14 +46,10 @@ class PriorWeightedBCELoss(NeedsTrainingLabels, MeanLoss):
                 f"positive_share must be in [0, 1], got {positive_share}; give the share of the "
                 "training images that have each class"
             )
+        self.needs_training_labels = share is None
         self.register_buffer("configured_share", share, persistent=False)
         self.register_buffer("label_counts", None)  # (C,)
         self.register_buffer("num_images", None)  # ()
-
-    @property
-    def needs_training_labels(self) -> bool:
-        """Whether r_c is that of a training set, rather than the config's."""
-        return self.configured_share is None
 
     def set_training_labels(
         self, classes: Sequence[str], counts: np.ndarray, num_images: int
