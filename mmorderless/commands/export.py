@@ -15,6 +15,7 @@ from mmorderless.runs.options import add_config_options
 def main(argv: Sequence[str] | None = None) -> int:
     """Write FILE.onnx and onnx_inferencer.py, compare if asked to, and return the exit code."""
     args = build_parser().parse_args(argv)
+    images = [image for path in args.check or () for image in list_images(path)]
     inferencer = OrderlessInferencer(
         read_config(args.config, args.cfg_options), args.checkpoint, device="cpu"
     )
@@ -23,11 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     reader = Path(__file__).parents[1] / "inference" / "onnx_inferencer.py"
     shutil.copy(reader, file.parent)
     print(f"{file} ({file.stat().st_size / 2**20:.1f} MiB), {file.with_name(reader.name)}")
-    if not args.check:
+    if not images:
         return 0
     from mmorderless.inference.onnx_inferencer import OnnxInferencer
 
-    images = [image for path in args.check for image in list_images(path)]
     expected = inferencer(images, return_attention=args.attention)
     found = OnnxInferencer(file)(images, return_attention=args.attention)
     other, largest = compare(expected, found)

@@ -35,7 +35,8 @@ def export_onnx(inferencer: OrderlessInferencer, file: Path, with_attention: boo
 
     Raises:
         ImportError: a package that exports is missing.
-        ValueError: the head, its decoding or the test pipeline cannot be exported.
+        ValueError: the head, its decoding or the test pipeline cannot be exported; the scores are
+            not finite, or not as many as the class names.
     """
     try:
         import onnx
@@ -44,6 +45,8 @@ def export_onnx(inferencer: OrderlessInferencer, file: Path, with_attention: boo
         raise ImportError(f"{error}; run pip install 'mmorderless[export]'") from error
     images = images_of(inferencer)
     graph = LabelSetGraph(inferencer.model, with_attention).eval().requires_grad_(False)
+    black = np.zeros((*images["size"], 3), np.uint8)
+    inferencer(black, progress=False)  # raises if the scores are not finite, or not one per class
     parameters = {name: torch.tensor(value) for name, value in graph.defaults.items()}
     example = torch.zeros((2, 3, *images["size"]), dtype=torch.uint8)
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it reports attributes of torch's
@@ -123,7 +126,7 @@ def images_of(inferencer: OrderlessInferencer) -> dict[str, Any]:
     """
     load, steps = inference_pipeline(inferencer.config)
     names = [type(step).__name__ for step in steps.transforms]
-    resize = steps.transforms[0]
+    resize = next(iter(steps.transforms), None)
     if (
         names != ["Resize", "PackInputs"]
         or (load.color_type, load.imdecode_backend) != ("color", "cv2")

@@ -15,6 +15,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class OnnxInferencer:
             `stop_threshold` of a sequence model, `theta` of known sets, or `threshold`.
 
     Raises:
-        ValueError: the file was not written by tools/export.py.
+        ValueError: the file is missing or damaged, or was not written by tools/export.py.
     """
 
     def __init__(
@@ -46,9 +47,12 @@ class OnnxInferencer:
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # it warns of parameters that have defaults
-        self.session = onnxruntime.InferenceSession(
-            os.fspath(file), options, providers or ["CPUExecutionProvider"]
-        )
+        try:
+            self.session = onnxruntime.InferenceSession(
+                os.fspath(file), options, providers or ["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's errors have no common class
+            raise ValueError(f"{file} cannot be loaded: {error}") from error
         saved = self.session.get_modelmeta().custom_metadata_map
         if "mmorderless" not in saved:
             raise ValueError(f"{file} has no metadata of mmorderless; write it by tools/export.py")
@@ -75,7 +79,8 @@ class OnnxInferencer:
             A dict per image, in the order given; see `OrderlessInferencer`.
 
         Raises:
-            ValueError: a parameter is unknown, there is no attention, or an image is damaged.
+            ValueError: a parameter is unknown or no number, there is no attention, or an image is
+                damaged.
             OSError: an image cannot be read.
         """
         listed: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
@@ -87,51 +92,61 @@ class OnnxInferencer:
         names = ["tokens", "probabilities", "scores"] + ["attention"] * return_attention
         if return_attention and not self.metadata["attention"]:
             raise ValueError("the file has no attention maps; export it with --attention")
-        types = {name: type(default) for name, default in self.parameters.items()}
-        feed = {
-            name: np.array(value, bool if types[name] is bool else np.float32)
-            for name, value in parameters.items()
-        }
+        feed = {}
+        for name, value in parameters.items():
+            is_flag = isinstance(self.parameters[name], bool)
+            feed[name] = np.array(value, bool if is_flag else np.float32)
+            if feed[name].ndim or not np.isfinite(feed[name]):
+                raise ValueError(f"{name} must be one finite number, got {value!r}")
         results: list[dict[str, Any]] = []
         for start in range(0, len(listed), self.batch_size):
-            batch = listed[start : start + self.batch_size]
-            feed["images"] = np.stack([self.prepare(image) for image in batch])
-            for image, *outputs in zip(batch, *self.session.run(names, feed)):
-                is_path = isinstance(image, str | os.PathLike)
-                name = os.fspath(image) if is_path else len(results)
+            batch = [
+                (os.fspath(image) if isinstance(image, str | os.PathLike) else number, image)
+                for number, image in enumerate(listed[start : start + self.batch_size], start)
+            ]
+            feed["images"] = np.stack([self.prepare(image, name) for name, image in batch])
+            for (name, _), *outputs in zip(batch, *self.session.run(names, feed)):
                 results.append({"image": name, **self._result(*outputs)})
         return results
 
-    def prepare(self, image: Picture) -> np.ndarray:
-        """Return an image as the graph takes it: RGB, uint8, shape (3, H, W)."""
+    def prepare(self, image: Picture, name: str | int = "") -> np.ndarray:
+        """Return an image (`name` in errors) as the graph takes it: RGB, uint8, (3, H, W)."""
         if isinstance(image, np.ndarray):
             pixels = np.stack([image] * 3, 2) if image.ndim == 2 else image[..., ::-1]
         else:
-            pixels = self._read(image)
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            pixels = self._read(image, name)
+        is_rgb = pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+        if not (is_rgb and pixels.size):
             raise ValueError(
-                f"an image array must be uint8, (H, W, 3) BGR or (H, W) gray, got {pixels.dtype} "
-                f"of shape {pixels.shape}; convert it first"
+                f"image {name}: an array must be uint8, (H, W, 3) BGR or (H, W) gray, got "
+                f"{pixels.dtype} of shape {pixels.shape}; convert it first"
             )
         return np.ascontiguousarray(resize(pixels, *self.metadata["size"]).transpose(2, 0, 1))
 
-    def _read(self, image: Any) -> np.ndarray:
+    def _read(self, image: Any, name: str | int) -> np.ndarray:
         """Decode a file or convert a picture, upright, uint8 RGB, shape (H, W, 3)."""
+        is_deep = False
         if not isinstance(image, Image.Image):
-            path = io.BytesIO(image) if isinstance(image, bytes) else image
-            with Image.open(path) as opened:
-                least = self.metadata["min_side"]
-                if least is not None:  # libjpeg reduces large photos while it decodes
-                    sides = opened.size
-                    for divisor in (8, 4, 2):
-                        if min(-(-side // divisor) for side in sides) >= least:
-                            opened.draft(None, tuple(side // divisor for side in sides))
-                            break
-                opened.load()
-                image = opened
-        if image.mode[0] in "IF":
-            name = getattr(image, "filename", "")
-            raise ValueError(f"the image {name} has more than 8 bits per sample; convert it")
+            content = image if isinstance(image, bytes) else Path(image).read_bytes()
+            try:
+                with Image.open(io.BytesIO(content)) as opened:
+                    is_deep = any(f";16{order}" in str(opened.tile) for order in "BLN")
+                    least = self.metadata["min_side"]
+                    if least is not None:  # libjpeg reduces large photos while it decodes
+                        sides = opened.size
+                        for divisor in (8, 4, 2):
+                            if min(-(-side // divisor) for side in sides) >= least:
+                                opened.draft(None, tuple(side // divisor for side in sides))
+                                break
+                    opened.load()
+                    image = opened
+            except Exception as error:  # Pillow raises many types
+                raise ValueError(
+                    f"image {name} ({len(content)} bytes) is truncated or not an image; "
+                    "copy or download it again"
+                ) from error
+        if is_deep or image.mode[0] in "IF":
+            raise ValueError(f"image {name} has more than 8 bits per sample; convert it")
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
     def _result(
@@ -191,5 +206,8 @@ def _neighbors(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit("usage: python onnx_inferencer.py MODEL.onnx IMAGE...")
-    for found in OnnxInferencer(sys.argv[1])(sys.argv[2:]):
-        print(json.dumps(found))
+    try:
+        for found in OnnxInferencer(sys.argv[1])(sys.argv[2:]):
+            print(json.dumps(found))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")

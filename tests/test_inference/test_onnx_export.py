@@ -227,22 +227,6 @@ def test_pictures_are_prepared_as_the_test_pipeline_does(folder, photos, picture
         inferencer(image, progress=False)
         hook.remove()
         assert np.array_equal(exported.prepare(image)[::-1], seen[0].numpy()), image
-    with pytest.raises(ValueError, match="no parameter beta; choose from end_bias, no_repeat"):
-        exported(pictures[0], beta=1)
-    with pytest.raises(ValueError, match="--attention"):
-        exported(pictures[0], return_attention=True)
-    with pytest.raises(ValueError, match="uint8"):
-        exported(pictures[0] / 255)
-    with pytest.raises(ValueError, match="8 bits"):
-        exported(Image.new("I;16", (4, 4)))
-
-
-def test_resizing_is_that_of_opencv():
-    rng = np.random.default_rng(0)
-    for height, width, new_height, new_width in rng.integers(1, 90, (60, 4)).tolist():
-        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        for size in ((new_height, new_width), (2 * height, width), (height, width)):
-            assert np.array_equal(reader.resize(image, *size), cv2.resize(image, size[::-1]))
 
 
 class Extremes(torch.nn.Module):
@@ -284,8 +268,14 @@ def test_what_cannot_be_exported_is_one_line(tmp_path):
     wrong.config.test_dataloader.dataset.pipeline.insert(2, dict(type="CenterCrop", crop_size=8))
     with pytest.raises(ValueError, match="Resize, CenterCrop, PackInputs"):
         export_onnx(wrong, tmp_path / "model.onnx")
-    wrong.model.head = MODELS.build(dict(type="LinearClsHead", num_classes=2, in_channels=8))
     del wrong.config.test_dataloader.dataset.pipeline[2]
+    wrong.classes = [*CLASSES, "fox"]
+    with pytest.raises(ValueError, match="5 classes but 6 class names"):
+        export_onnx(wrong, tmp_path / "model.onnx")
+    wrong.model.head = MODELS.build(dict(type="LinearClsHead", num_classes=2, in_channels=8))
     with pytest.raises(ValueError, match="LinearClsHead cannot be exported"):
+        export_onnx(wrong, tmp_path / "model.onnx")
+    del wrong.config.test_dataloader.dataset.pipeline[1:]
+    with pytest.raises(ValueError, match=r"pipeline \(LoadImage, \) cannot be exported"):
         export_onnx(wrong, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
