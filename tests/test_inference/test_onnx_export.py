@@ -198,8 +198,10 @@ def photos(folder, pictures) -> list[str]:
     return sorted(map(str, (folder / "photos").iterdir()))
 
 
-def test_the_tool_writes_a_model_that_runs_without_torch(folder, photos, capsys):
+def test_the_tool_writes_a_model_that_runs_without_torch(folder, photos, tmp_path, capsys):
     files = [str(folder / name) for name in ("config.py", "weights.pth", "model.onnx")]
+    with pytest.raises(ValueError, match="holds no image"):  # before a model is loaded
+        main([files[0], "missing.pth", "--out", files[2], "--check", str(tmp_path)])
     assert main([*files[:2], "--out", files[2], "--check", str(folder / "photos")]) == 0
     assert f"{len(photos)} images, 0 with other labels" in capsys.readouterr().out
     code = (
