@@ -44,8 +44,6 @@ class LabelSetReportHook(Hook):
         num_images: how many annotated pictures to write.
     """
 
-    priority = "NORMAL"  # before SWAHook, which may evaluate again and so replace the records
-
     def __init__(self, num_images: int = 8) -> None:
         self.num_images = num_images
 

@@ -34,7 +34,7 @@ class ScoreNamesHook(Hook):
             return
         known = [name for metric in metrics for name in score_names(metric)]
         for owner, name in chosen_scores(runner):
-            if name != "auto" and name.removeprefix("raw/") not in known:  # raw: SWAHook's
+            if name != "auto" and name not in known:
                 raise ValueError(
                     f"{owner}={name!r} is no score of the validation; choose one of "
                     f"{', '.join(known)}"

@@ -5,12 +5,11 @@ The optimizer changes the "raw" weights; the "averaged" weights are the mean of 
 
 import copy
 from functools import partial, wraps
-from numbers import Number
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.runner import Runner, autocast
+from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -56,25 +55,21 @@ class SWAHook(Hook):
             does not say when averaging begins. A short run should begin in its last third, since
             early, random weights ruin the average.
         bn_batches: most batches per process to estimate batch norm on.
-        validate_raw: whether to validate the raw weights as well; their metrics get the prefix
-            `raw/`.
 
     Raises:
         ValueError: `begin` is negative, or `bn_batches` not positive.
     """
 
-    # After BufferAgreementHook (50), which averages the raw statistics; before LoggerHook (60),
-    # which logs the raw metrics, and CheckpointHook (90).
+    # After BufferAgreementHook (50), which averages the raw statistics; before CheckpointHook (90).
     priority = 55
 
-    def __init__(self, begin: int = 0, bn_batches: int = 128, validate_raw: bool = False) -> None:
+    def __init__(self, begin: int = 0, bn_batches: int = 128) -> None:
         if begin < 0 or bn_batches < 1:
             raise ValueError(
                 f"begin must be at least 0 and bn_batches at least 1, got {begin} and {bn_batches}"
             )
         self.begin = begin
         self.bn_batches = bn_batches
-        self.validate_raw = validate_raw
         self.updates = 0
         self.count = 0
         self._training = False
@@ -158,18 +153,9 @@ class SWAHook(Hook):
         runner.logger.info(f"SWAHook: validating the average of {self.count} snapshots")
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Restore the raw weights, and validate them if `validate_raw` is set."""
-        if not self._training:
-            return
-        is_averaged = bool(self._raw)
-        self._restore_raw(bare_model(runner))
-        if not self.validate_raw:
-            return
-        raw_metrics = validate(runner) if is_averaged else dict(metrics)
-        for name, value in raw_metrics.items():
-            metrics[f"raw/{name}"] = value
-            if isinstance(value, Number):
-                runner.message_hub.update_scalar(f"val/raw/{name}", value)
+        """Restore the raw weights."""
+        if self._training:
+            self._restore_raw(bare_model(runner))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Save the averaged weights as `state_dict`, and the state for resuming as `swa`."""
@@ -260,14 +246,3 @@ def build_loader(runner: Runner) -> DataLoader:
     loader = runner.build_dataloader(config, seed=runner.seed, diff_rank_seed=diff_rank_seed)
     seed_samples(loader, runner.seed)  # independent of the number of workers
     return loader
-
-
-@torch.no_grad()
-def validate(runner: Runner) -> dict[str, float]:
-    """Return the metrics of the model's current weights without calling hooks."""
-    loop = runner.val_loop
-    with preserved_random_state(), autocast(enabled=loop.fp16):
-        for batch in loop.dataloader:
-            samples = runner.model.val_step(batch)
-            loop.evaluator.process(data_samples=samples, data_batch=batch)
-    return loop.evaluator.evaluate(len(loop.dataloader.dataset))
