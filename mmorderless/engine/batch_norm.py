@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
 
-from mmengine.dist import get_world_size, is_main_process
-from mmpretrain.engine.hooks.precise_bn_hook import update_bn_stats
+import torch
+from mmengine.dist import all_reduce_params
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
@@ -30,31 +31,14 @@ def trained_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     }
 
 
-class FeatureExtractor(nn.Module):
-    """Adapt a classifier to mmpretrain's `update_bn_stats`, without its head.
-
-    Args:
-        model: a classifier of mmpretrain.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.data_preprocessor = model.data_preprocessor
-
-    def forward(self, inputs: Tensor, data_samples: Any = None) -> Any:
-        """Extract the features of a preprocessed batch."""
-        return self.model.extract_feat(inputs)
-
-
+@torch.no_grad()
 def estimate_batch_norm(
     model: nn.Module, loader: DataLoader, max_batches: int
 ) -> dict[str, Tensor]:
     """Estimate the statistics of the batch norms that are in training mode.
 
     Args:
-        model: a classifier of mmpretrain. Its statistics are changed; their tensors stay the same
-            objects.
+        model: a classifier of mmpretrain. Its statistics are changed in place.
         loader: training batches, equally many on each process. A smaller last batch is used only
             when there is no other.
         max_batches: most batches to use.
@@ -63,26 +47,24 @@ def estimate_batch_norm(
         The layers' buffers by name: mean and (unbiased) variance, averaged over batches and
         processes, and the number of batches.
     """
-    buffers, layers = named_statistics(model), trained_batch_norms(model)
+    layers = trained_batch_norms(model)
+    momenta = {name: layer.momentum for name, layer in layers.items()}
     for layer in layers.values():
         layer.reset_running_stats()
+        layer.momentum = None  # PyTorch then averages over the batches
     num_batches = min(max_batches, max(1, len(loader.sampler) // loader.batch_size))
-    num_samples = num_batches * loader.batch_size * get_world_size()
-    try:
-        update_bn_stats(FeatureExtractor(model), loader, num_samples, logger="current")
-    finally:
-        if is_main_process():
-            print(flush=True)  # its progress bar does not end its line
-    estimates = {
+    print_log(f"estimating {len(layers)} batch norms on {num_batches} batches", "current")
+    for batch in islice(loader, num_batches):
+        model.extract_feat(model.data_preprocessor(batch)["inputs"])
+    for name, layer in layers.items():
+        layer.momentum = momenta[name]
+    moments = [m for layer in layers.values() for m in (layer.running_mean, layer.running_var)]
+    all_reduce_params(moments, op="mean")
+    return {
         f"{name}.{buffer_name}": buffer.clone()
         for name, layer in layers.items()
         for buffer_name, buffer in layer.named_buffers(recurse=False)
     }
-    # update_bn_stats replaces the tensors, but a distributed wrapper keeps a list of the old ones.
-    for name, layer in layers.items():
-        for buffer_name, _ in list(layer.named_buffers(recurse=False)):
-            setattr(layer, buffer_name, buffers[f"{name}.{buffer_name}"])
-    return estimates
 
 
 @contextmanager
