@@ -84,20 +84,17 @@ class SeededSampler(Sampler):
     """Yield a sampler's indices as `SeededIndex`, starting at any position.
 
     Args:
-        sampler: yields the indices of one epoch, or of endless passes over the dataset.
+        sampler: yields the indices of one epoch.
 
     Attributes:
         epoch: the current epoch.
         skip: number of indices to skip at the start of the next iteration.
-        endless: whether the sampler continues with the next pass over the dataset by itself, like
-            mmengine's `InfiniteSampler`, whose attributes tell how processes share a pass.
     """
 
     def __init__(self, sampler: Any) -> None:
         self.sampler = sampler
         self.epoch = 0
         self.skip = 0
-        self.endless = False
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -106,15 +103,9 @@ class SeededSampler(Sampler):
         skip, self.skip = self.skip, 0
         seen: Counter[int] = Counter()
         for position, index in enumerate(self.sampler):
-            if self.endless:  # each pass yields an index once, on one of the processes
-                shared = self.sampler
-                epoch = (position * shared.world_size + shared.rank) // shared.size
-                repeat = 0
-            else:
-                epoch, repeat = self.epoch, seen[index]
-                seen[index] += 1
             if position >= skip:
-                yield SeededIndex(index, epoch, repeat)
+                yield SeededIndex(index, self.epoch, seen[index])
+            seen[index] += 1
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, which mmengine's and PyTorch's samplers shuffle by."""
@@ -183,49 +174,3 @@ def batch_size_of(loader: DataLoader) -> int:
     if type(loader.batch_sampler) is BatchSampler:
         return loader.batch_sampler.batch_size
     return 0
-
-
-class BatchStream:
-    """Yield batches endlessly from any position, for a loop that counts iterations.
-
-    Like mmengine's iterator, except that the loader's workers start at the first batch that is
-    used, when the samples are seeded and the position is known.
-
-    Args:
-        loader: the loader given to `seed_samples`.
-        sampler: what `seed_samples` returned.
-        position: number of batches consumed before.
-        to_skip: number of batches that the loop requests only to skip them; it gets None.
-    """
-
-    def __init__(
-        self, loader: DataLoader, sampler: SeededSampler, position: int, to_skip: int
-    ) -> None:
-        self.loader = loader
-        self.sampler = sampler
-        self.to_skip = to_skip
-        per_pass = len(loader)
-        self.epoch, done = (0, position) if sampler.endless else divmod(position, per_pass)
-        sampler.skip = done * batch_size_of(loader)
-        self._iterator: Iterator | None = None
-
-    def __iter__(self) -> "BatchStream":
-        return self
-
-    def __next__(self) -> Any:
-        if self.to_skip:
-            self.to_skip -= 1
-            return None
-        if self._iterator is None:
-            self.sampler.set_epoch(self.epoch)
-            self._iterator = iter(self.loader)
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            self.epoch += 1
-            self._iterator = None
-            return next(self)
-
-    def skip_iter(self, num_iters: int) -> None:
-        """Skip batches that the loop will not request one by one."""
-        self.to_skip -= num_iters

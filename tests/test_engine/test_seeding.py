@@ -4,12 +4,11 @@ import random
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.dataset import DefaultSampler
 from mmpretrain.datasets.samplers import RepeatAugSampler
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from mmorderless.engine.seeding import (
-    BatchStream,
     SeededFetch,
     SeededIndex,
     preserved_host_random_state,
@@ -151,58 +150,3 @@ def test_seeded_indices_can_be_pickled():
     assert (draw, draw.epoch, draw.repeat) == (4, 2, 1)
     fetch = pickle.loads(pickle.dumps(SeededFetch(Noise(), 0)))  # start method spawn
     assert fetch([draw]) == SeededFetch(Noise(), 0)([draw])
-
-
-def stream_of(workers, endless, position, announced=0, drop_last=False):
-    dataset = Noise()
-    sampler = (InfiniteSampler if endless else DefaultSampler)(dataset, seed=5)
-    options = dict(persistent_workers=workers > 0, drop_last=drop_last)
-    loader = loader_of(workers, sampler, dataset, **options)
-    draws = seed_samples(loader, 0)
-    draws.endless = endless
-    return BatchStream(loader, draws, position, announced)
-
-
-@pytest.mark.parametrize("endless", [False, True])
-def test_stream_starts_at_any_position(endless):
-    stream = iter(stream_of(0, endless, 0))
-    whole = [next(stream) for _ in range(10)]  # more than three passes
-    samples = [sample for batch in whole for sample in batch]
-    assert len({sample[1] for sample in samples}) == len(samples)  # no pass repeats another
-    for position in (1, 3, 8):
-        for workers in (0, 2):
-            stream = stream_of(workers, endless, position)
-            assert [next(stream) for _ in range(10 - position)] == whole[position:]
-        # The loop skips batches one by one (original mmengine) or together; they are not loaded.
-        stream = stream_of(0, endless, position, announced=position)
-        assert [next(stream) for _ in range(position)] == [None] * position
-        assert next(stream) == whole[position]
-        stream = stream_of(0, endless, position, announced=position)
-        stream.skip_iter(position)
-        assert next(stream) == whole[position]
-
-
-@pytest.mark.parametrize("endless", [False, True])
-def test_stream_starts_at_any_position_if_the_last_batch_is_dropped(endless):
-    stream = stream_of(0, endless, 0, drop_last=True)
-    whole = [next(stream) for _ in range(7)]  # two of seven images' three batches are complete
-    assert all(len(batch) == 3 for batch in whole)
-    samples = [sample[1] for batch in whole for sample in batch]
-    assert len(set(samples)) == len(samples)
-    for position in (1, 2, 5):
-        stream = stream_of(2, endless, position, drop_last=True)
-        assert [next(stream) for _ in range(7 - position)] == whole[position:]
-
-
-def test_processes_sharing_a_pass_get_different_samples():
-    """An image may belong to rank 0 in one pass and to rank 1 in the next."""
-    samples = []
-    for rank in (0, 1):
-        sampler = InfiniteSampler(Noise(), seed=5)
-        sampler.rank, sampler.world_size = rank, 2
-        loader = loader_of(sampler=sampler)
-        draws = seed_samples(loader, 0)
-        draws.endless = True
-        stream = BatchStream(loader, draws, 0, 0)
-        samples += [sample for _ in range(7) for sample in next(stream)]  # 21 of a rank: 3 passes
-    assert len({sample[1] for sample in samples}) == len(samples) == 42

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from mmengine.dataset import InfiniteSampler
 from mmengine.dist import all_reduce, all_reduce_params
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -16,13 +15,7 @@ from torch import Tensor, nn
 from mmorderless.engine.hooks.bare_model import bare_model
 from mmorderless.engine.hooks.buffer_agreement_hook import checkpoint_is_due
 from mmorderless.engine.hooks.training_context_hook import modules_of
-from mmorderless.engine.seeding import (
-    BatchStream,
-    SeededSampler,
-    batch_size_of,
-    reseed,
-    seed_samples,
-)
+from mmorderless.engine.seeding import SeededSampler, batch_size_of, reseed, seed_samples
 from mmorderless.models.losses.sampling import RandomDraws
 from mmorderless.models.weights import check_same_shapes
 
@@ -54,11 +47,11 @@ class DeterministicResumeHook(Hook):
       run's seed from the checkpoint.
     - A checkpoint written in mid-epoch (`CheckpointHook(by_epoch=False)`) resumes at the next batch
       without loading the earlier ones. The log counts the remaining batches from 1.
-      `IterBasedTrainLoop` resumes in the same way, at any iteration.
 
     On a CPU the resumed run equals the uninterrupted one bit for bit, provided that no transform
     has its own random generator (Albumentations has) and that the config, `max_epochs` included,
-    is unchanged. On a GPU this also needs `randomness.deterministic=True`.
+    is unchanged. On a GPU this also needs `randomness.deterministic=True`. A loop that counts
+    iterations (`IterBasedTrainLoop`) resumes as mmengine does, which is a warning.
 
     Raises:
         ValueError: the training set's batches do not come from a sampler; or it is unknown which
@@ -73,6 +66,7 @@ class DeterministicResumeHook(Hook):
         self._seen = 0  # batches of the next epoch that were seen before the resume
         self._in_epoch = False
         self._random_losses: list[RandomDraws] = []
+        self._sampler: SeededSampler | None = None  # None with a loop that counts iterations
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the checkpoint, in case the run is resumed from it.
@@ -86,33 +80,39 @@ class DeterministicResumeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Seed the samples and restore the saved state."""
-        loop, loader = runner.train_loop, runner.train_dataloader
-        sampler = seed_samples(loader, runner.seed)
         self._random_losses = modules_of(runner, RandomDraws)
         checkpoint, self._loaded = self._loaded, None
         # At iteration 0 the run only starts from the checkpoint's weights.
-        resumed = checkpoint is not None and loop.iter > 0
-        saved = (checkpoint or {}).get(KEY) if resumed else None
+        resumed = checkpoint is not None and runner.iter > 0
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            if resumed:
+                warn("it counts iterations instead of epochs (train_cfg.by_epoch=False)")
+            return
+        self._sampler = seed_samples(runner.train_dataloader, runner.seed)
+        if not resumed:
+            return
+        saved = checkpoint.get(KEY)
         if saved is not None:
             restore_gradients(bare_model(runner), saved["gradients"])
             if saved["sampler_seed"] is not None:
-                sampler.sampler.seed = saved["sampler_seed"]
-        if isinstance(loop, IterBasedTrainLoop):
-            self._restart_stream(runner, sampler)
-        elif resumed:
-            self._seen = seen_batches(runner, saved)
-        if resumed:
-            warn_of_changes(runner, saved)
+                self._sampler.sampler.seed = saved["sampler_seed"]
+        self._seen = seen_batches(runner, saved)
+        if saved is None:
+            warn(
+                "the checkpoint was written by a run without DeterministicResumeHook, or without "
+                "the optimizer's state"
+            )
+        elif changed := changed_settings(runner, saved):
+            warn(f"settings have changed since the checkpoint: {changed}")
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Reseed, set the samples' epoch and skip the batches that were seen before."""
         reseed(runner.seed, runner.rank, EPOCH, runner.epoch)
         self._in_epoch = True
         self._epoch_start = runner.iter - self._seen
-        if not isinstance(runner.train_loop, IterBasedTrainLoop):
-            sampler = runner.train_dataloader.batch_sampler.sampler
-            sampler.set_epoch(runner.epoch)
-            sampler.skip = self._seen * batch_size_of(runner.train_dataloader)
+        if self._sampler is not None:
+            self._sampler.set_epoch(runner.epoch)
+            self._sampler.skip = self._seen * batch_size_of(runner.train_dataloader)
             self._seen = 0
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -141,37 +141,19 @@ class DeterministicResumeHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add this hook's state to a checkpoint that can be resumed from."""
-        if "optimizer" not in checkpoint:
+        if "optimizer" not in checkpoint or self._sampler is None:
             return
         seen = checkpoint["meta"]["iter"] - self._epoch_start if self._in_epoch else 0
-        sampler = runner.train_dataloader.batch_sampler.sampler.sampler
         checkpoint[KEY] = {
             "seen_batches": seen,
             "settings": batch_settings(runner),
-            "sampler_seed": getattr(sampler, "seed", None),
+            "sampler_seed": getattr(self._sampler.sampler, "seed", None),
             "gradients": {
                 name: parameter.grad.cpu()
                 for name, parameter in bare_model(runner).named_parameters()
                 if parameter.grad is not None
             },
         }
-
-    def _restart_stream(self, runner: Runner, seeded: SeededSampler) -> None:
-        """Start a loop that counts iterations at its iteration, with seeded samples."""
-        loop, loader, sampler = runner.train_loop, runner.train_dataloader, seeded.sampler
-        if loop.iter > 0 and batch_size_of(loader) == 0:
-            name = type(loader.batch_sampler).__name__
-            raise ValueError(
-                f"cannot resume at iteration {loop.iter}: the batches of {name} have no "
-                "fixed size and cannot be skipped; give train_dataloader a batch_size instead"
-            )
-        if isinstance(sampler, InfiniteSampler):
-            # The workers that the original mmengine has already started took the first indices.
-            seeded.sampler = InfiniteSampler(sampler.dataset, sampler.shuffle, sampler.seed)
-            seeded.endless = True
-        loader._iterator = None  # its workers do not seed their samples
-        to_skip = 0 if getattr(loop, "fast_forward_on_resume", False) else loop.iter
-        loop.dataloader_iterator = BatchStream(loader, seeded, loop.iter, to_skip)
 
 
 def check_state(saved: Any, model: nn.Module) -> None:
@@ -268,17 +250,8 @@ def changed_settings(runner: Runner, saved: dict[str, Any]) -> str:
     )
 
 
-def warn_of_changes(runner: Runner, saved: dict[str, Any] | None) -> None:
-    """Log a warning if a resumed run will not equal the uninterrupted one."""
-    if saved is None:
-        reason = (
-            "the checkpoint was written by a run without DeterministicResumeHook, or without the "
-            "optimizer's state"
-        )
-    elif changed := changed_settings(runner, saved):
-        reason = f"settings have changed since the checkpoint: {changed}"
-    else:
-        return
+def warn(reason: str) -> None:
+    """Log a warning that a resumed run will not equal the uninterrupted one."""
     print_log(
         f"the resumed run will not equal the uninterrupted one: {reason}",
         logger="current",

@@ -291,21 +291,22 @@ def count_calls(function, calls):
     return counted
 
 
-@pytest.mark.parametrize("sampler", ["InfiniteSampler", "DefaultSampler"])
-def test_loop_that_counts_iterations(photos, whole_runs, tmp_path, sampler, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+def test_a_loop_that_counts_iterations_warns_when_it_is_resumed(photos, tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(
+        "mmorderless.engine.hooks.deterministic_resume_hook.print_log",
+        lambda text, **_: logged.append(text),
+    )
     changes = {
-        "train_cfg": dict(by_epoch=False, max_iters=11),
-        "train_dataloader.sampler.type": sampler,
+        "train_cfg": dict(by_epoch=False, max_iters=5),
+        "train_dataloader.sampler.type": "InfiniteSampler",
         **BY_ITERATION,
     }
-    whole, folder = whole_runs(0, 3, **changes)
-    assert whole["progress"][1] == 11
-    assert differences(whole, whole_runs(2, 3, **changes)[0]) == []
-    for workers in (0, 2):
-        resumed = resume_from(folder / "iter_7.pth")
-        cfg = config_of(photos, tmp_path, workers, 3, **changes, **resumed)
-        assert differences(whole, state_of(train(cfg))) == []
+    train(config_of(photos, tmp_path, 0, 3, **changes))
+    assert not logged
+    changes |= resume_from(tmp_path / "iter_3.pth")
+    assert train(config_of(photos, tmp_path, 0, 3, **changes)).iter == 5
+    assert "counts iterations instead of epochs" in logged[0]
 
 
 def test_random_seed_is_restored(photos, whole_runs, tmp_path):
