@@ -1,7 +1,7 @@
 """Datasets: for each image its path and its set of labels.
 
-A new dataset: subclass mmpretrain's `MultiLabelDataset`, implement `load_data_list` (a dict with
-`img_path` and `gt_label` for each image), register it in mmpretrain's DATASETS, and import it here;
+A new dataset: subclass `base.LabelSetDataset`, implement `load_data_list` (a dict with `img_path`
+and `gt_label` for each image), register it in mmpretrain's DATASETS, and import it here;
 `json_labels.py` is the shortest example, and helpers are in `annotations.py`. Then write a base
 config in `configs/_base_/datasets`.
 """

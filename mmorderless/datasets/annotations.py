@@ -1,4 +1,4 @@
-"""Checks that the datasets share: class names, label lists, images.
+"""Checks that the datasets share: class names and label lists.
 
 Every error names the file or image, the values and the remedy on one line. An error about one entry
 of a file goes through `report_fault`, so that tools/check_dataset.py can list them all; an error
@@ -13,10 +13,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 
-from mmorderless.datasets.faults import repeated_items, report_doubt, report_fault
-from mmorderless.datasets.image_paths import are_files, image_backend
+from mmorderless.datasets.faults import repeated_items, report_fault
 from mmorderless.datasets.json_values import shown
 from mmorderless.datasets.text_files import read_lines
 
@@ -169,57 +167,3 @@ def labels_of_rows(matrix: np.ndarray) -> list[list[int]]:
     borders = np.searchsorted(rows, np.arange(len(matrix) + 1)).tolist()
     flat = labels.tolist()
     return [flat[start:end] for start, end in pairwise(borders)]
-
-
-def select_images(
-    dataset: Any, records: list[dict], keep_unlabeled: bool, source: str
-) -> list[dict]:
-    """Drop the images without a label, unless they are to be kept; they count as dropped.
-
-    Raises:
-        ValueError: no image is left.
-    """
-    selected = records if keep_unlabeled else [record for record in records if record["gt_label"]]
-    if not selected:
-        remedy = "set keep_unlabeled=True to keep them" if records else "it must list images"
-        raise ValueError(f"{source} lists {len(records)} images, none of them to use; {remedy}")
-    if dropped := len(records) - len(selected):
-        note_dropped(dataset, "without a label", dropped, source)
-    check_packing(dataset, selected, source)
-    return selected
-
-
-def check_packing(dataset: Any, records: list[dict], source: str) -> None:
-    """Report a doubt about a pipeline that drops the labels which are not judged, `gt_ignore`."""
-    steps = getattr(getattr(dataset, "pipeline", None), "transforms", ())
-    packed = [step.algorithm_keys for step in steps if hasattr(step, "algorithm_keys")]
-    ignoring = sum(bool(record.get("gt_ignore")) for record in records)
-    if ignoring and packed and not any("gt_ignore" in keys for keys in packed):
-        report_doubt(
-            f"{source}: {ignoring} images have labels that are not judged, but mAP counts them as "
-            "negatives: the pipeline drops them; set PackInputs(algorithm_keys=('gt_ignore',))"
-        )
-
-
-def images_on_disk(dataset: Any) -> list[dict]:
-    """Return a dataset's records whose image exists; the others count as dropped.
-
-    Raises:
-        ValueError: not one of the images exists.
-    """
-    records = dataset.data_list
-    exist = are_files([record["img_path"] for record in records], image_backend(dataset))
-    found = [record for record, exists in zip(records, exist) if exists]
-    if not found:
-        raise ValueError(
-            f"none of {len(records)} images is in {dataset.img_prefix}; set data_root and "
-            "data_prefix to their location"
-        )
-    note_dropped(dataset, "images not on disk", len(records) - len(found), dataset.img_prefix)
-    return found
-
-
-def note_dropped(dataset: Any, reason: str, number: int, source: str) -> None:
-    """Log how many examples a dataset drops, and keep the number in its `dropped`."""
-    dataset.dropped = {**getattr(dataset, "dropped", {}), reason: number}
-    print_log(f"{type(dataset).__name__}: dropped {number} {reason} ({source})", logger="current")

@@ -6,15 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mmengine.logging import print_log
-from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.annotations import (
     Published,
     choose_classes,
-    read_class_names,
-    select_images,
 )
+from mmorderless.datasets.base import LabelSetDataset
 from mmorderless.datasets.faults import repeated_items, report_errors, report_fault
 from mmorderless.datasets.image_paths import image_backend, join_paths
 from mmorderless.datasets.json_values import (
@@ -204,7 +202,7 @@ def _slim(record: dict):
 
 
 @DATASETS.register_module()
-class CocoMultiLabel(MultiLabelDataset):
+class CocoMultiLabel(LabelSetDataset):
     """COCO 2014 or 2017 as published: the categories of an image's objects are its labels.
 
     Classes are the file's categories in the order of their ids. Objects marked `iscrowd` count;
@@ -219,24 +217,15 @@ class CocoMultiLabel(MultiLabelDataset):
 
     Args:
         keep_unlabeled: whether images without an object stay; the paper drops them.
-        classes: names of the categories to use, in that order, or a file with one per line; None
-            for all.
-        **kwargs: of mmpretrain's `MultiLabelDataset`. `ann_file` is an instances file.
+        **kwargs: of `LabelSetDataset`. `ann_file` is an instances file.
 
     Raises:
         FileNotFoundError: the annotation file is not there.
         ValueError: the file is not an instances file or contradicts itself.
     """
 
-    def __init__(
-        self,
-        *args,
-        keep_unlabeled: bool = False,
-        classes: str | Sequence[str] | None = None,
-        **kwargs,
-    ) -> None:
-        self.keep_unlabeled = keep_unlabeled
-        super().__init__(*args, classes=read_class_names(classes), **kwargs)
+    def __init__(self, *args, keep_unlabeled: bool = False, **kwargs) -> None:
+        super().__init__(*args, keep_unlabeled=keep_unlabeled, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the instances file."""
@@ -261,10 +250,6 @@ class CocoMultiLabel(MultiLabelDataset):
         paths = join_paths(self.img_prefix, names, source, image_backend(self))
         label_sets = collect_label_sets(images, annotations, class_of_id, source)
         return [{"img_path": path, **labels} for path, labels in zip(paths, label_sets)]
-
-    def filter_data(self) -> list[dict]:
-        """Drop the images without a label, unless `keep_unlabeled` is set."""
-        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     @property
     def published(self) -> Published | None:

@@ -1,12 +1,11 @@
 """Label sets from a CSV file: names in a column `labels`, or a 0/1 column per class."""
 
 import os.path as osp
-from collections.abc import Sequence
 
-from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets.annotations import check_classes, read_class_names, select_images
+from mmorderless.datasets.annotations import check_classes
+from mmorderless.datasets.base import LabelSetDataset
 from mmorderless.datasets.csv_files import LabelTable, read_label_table, report_doubtful_names
 from mmorderless.datasets.faults import report_fault
 from mmorderless.datasets.image_paths import image_backend, join_paths
@@ -14,7 +13,7 @@ from mmorderless.datasets.json_values import shown
 
 
 @DATASETS.register_module()
-class CsvMultiLabel(MultiLabelDataset):
+class CsvMultiLabel(LabelSetDataset):
     """Images and the names of their labels in a CSV file; see `read_label_table` for its form.
 
     The classes come from the first of these that is given: the option `classes` (names, or a file
@@ -31,11 +30,8 @@ class CsvMultiLabel(MultiLabelDataset):
     which `LabelSetMetric` leaves out of mAP.
 
     Args:
-        classes: class names, or the path of a file with one per line (relative to the working
-            directory, as in mmpretrain).
         classes_from: the CSV of the training images, relative to `data_root`.
-        keep_unlabeled: whether images with an empty label set stay.
-        **kwargs: of mmpretrain's `MultiLabelDataset`.
+        **kwargs: of `LabelSetDataset`.
 
     Raises:
         FileNotFoundError: the CSV or a class file is not there.
@@ -48,17 +44,13 @@ class CsvMultiLabel(MultiLabelDataset):
         ann_file: str,
         *,
         data_prefix: str | dict = "",
-        classes: str | Sequence[str] | None = None,
         classes_from: str | None = None,
-        keep_unlabeled: bool = True,
         **kwargs,
     ) -> None:
         self.classes_from = classes_from
-        self.keep_unlabeled = keep_unlabeled
         prefix = data_prefix.get("img_path", "") if isinstance(data_prefix, dict) else data_prefix
         self.relative_to_csv = not prefix
-        classes = read_class_names(classes)
-        super().__init__(ann_file, data_prefix=data_prefix, classes=classes, **kwargs)
+        super().__init__(ann_file, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the CSV and turn names into class indices."""
@@ -87,10 +79,6 @@ class CsvMultiLabel(MultiLabelDataset):
                 record["gt_ignore"] = [c for c in ignored if c not in labels]
             records.append(record)
         return records
-
-    def filter_data(self) -> list[dict]:
-        """Drop the images without a label, unless `keep_unlabeled` is set."""
-        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     def _find_classes(self, table: LabelTable) -> tuple[str, ...]:
         if self._metainfo.get("classes") is not None:

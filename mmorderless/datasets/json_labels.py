@@ -1,18 +1,15 @@
 """Label sets from the JSON of mmpretrain's `MultiLabelDataset`."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.annotations import (
     check_classes,
     check_ignored,
     check_label_set,
-    read_class_names,
-    select_images,
 )
+from mmorderless.datasets.base import LabelSetDataset
 from mmorderless.datasets.faults import report_doubt, report_errors
 from mmorderless.datasets.image_paths import image_backend, join_paths
 from mmorderless.datasets.json_values import check_keys, check_list, check_text, shown
@@ -25,7 +22,7 @@ FORM = (
 
 
 @DATASETS.register_module()
-class JsonMultiLabel(MultiLabelDataset):
+class JsonMultiLabel(LabelSetDataset):
     """mmpretrain's `MultiLabelDataset` with its annotation file checked.
 
     The file: `{"metainfo": {"classes": [names]}, "data_list": [{"img_path": path, "gt_label":
@@ -38,24 +35,12 @@ class JsonMultiLabel(MultiLabelDataset):
     of mAP with `PackInputs(algorithm_keys=("gt_ignore",))`).
 
     Args:
-        keep_unlabeled: whether images with an empty label set stay.
-        classes: names that replace the file's, or a file with one per line.
-        **kwargs: of mmpretrain's `MultiLabelDataset`.
+        **kwargs: of `LabelSetDataset`.
 
     Raises:
         FileNotFoundError: the annotation file is not there.
         ValueError: the file does not have this form, or a label is out of range or occurs twice.
     """
-
-    def __init__(
-        self,
-        *args,
-        keep_unlabeled: bool = True,
-        classes: str | Sequence[str] | None = None,
-        **kwargs,
-    ) -> None:
-        self.keep_unlabeled = keep_unlabeled
-        super().__init__(*args, classes=read_class_names(classes), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read and check the annotation file."""
@@ -88,10 +73,6 @@ class JsonMultiLabel(MultiLabelDataset):
                     ignored, labels, num_classes, name, self.ann_file
                 )
         return record
-
-    def filter_data(self) -> list[dict]:
-        """Drop the images without a label, unless `keep_unlabeled` is set."""
-        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     def _merge_classes(self, file_metainfo: dict) -> tuple[str, ...]:
         in_file = file_metainfo.get("classes")

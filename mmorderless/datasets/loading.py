@@ -70,8 +70,8 @@ class LoadImage(LoadImageFromFile):
     """
 
     missing_remedy = (
-        "check data_root and data_prefix, or remove the image from the annotation file (NusWide, "
-        "MIRFlickr25k: set drop_missing=True)"
+        "check data_root and data_prefix, remove the image from the annotation file, or give the "
+        "dataset drop_missing=True"
     )
     damaged_remedy = "copy or download it again, or remove it from the annotation file"
     _warned_of_depth = False  # of the class, so that a process logs it once

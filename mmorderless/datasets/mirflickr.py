@@ -4,15 +4,10 @@ import io
 import os.path as osp
 from collections.abc import Sequence
 
-from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets.annotations import (
-    choose_classes,
-    images_on_disk,
-    read_class_names,
-    select_images,
-)
+from mmorderless.datasets.annotations import choose_classes
+from mmorderless.datasets.base import LabelSetDataset
 from mmorderless.datasets.faults import repeated_items, report_cut_end, report_fault
 from mmorderless.datasets.json_values import shown
 from mmorderless.datasets.text_files import read_text
@@ -84,7 +79,7 @@ def class_files(concepts: int, relevant: bool) -> dict[str, str]:
 
 
 @DATASETS.register_module()
-class MIRFlickr25k(MultiLabelDataset):
+class MIRFlickr25k(LabelSetDataset):
     """MIRFLICKR-25000, read from the original annotation folder.
 
     `ann_file` is the folder with `<concept>.txt` (24 concepts: potentially visible) and
@@ -102,11 +97,7 @@ class MIRFlickr25k(MultiLabelDataset):
             there is one.
         ann_file: folder of the annotation, relative to `data_root`.
         data_prefix: folder of the images, relative to `data_root`.
-        drop_missing: whether images that are not on disk are dropped; their number is logged.
-        keep_unlabeled: whether images without a concept stay.
-        classes: names of the concepts to use, in that order, or a file with one per line; None
-            for all.
-        **kwargs: of mmpretrain's `MultiLabelDataset`.
+        **kwargs: of `LabelSetDataset`.
 
     Raises:
         FileNotFoundError: an annotation file is not there.
@@ -121,9 +112,6 @@ class MIRFlickr25k(MultiLabelDataset):
         relevant: bool = False,
         ann_file: str = "annotations",
         data_prefix: str | dict = "mirflickr",
-        drop_missing: bool = False,
-        keep_unlabeled: bool = True,
-        classes: str | Sequence[str] | None = None,
         **kwargs,
     ) -> None:
         if not isinstance(numbers, str) and not (
@@ -135,15 +123,7 @@ class MIRFlickr25k(MultiLabelDataset):
             )
         self.file_of_class = class_files(concepts, relevant)
         self.numbers = numbers
-        self.drop_missing = drop_missing
-        self.keep_unlabeled = keep_unlabeled
-        super().__init__(
-            ann_file,
-            data_root=data_root,
-            data_prefix=data_prefix,
-            classes=read_class_names(classes),
-            **kwargs,
-        )
+        super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation folder and select the images."""
@@ -163,8 +143,3 @@ class MIRFlickr25k(MultiLabelDataset):
             {"img_path": osp.join(self.img_prefix, f"im{number}.jpg"), "gt_label": labels}
             for number, labels in labels_of_image.items()
         ]
-
-    def filter_data(self) -> list[dict]:
-        """Drop the images that are not on disk and those without a label, as the options say."""
-        records = images_on_disk(self) if self.drop_missing else self.data_list
-        return select_images(self, records, self.keep_unlabeled, self.ann_file)

@@ -7,18 +7,15 @@ import os.path as osp
 from collections.abc import Sequence
 
 import numpy as np
-from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.annotations import (
     Published,
     check_classes,
     choose_classes,
-    images_on_disk,
     labels_of_rows,
-    read_class_names,
-    select_images,
 )
+from mmorderless.datasets.base import LabelSetDataset
 from mmorderless.datasets.faults import repeated_items, report_doubt, report_fault
 from mmorderless.datasets.text_files import read_lines, read_text
 
@@ -136,7 +133,7 @@ def draw_split(num_images: int, num_train: int, seed: int, split_index: int) -> 
 
 
 @DATASETS.register_module()
-class NusWide(MultiLabelDataset):
+class NusWide(LabelSetDataset):
     """NUS-WIDE with its 81 concepts, in its original folders.
 
     `data_root` holds `ConceptsList/Concepts81.txt`, `Groundtruth/AllLabels/Labels_<concept>.txt`,
@@ -160,11 +157,8 @@ class NusWide(MultiLabelDataset):
         seed: seed of the paper's splits.
         num_train: number of training images of the paper's splits.
         data_prefix: folder of the images, relative to `data_root`.
-        drop_missing: whether images that are not on disk are dropped (many of Flickr's links are
-            dead); their number is logged.
-        classes: names of the concepts to use, in that order, or a file with one per line; None for
-            all. They do not change which images are used.
-        **kwargs: of mmpretrain's `MultiLabelDataset`.
+        **kwargs: of `LabelSetDataset`. `drop_missing` helps, since many of Flickr's links are dead;
+            `classes` do not change which images are used.
 
     Raises:
         FileNotFoundError: an original file does not exist.
@@ -180,8 +174,6 @@ class NusWide(MultiLabelDataset):
         seed: int = 0,
         num_train: int = NUM_TRAIN,
         data_prefix: str | dict = "Flickr",
-        drop_missing: bool = False,
-        classes: str | Sequence[str] | None = None,
         **kwargs,
     ) -> None:
         if "ann_file" in kwargs:
@@ -203,14 +195,7 @@ class NusWide(MultiLabelDataset):
         self.split_index = split_index
         self.seed = seed
         self.num_train = num_train
-        self.drop_missing = drop_missing
-        super().__init__(
-            "",
-            data_root=data_root,
-            data_prefix=data_prefix,
-            classes=read_class_names(classes),
-            **kwargs,
-        )
+        super().__init__("", data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the protocol's files and select the split's images."""
@@ -236,11 +221,6 @@ class NusWide(MultiLabelDataset):
             {"img_path": osp.join(self.img_prefix, images[i]), "gt_label": gt_label}
             for i, gt_label in zip(used.tolist(), gt_labels)
         ]
-
-    def filter_data(self) -> list[dict]:
-        """Drop the images that are not on disk if `drop_missing` is set."""
-        records = images_on_disk(self) if self.drop_missing else self.data_list
-        return select_images(self, records, True, self.data_root)
 
     def _read(
         self, image_list: str, folder: str, concepts: Sequence[str], suffix: str

@@ -1,11 +1,9 @@
 """PA-100K as published: attributes of pedestrians in one MATLAB file."""
 
 import os.path as osp
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.annotations import (
@@ -13,9 +11,8 @@ from mmorderless.datasets.annotations import (
     check_classes,
     choose_classes,
     labels_of_rows,
-    read_class_names,
-    select_images,
 )
+from mmorderless.datasets.base import LabelSetDataset
 from mmorderless.datasets.faults import repeated_items, report_fault
 from mmorderless.datasets.json_values import check_keys
 from mmorderless.datasets.mat_file import read_mat
@@ -103,7 +100,7 @@ def _texts(cells: Any, what: str, path: str) -> list[str]:
 
 
 @DATASETS.register_module()
-class PA100K(MultiLabelDataset):
+class PA100K(LabelSetDataset):
     """PA-100K: 26 attributes of 100,000 pedestrians, read from the original annotation.mat.
 
     Classes are the attributes in the file's order. The whole file is checked whichever split is
@@ -117,10 +114,7 @@ class PA100K(MultiLabelDataset):
             later work trains on.
         ann_file: annotation.mat, relative to `data_root`.
         data_prefix: folder of the images, relative to `data_root`.
-        keep_unlabeled: whether images with none of the selected `classes` stay.
-        classes: names of the attributes to use, in that order, or a file with one per line; None
-            for all.
-        **kwargs: of mmpretrain's `MultiLabelDataset`.
+        **kwargs: of `LabelSetDataset`.
 
     Raises:
         FileNotFoundError: the annotation file is not there.
@@ -133,21 +127,12 @@ class PA100K(MultiLabelDataset):
         split: str = "train",
         ann_file: str = "annotation.mat",
         data_prefix: str | dict = "data",
-        keep_unlabeled: bool = True,
-        classes: str | Sequence[str] | None = None,
         **kwargs,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r} of PA-100K; choose from {list(SPLITS)}")
         self.split = split
-        self.keep_unlabeled = keep_unlabeled
-        super().__init__(
-            ann_file,
-            data_root=data_root,
-            data_prefix=data_prefix,
-            classes=read_class_names(classes),
-            **kwargs,
-        )
+        super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation file and select the split's images."""
@@ -160,10 +145,6 @@ class PA100K(MultiLabelDataset):
             for names, labels in (splits[split] for split in SPLITS[self.split])
             for name, gt_label in zip(names, labels_of_rows(labels[:, columns]))
         ]
-
-    def filter_data(self) -> list[dict]:
-        """Drop the images without a label, unless `keep_unlabeled` is set."""
-        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     @property
     def published(self) -> Published | None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from mmpretrain.datasets import VOC
 from mmpretrain.registry import DATASETS
 
-from mmorderless.datasets.annotations import check_classes, read_class_names, select_images
+from mmorderless.datasets.annotations import check_classes
+from mmorderless.datasets.base import LabelSetDataset
 from mmorderless.datasets.faults import repeated_items, report_cut_end, report_errors, report_fault
 from mmorderless.datasets.json_values import shown
 from mmorderless.datasets.text_files import read_bytes, read_text
@@ -75,7 +76,7 @@ def _read_object(element: ET.Element, path: str) -> tuple[str, bool]:
 
 
 @DATASETS.register_module()
-class VocMultiLabel(VOC):
+class VocMultiLabel(LabelSetDataset, VOC):
     """mmpretrain's `VOC` with its files checked; difficult objects are not judged.
 
     A class of which an image has only difficult objects is in `gt_ignore`: `LabelSetMetric` leaves
@@ -87,17 +88,18 @@ class VocMultiLabel(VOC):
     `gt_ignore`, the same of the classes that are not judged.
 
     Args:
-        classes: some of Pascal's 20 classes in the wanted order, or the classes of another dataset
-            in this form; or the path of a file with one per line.
-        **kwargs: of mmpretrain's `VOC`.
+        **kwargs: of `LabelSetDataset` and mmpretrain's `VOC`. `classes` are some of Pascal's 20, or
+            those of another dataset in this form.
 
     Raises:
         FileNotFoundError: a list of images or an XML file is not there.
         ValueError: a file is damaged, or objects have names that are not classes.
     """
 
-    def __init__(self, *args, classes: str | Sequence[str] | None = None, **kwargs) -> None:
-        super().__init__(*args, classes=read_class_names(classes), **kwargs)
+    @property
+    def source(self) -> str:
+        """File with the names of the split's images."""
+        return self.image_set_path
 
     def load_data_list(self) -> list[dict]:
         """Read the list of images and their XML files."""
@@ -146,7 +148,3 @@ class VocMultiLabel(VOC):
                 f"{first}), which are not among the classes {shown(sorted(known))}; list the names "
                 "in `classes`"
             )
-
-    def filter_data(self) -> list[dict]:
-        """Check that there is an image."""
-        return select_images(self, self.data_list, True, self.image_set_path)

@@ -8,17 +8,14 @@ from io import BytesIO
 from typing import Any
 
 import mmengine.fileio as fileio
-from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from mmorderless.datasets.annotations import (
     Published,
     choose_classes,
-    note_dropped,
-    read_class_names,
-    select_images,
 )
+from mmorderless.datasets.base import LabelSetDataset
 from mmorderless.datasets.cropping import clip_box
 from mmorderless.datasets.faults import report_errors, report_fault
 from mmorderless.datasets.image_paths import image_backend, is_local, join_paths
@@ -116,7 +113,7 @@ def _orientation(picture: Image.Image) -> int | None:
 
 
 @DATASETS.register_module()
-class WiderAttribute(MultiLabelDataset):
+class WiderAttribute(LabelSetDataset):
     """WIDER Attribute: 14 attributes of a person; each person's box is an example.
 
     Boxes are clipped to their image, for which loading the dataset reads the headers of all images.
@@ -136,10 +133,7 @@ class WiderAttribute(MultiLabelDataset):
         data_prefix: folder of the images, relative to `data_root`.
         unspecified: what an unspecified attribute counts as, 'negative' (as in the literature) or
             'positive'.
-        keep_unlabeled: whether persons without an attribute stay.
-        classes: names of the attributes to use, in that order, or a file with one per line; None
-            for all.
-        **kwargs: of mmpretrain's `MultiLabelDataset`.
+        **kwargs: of `LabelSetDataset`; an example is a person.
 
     Raises:
         FileNotFoundError: the annotation file is not there.
@@ -152,8 +146,6 @@ class WiderAttribute(MultiLabelDataset):
         ann_file: str = "Anno/wider_attribute_trainval.json",
         data_prefix: str | dict = "Image",
         unspecified: str = "negative",
-        keep_unlabeled: bool = True,
-        classes: str | Sequence[str] | None = None,
         **kwargs,
     ) -> None:
         if unspecified not in ("negative", "positive"):
@@ -161,14 +153,7 @@ class WiderAttribute(MultiLabelDataset):
                 f"unspecified attributes count as 'negative' or 'positive', got {unspecified!r}"
             )
         self.unspecified = unspecified
-        self.keep_unlabeled = keep_unlabeled
-        super().__init__(
-            ann_file,
-            data_root=data_root,
-            data_prefix=data_prefix,
-            classes=read_class_names(classes),
-            **kwargs,
-        )
+        super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation file and clip the boxes."""
@@ -191,13 +176,8 @@ class WiderAttribute(MultiLabelDataset):
             for record in self._persons(image, path, len(names), attribute_of_class)
         ]
         kept = [record for record in records if record["box"] is not None]
-        if dropped := len(records) - len(kept):
-            note_dropped(self, "boxes without area", dropped, self.ann_file)
+        self.note_dropped("boxes without area", len(records) - len(kept))
         return kept
-
-    def filter_data(self) -> list[dict]:
-        """Drop the persons without a label, unless `keep_unlabeled` is set."""
-        return select_images(self, self.data_list, self.keep_unlabeled, self.ann_file)
 
     def _check_images(self, images: Any) -> list[dict]:
         checked = []

@@ -1,19 +1,12 @@
-import re
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-from mmcv.transforms import Compose
-from mmpretrain.datasets.transforms import PackInputs
 
-from mmorderless.datasets import annotations
 from mmorderless.datasets.annotations import (
     check_classes,
     check_ignored,
     check_label_set,
     choose_classes,
     labels_of_rows,
-    select_images,
 )
 from mmorderless.datasets.faults import collect_faults, report_errors, report_fault
 from mmorderless.datasets.json_values import check_keys
@@ -131,42 +124,3 @@ def test_class_names_in_any_script_are_accepted():
 def test_wrong_class_names(classes, rule):
     with pytest.raises(ValueError, match=rule):
         check_classes(classes, "x")
-
-
-def test_images_without_label_are_kept_on_request():
-    records = [{"gt_label": []}, {"gt_label": [1]}]
-    dataset = SimpleNamespace()
-    assert select_images(dataset, records, True, "x") == records
-    assert not hasattr(dataset, "dropped")
-
-
-def test_dropped_images_are_counted_and_logged(monkeypatch):
-    lines = []
-    monkeypatch.setattr(annotations, "print_log", lambda line, **_: lines.append(line))
-    dataset = SimpleNamespace(dropped={"images not on disk": 2})
-    records = [{"gt_label": []}, {"gt_label": [1]}]
-    assert select_images(dataset, records, False, "x.json") == records[1:]
-    assert dataset.dropped == {"images not on disk": 2, "without a label": 1}
-    assert lines == ["SimpleNamespace: dropped 1 without a label (x.json)"]
-
-
-@pytest.mark.parametrize("keys, is_doubt", [((), True), (("gt_score", "gt_ignore"), False)])
-def test_a_pipeline_that_drops_labels_not_judged_is_a_doubt(keys, is_doubt):
-    pipeline = Compose([PackInputs(algorithm_keys=keys)])
-    dataset = SimpleNamespace(pipeline=pipeline)
-    records = [{"gt_label": [0], "gt_ignore": [1]}, {"gt_label": [], "gt_ignore": []}]
-    with collect_faults() as faults:
-        select_images(dataset, records[1:], True, "x.json")
-        select_images(SimpleNamespace(pipeline=Compose([])), records, True, "x.json")
-        assert not faults
-        select_images(dataset, records, True, "x.json")
-    assert len(faults) == is_doubt
-    if is_doubt:
-        assert re.fullmatch(r"x.json: 1 images .*set PackInputs\(algorithm_keys=.*", faults[0])
-
-
-def test_no_image_left():
-    with pytest.raises(ValueError, match=r"x lists 0 images.*it must list images"):
-        select_images(None, [], True, "x")
-    with pytest.raises(ValueError, match=r"lists 1 images.*keep_unlabeled=True"):
-        select_images(None, [{"gt_label": []}], False, "x")
