@@ -179,8 +179,8 @@ def write_pa100k(root):
 
 
 def write_mirflickr(root):
-    for file in mirflickr.class_files(24, relevant=False).values():
-        write_lines(root / f"annotations/{file}", NUMBERS)
+    for concept in mirflickr.CONCEPTS:
+        write_lines(root / f"annotations/{concept}.txt", NUMBERS)
     for number in NUMBERS:
         write_image(root / f"mirflickr/im{number}.jpg")
 

@@ -54,30 +54,6 @@ def read_numbers(path: str) -> list[int]:
     return numbers
 
 
-def class_files(concepts: int, relevant: bool) -> dict[str, str]:
-    """Map each class, in alphabetical order, to the name of its annotation file.
-
-    Args:
-        concepts: 24, or 38 with the 14 stricter annotations as classes of their own.
-        relevant: of the 24 concepts, whether the stricter annotation replaces the other one.
-
-    Raises:
-        ValueError: there is no such annotation.
-    """
-    if concepts not in (len(CONCEPTS), len(CONCEPTS) + len(RELEVANT)):
-        raise ValueError(f"MIRFLICKR-25000 has 24 or 38 concepts, got concepts={concepts}")
-    stricter = {name: f"{name}_r1" for name in RELEVANT}
-    if concepts == len(CONCEPTS):
-        stems = {name: stricter.get(name, name) if relevant else name for name in CONCEPTS}
-    elif relevant:
-        raise ValueError(
-            "relevant=True replaces annotations, but the 38 concepts have both; use concepts=24"
-        )
-    else:
-        stems = {name: name for name in sorted((*CONCEPTS, *stricter.values()))}
-    return {name: f"{stem}.txt" for name, stem in stems.items()}
-
-
 @DATASETS.register_module()
 class MIRFlickr25k(LabelSetDataset):
     """MIRFLICKR-25000, read from the original annotation folder.
@@ -93,8 +69,6 @@ class MIRFlickr25k(LabelSetDataset):
         numbers: the first and the last image, both included, or a file with one image number per
             line, relative to `data_root`.
         concepts: 24, or 38 with the 14 stricter annotations as classes of their own (`baby_r1`).
-        relevant: of 24 concepts, whether the stricter annotation replaces the other one where
-            there is one.
         ann_file: folder of the annotation, relative to `data_root`.
         data_prefix: folder of the images, relative to `data_root`.
         **kwargs: of `LabelSetDataset`.
@@ -109,7 +83,6 @@ class MIRFlickr25k(LabelSetDataset):
         data_root: str = "",
         numbers: Sequence[int] | str = (1, NUM_IMAGES),
         concepts: int = 24,
-        relevant: bool = False,
         ann_file: str = "annotations",
         data_prefix: str | dict = "mirflickr",
         **kwargs,
@@ -121,13 +94,16 @@ class MIRFlickr25k(LabelSetDataset):
                 f"numbers must be a file or the first and last image in 1 … {NUM_IMAGES}, got "
                 f"{tuple(numbers)}"
             )
-        self.file_of_class = class_files(concepts, relevant)
+        if concepts not in (len(CONCEPTS), len(CONCEPTS) + len(RELEVANT)):
+            raise ValueError(f"MIRFLICKR-25000 has 24 or 38 concepts, got concepts={concepts}")
+        self.concepts = concepts
         self.numbers = numbers
         super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation folder and select the images."""
-        names = tuple(self.file_of_class)
+        stricter = [f"{name}_r1" for name in RELEVANT]
+        names = CONCEPTS if self.concepts == len(CONCEPTS) else sorted((*CONCEPTS, *stricter))
         classes = choose_classes(names, self._metainfo.get("classes"), "MIRFLICKR-25000")
         self._metainfo["classes"] = classes
         if isinstance(self.numbers, str):
@@ -136,7 +112,7 @@ class MIRFlickr25k(LabelSetDataset):
             chosen = list(range(self.numbers[0], self.numbers[1] + 1))
         labels_of_image: dict[int, list[int]] = {number: [] for number in chosen}
         for c, name in enumerate(classes):
-            for number in set(read_numbers(osp.join(self.ann_file, self.file_of_class[name]))):
+            for number in set(read_numbers(osp.join(self.ann_file, f"{name}.txt"))):
                 if number in labels_of_image:
                     labels_of_image[number].append(c)
         return [

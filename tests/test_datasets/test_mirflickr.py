@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mmorderless.datasets.faults import collect_faults
-from mmorderless.datasets.mirflickr import CONCEPTS, RELEVANT, MIRFlickr25k, class_files
+from mmorderless.datasets.mirflickr import CONCEPTS, RELEVANT, MIRFlickr25k
 
 OTHER = 24000  # the image of the concepts that a test does not look at
 BABY, BIRD, FOOD = (CONCEPTS.index(name) for name in ("baby", "bird", "food"))
@@ -43,11 +43,6 @@ def test_24_concepts(root):
         25000: [BIRD],
     }
     assert dataset.get_data_info(6)["img_path"] == str(root / "mirflickr/im7.jpg")
-
-
-def test_relevant_annotation_replaces_the_potential_one(root):
-    labels = labels_of(mirflickr(str(root), numbers=(1, 7), relevant=True, keep_unlabeled=False))
-    assert labels == {2: [FOOD], 3: [BABY], 7: [BIRD]}
 
 
 def test_38_concepts(root):
@@ -115,14 +110,12 @@ def test_missing_concept(root):
     (root / "annotations/tree_r1.txt").unlink()
     mirflickr(str(root))
     with pytest.raises(FileNotFoundError, match=r"tree_r1\.txt does not exist"):
-        mirflickr(str(root), relevant=True)
+        mirflickr(str(root), concepts=38)
 
 
 def test_wrong_options(root):
     with pytest.raises(ValueError, match="24 or 38 concepts, got concepts=14"):
-        class_files(14, False)
-    with pytest.raises(ValueError, match="use concepts=24"):
-        class_files(38, True)
+        mirflickr(str(root), concepts=14)
     for numbers in ((0, 5), (7, 3), (1, 25001), (1, 2, 3)):
         with pytest.raises(ValueError, match="numbers must be a file or the first and last image"):
             mirflickr(str(root), numbers=numbers)
@@ -140,6 +133,6 @@ def test_real_annotation_equals_the_json_made_of_it(shared_data):
         assert [dataset.get_data_info(i)["gt_label"] for i in range(len(dataset))] == [
             record["gt_label"] for record in content["data_list"]
         ]
-    relevant = MIRFlickr25k(str(root), relevant=True)
+    stricter = MIRFlickr25k(str(root), concepts=38, classes=["baby_r1"])
     plain = {int(n) for n in (root / "annotations/baby_r1.txt").read_text().split()}
-    assert {n for n, y in labels_of(relevant).items() if BABY in y} == plain
+    assert {n for n, y in labels_of(stricter).items() if y} == plain
