@@ -122,7 +122,7 @@ class WiderAttribute(LabelSetDataset):
 
     An attribute may be unspecified (0). `gt_ignore` lists these classes; `LabelSetMetric` leaves
     them out of mAP if it gets the field (`PackInputs(algorithm_keys=("gt_ignore",))`). In training
-    and in every other metric they count as the option `unspecified` says.
+    and in every other metric they count as negative, as in the literature.
 
     Gives per person `img_path`, `box` (left, top, right, bottom in pixels), `gt_label`, the sorted
     distinct class indices, possibly none, and `gt_ignore`, the same of the unspecified ones.
@@ -131,13 +131,11 @@ class WiderAttribute(LabelSetDataset):
         data_root: folder of the dataset.
         ann_file: the original JSON file, relative to `data_root`.
         data_prefix: folder of the images, relative to `data_root`.
-        unspecified: what an unspecified attribute counts as, 'negative' (as in the literature) or
-            'positive'.
         **kwargs: of `LabelSetDataset`; an example is a person.
 
     Raises:
         FileNotFoundError: the annotation file is not there.
-        ValueError: an unknown option, or the file does not have the original form.
+        ValueError: the file does not have the original form.
     """
 
     def __init__(
@@ -145,14 +143,8 @@ class WiderAttribute(LabelSetDataset):
         data_root: str = "",
         ann_file: str = "Anno/wider_attribute_trainval.json",
         data_prefix: str | dict = "Image",
-        unspecified: str = "negative",
         **kwargs,
     ) -> None:
-        if unspecified not in ("negative", "positive"):
-            raise ValueError(
-                f"unspecified attributes count as 'negative' or 'positive', got {unspecified!r}"
-            )
-        self.unspecified = unspecified
         super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -195,7 +187,6 @@ class WiderAttribute(LabelSetDataset):
     ) -> list[dict]:
         name = image["file_name"]
         size = image_size(path, image_backend(self))
-        positive = (POSITIVE, UNSPECIFIED) if self.unspecified == "positive" else (POSITIVE,)
         persons = []
         for target in image["targets"]:
             with report_errors():
@@ -210,7 +201,7 @@ class WiderAttribute(LabelSetDataset):
                     {
                         "img_path": path,
                         "box": clip_box(box, *size),
-                        "gt_label": [c for c, x in enumerate(value_of_class) if x in positive],
+                        "gt_label": [c for c, x in enumerate(value_of_class) if x == POSITIVE],
                         "gt_ignore": [c for c, x in enumerate(value_of_class) if x == UNSPECIFIED],
                     }
                 )

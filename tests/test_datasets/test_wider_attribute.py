@@ -77,16 +77,12 @@ def test_each_person_is_an_example(load, tmp_path):
 
 def test_options(load):
     targets = [[person([0, -1, 1]), person([-1, -1, -1])]]
-    assert fields(load(targets, unspecified="positive"), "gt_label") == [[0, 2], []]
-    assert fields(load(targets, unspecified="positive"), "gt_ignore") == [[0], []]
     labeled = load(targets, keep_unlabeled=False)
     assert len(labeled) == 1
     assert labeled.dropped == {"without a label": 1}
     chosen = load(targets, classes=["sunglass", "Male"])
     assert fields(chosen, "gt_label") == [[0], []]
     assert fields(chosen, "gt_ignore") == [[1], []]
-    with pytest.raises(ValueError, match="'negative' or 'positive', got 'drop'"):
-        load(targets, unspecified="drop")
 
 
 def test_boxes_are_clipped_and_those_without_area_dropped_and_counted(load):
