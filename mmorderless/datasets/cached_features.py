@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from mmpretrain.datasets import BaseDataset
+from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
@@ -170,7 +170,7 @@ def _not_as_written(file: Path, fault: str) -> ValueError:
 
 
 @DATASETS.register_module()
-class CachedFeatures(BaseDataset):
+class CachedFeatures(MultiLabelDataset):
     """Stored feature maps instead of images, for training and evaluation.
 
     An item is like the output of a pipeline: `inputs`, float16 of shape (D, h, w), and
@@ -239,7 +239,3 @@ class CachedFeatures(BaseDataset):
         if len(values) != size:
             raise _not_as_written(file, "was truncated after it was opened")
         return values.reshape(self._shape)
-
-    def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the labels of an image, for mmpretrain's class-balanced wrapper."""
-        return self.get_data_info(idx)["gt_label"]
