@@ -5,7 +5,7 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmengine.logging import print_log
@@ -91,8 +91,8 @@ def read_label_table(path: str) -> LabelTable:
     return LabelTable(rows, classes, IGNORE in header)
 
 
-def read_cells(path: str, form: str) -> tuple[list[str], Iterator[tuple[str, dict[str, str]]]]:
-    """Read the header of a CSV file, and yield where each row is and its cells by column.
+def read_cells(path: str, form: str) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
+    """Read the header of a CSV file, and for each row where it is and its cells by column.
 
     A row of another length is reported as a fault and left out.
 
@@ -109,35 +109,29 @@ def read_cells(path: str, form: str) -> tuple[list[str], Iterator[tuple[str, dic
     report_cut_end(text, path)
     delimiter = find_delimiter(text, path, form)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-
-    def strip_rows() -> Iterator[list[str]]:
-        try:
-            yield from ([cell.strip() for cell in row] for row in reader)
-        except csv.Error as error:
-            raise ValueError(
-                f"{path}, line {reader.line_num}: {error}; quote cells as in RFC 4180"
-            ) from None
-
-    stripped = strip_rows()
-    header = next(stripped)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: {error}; quote cells as in RFC 4180"
+        ) from None
+    _, header = rows.pop(0)
     if "" in header:
         raise ValueError(f"{path}: column {header.index('') + 1} has no name; {form}")
     if repeated := repeated_items(header):
         raise ValueError(f"{path}: columns {shown(repeated)} occur twice in the header; {form}")
-
-    def name_cells() -> Iterator[tuple[str, dict[str, str]]]:
-        for cells in filter(any, stripped):
-            line = f"{path}, line {reader.line_num}"
-            if len(cells) == len(header):
-                yield line, dict(zip(header, cells))
-                continue
+    named = []
+    for number, cells in rows:
+        line = f"{path}, line {number}"
+        if len(cells) == len(header) and any(cells):
+            named.append((line, dict(zip(header, cells))))
+        elif any(cells):
             report_fault(
                 f"{line}: the header has {len(header)} cells, this row {len(cells)}: "
                 f"{shown(cells)}; separate labels by ';' and quote a cell that holds the separator "
                 "of cells"
             )
-
-    return header, name_cells()
+    return header, named
 
 
 def find_delimiter(text: str, path: str, form: str) -> str:
