@@ -29,18 +29,11 @@ def join_paths(
         backend_args: storage backend of `mmengine.fileio`.
     """
     paths = [join_path(folder, name) for name in names]
-    slashed = {
-        row: join_path(folder, name.replace("\\", "/"))
-        for row, name in enumerate(names)
-        if "\\" in name
-    }
-    written_exist = are_files([paths[row] for row in slashed], backend_args)
-    slashed_exist = are_files(list(slashed.values()), backend_args)
-    windows = [
-        row
-        for row, is_written, is_slashed in zip(slashed, written_exist, slashed_exist)
-        if is_slashed and not is_written
-    ]
+    rows = [row for row, name in enumerate(names) if "\\" in name]
+    slashed = {row: join_path(folder, names[row].replace("\\", "/")) for row in rows}
+    written = are_files([paths[row] for row in rows], backend_args)
+    exist = are_files(list(slashed.values()), backend_args)
+    windows = [row for row, as_is, as_read in zip(rows, written, exist) if as_read and not as_is]
     for row in windows:
         paths[row] = slashed[row]
     if windows:
