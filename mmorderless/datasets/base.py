@@ -13,6 +13,10 @@ from mmorderless.datasets.image_paths import are_files, image_backend
 class LabelSetDataset(MultiLabelDataset):
     """mmpretrain's `MultiLabelDataset` that logs what it leaves out.
 
+    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none; and
+    where classes are not judged `gt_ignore`, the same of these that are no labels, which
+    `LabelSetMetric` leaves out of mAP with `PackInputs(algorithm_keys=("gt_ignore",))`.
+
     Args:
         classes: names of the classes to use, in that order, or the path of a file with one per line
             (relative to the working directory, as in mmpretrain); None for all.

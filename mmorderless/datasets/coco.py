@@ -208,12 +208,8 @@ class CocoMultiLabel(LabelSetDataset):
     Classes are the file's categories in the order of their ids. Objects marked `iscrowd` count;
     the categories of those marked `ignore` are not judged. A category that is the supercategory of
     another and has no annotation is left out, unless `classes` names it. With the defaults,
-    train2014 has 82,081 images and val2014 has 40,137.
-
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none; and
-    where the file ignores objects, `gt_ignore`, the classes of these that are no labels
-    (`LabelSetMetric` leaves them out of mAP with `PackInputs(algorithm_keys=("gt_ignore",))`).
-    `metainfo["groups"]` has the class indices of each supercategory, for figures.
+    train2014 has 82,081 images and val2014 has 40,137. `metainfo["groups"]` has the class indices
+    of each supercategory, for figures.
 
     Args:
         keep_unlabeled: whether images without an object stay; the paper drops them.

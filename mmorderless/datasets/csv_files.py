@@ -67,8 +67,7 @@ def read_label_table(path: str) -> LabelTable:
             column `ignore` has, in the form of `labels`, the classes that are not judged.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: not UTF-8, wrong quoting, another header, a row of another length, an empty
             image path or label name, a label twice in a cell, a flag that is not 0 or 1, or an
             image in two rows.
@@ -101,7 +100,7 @@ def read_cells(path: str, form: str) -> tuple[list[str], list[tuple[str, dict[st
         form: the remedy of a wrong header.
 
     Raises:
-        FileNotFoundError, OSError, ValueError: see `read_label_table`.
+        OSError, ValueError: see `read_label_table`.
     """
     text = read_text(path)
     if "\0" in text:

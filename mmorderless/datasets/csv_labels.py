@@ -25,10 +25,6 @@ class CsvMultiLabel(LabelSetDataset):
     Image paths are relative to `data_root`/`data_prefix`, or to the CSV's folder if no
     `data_prefix` is given.
 
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none; if
-    the file has a column `ignore`, also `gt_ignore`, the same of the classes that are not judged,
-    which `LabelSetMetric` leaves out of mAP.
-
     Args:
         classes_from: the CSV of the training images, relative to `data_root`.
         **kwargs: of `LabelSetDataset`.

@@ -103,8 +103,6 @@ class DigitScenes(JsonMultiLabel):
     `annotation.json`. Each process draws the scenes into a temporary folder, and the first one to
     finish renames it, so that a folder of this name is complete.
 
-    Gives per image `img_path` and `gt_label`, the sorted distinct digits, possibly none.
-
     Args:
         split: 'train' or 'test'; their handwritten instances are disjoint.
         num_scenes: number of scenes.

@@ -30,10 +30,6 @@ class JsonMultiLabel(LabelSetDataset):
     replaces the file's class names, as in mmpretrain, but cannot change their number or order. An
     image may have a list `ignore`, or `gt_ignore`, of classes that are not judged in it.
 
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none; and
-    with `ignore` also `gt_ignore`, its classes that are no labels (`LabelSetMetric` leaves them out
-    of mAP with `PackInputs(algorithm_keys=("gt_ignore",))`).
-
     Args:
         **kwargs: of `LabelSetDataset`.
 

@@ -28,7 +28,7 @@ def read_known_csv(path: str) -> list[LabeledImage]:
         `ignored`.
 
     Raises:
-        FileNotFoundError, OSError, ValueError: see `read_label_table`.
+        OSError, ValueError: see `read_label_table`.
     """
     header, cells_of_rows = read_cells(path, FORM)
     others = {*header} - {IMAGE, GIVEN, EXCLUDED}

@@ -36,8 +36,7 @@ def read_mat(path: str) -> dict[str, Value]:
         the list of its cells, column by column. Values of other types are None.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: it is not such a file, or it is damaged.
     """
     content = read_bytes(path)

@@ -30,8 +30,7 @@ def read_numbers(path: str) -> list[int]:
     """Read image numbers, one per line; a last line without a line end is a doubt.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: not UTF-8; a line is not a number in 1 … 25000, a number occurs twice, or there
             is none.
     """
@@ -61,8 +60,6 @@ class MIRFlickr25k(LabelSetDataset):
     `ann_file` is the folder with `<concept>.txt` (24 concepts: potentially visible) and
     `<concept>_r1.txt` (14 of them: relevant); the images are `im<number>.jpg`. `numbers` selects
     the images of a split; the shipped config trains on 1 … 15000 and tests on 15001 … 25000.
-
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
 
     Args:
         data_root: folder of the dataset.

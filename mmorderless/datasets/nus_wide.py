@@ -41,8 +41,7 @@ def read_concepts(path: str, may_differ: bool) -> tuple[str, ...]:
         may_differ: whether another number of concepts than 81 is only a doubt and not an error.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: not UTF-8, or the concepts are not 81 different ones.
     """
     concepts = check_classes(read_lines(path, LAYOUT), path)
@@ -58,8 +57,7 @@ def read_image_list(path: str) -> list[str]:
     r"""Return the image paths of an image list, with the file's `\` replaced by `/`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: not UTF-8, an image is no JPEG, or it is listed twice.
     """
     images = [line.replace("\\", "/") for line in read_lines(path, LAYOUT)]
@@ -82,8 +80,7 @@ def read_labels(paths: Sequence[str], num_images: int) -> np.ndarray:
         Boolean matrix, shape (N, C).
 
     Raises:
-        FileNotFoundError: a file is not there.
-        OSError: a file cannot be read.
+        OSError: a file is missing or cannot be read.
         ValueError: a file does not have N lines, or a line is not 0 or 1.
     """
     labels = np.zeros((num_images, len(paths)), dtype=bool)
@@ -146,8 +143,6 @@ class NusWide(LabelSetDataset):
       are on disk). The authors did not publish theirs.
     - official: the original split, including images without a label (161,789 / 107,859).
     - official_labeled: the original split without them (125,449 / 83,898).
-
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none.
 
     Args:
         data_root: folder of the dataset.

@@ -106,8 +106,6 @@ class PA100K(LabelSetDataset):
     Classes are the attributes in the file's order. The whole file is checked whichever split is
     used, because copies exist in which rows and images are shifted by one.
 
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices.
-
     Args:
         data_root: folder of the dataset.
         split: 'train' (80,000 images), 'val' (10,000), 'test' (10,000) or 'trainval', which most

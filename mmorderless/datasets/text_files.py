@@ -33,8 +33,7 @@ def read_bytes(path: str, remedy: str = ANNOTATION_REMEDY) -> bytes:
     """Return the content of a local or remote file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
     """
     try:
         return fileio.get(path)
@@ -48,8 +47,7 @@ def read_text(path: str, remedy: str = ANNOTATION_REMEDY) -> str:
     """Return the text of a UTF-8 file with its line ends, without a byte-order mark.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: it is not UTF-8.
     """
     content = read_bytes(path, remedy)
@@ -69,8 +67,7 @@ def read_lines(path: str, remedy: str = ANNOTATION_REMEDY) -> list[str]:
     """Return the lines of a UTF-8 file, stripped; empty lines are skipped.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: it is not UTF-8.
     """
     lines = io.StringIO(read_text(path, remedy), newline=None)
@@ -81,8 +78,7 @@ def read_annotation_file(path: str, object_hook: Callable[[dict], Any] | None = 
     """Read an annotation file whose top level is a JSON object.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: the file is not UTF-8, not JSON, or not an object.
     """
     text = read_text(path)

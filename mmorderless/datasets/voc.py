@@ -22,8 +22,7 @@ def read_image_set(path: str) -> list[str]:
     """Read the names of a split's images, one per line; no line end at the end is a doubt.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: not UTF-8, a line is not one name, or an image is listed twice.
     """
     text = read_text(path, LAYOUT)
@@ -47,8 +46,7 @@ def read_objects(path: str) -> list[tuple[str, bool]]:
     """Read an image's objects: the name of the class, and whether it is marked as difficult.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: the file cannot be read.
+        OSError: the file is missing or cannot be read.
         ValueError: it is not XML of this kind, an object has not one name, or its `difficult` is
             not 0 or 1.
     """
@@ -79,13 +77,9 @@ def _read_object(element: ET.Element, path: str) -> tuple[str, bool]:
 class VocMultiLabel(LabelSetDataset, VOC):
     """mmpretrain's `VOC` with its files checked; difficult objects are not judged.
 
-    A class of which an image has only difficult objects is in `gt_ignore`: `LabelSetMetric` leaves
-    it out of mAP, as Pascal's own evaluation and `VOCAveragePrecision` do, if it gets the field
-    (`PackInputs(algorithm_keys=("gt_ignore",))`). In training and in every other metric it counts
-    as negative. An object without `difficult` is not difficult.
-
-    Gives per image `img_path` and `gt_label`, the sorted distinct class indices, possibly none, and
-    `gt_ignore`, the same of the classes that are not judged.
+    A class of which an image has only difficult objects is in `gt_ignore`, and so left out of mAP,
+    as by Pascal's own evaluation and `VOCAveragePrecision`. In training and in every other metric
+    it counts as negative. An object without `difficult` is not difficult.
 
     Args:
         **kwargs: of `LabelSetDataset` and mmpretrain's `VOC`. `classes` are some of Pascal's 20, or

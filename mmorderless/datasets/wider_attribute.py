@@ -120,12 +120,10 @@ class WiderAttribute(LabelSetDataset):
     Boxes without area inside the image are dropped, and their number is logged. Put `CropBox` after
     the loading of the image.
 
-    An attribute may be unspecified (0). `gt_ignore` lists these classes; `LabelSetMetric` leaves
-    them out of mAP if it gets the field (`PackInputs(algorithm_keys=("gt_ignore",))`). In training
-    and in every other metric they count as negative, as in the literature.
+    An attribute that is not specified (0) is in `gt_ignore`, and so left out of mAP. In training
+    and in every other metric it counts as negative, as in the literature.
 
-    Gives per person `img_path`, `box` (left, top, right, bottom in pixels), `gt_label`, the sorted
-    distinct class indices, possibly none, and `gt_ignore`, the same of the unspecified ones.
+    Gives per person also `box` (left, top, right, bottom in pixels).
 
     Args:
         data_root: folder of the dataset.
