@@ -53,7 +53,13 @@ def check_classes(classes: Sequence[str] | None, source: str) -> tuple[str, ...]
         raise ValueError(
             f"no class names in {source} (got {shown(classes)}); list them there or in `classes`"
         )
-    unnamed = [name for name in classes if not is_class_name(name)]
+    unnamed = [
+        name
+        for name in classes
+        if not isinstance(name, str)
+        or not name.strip()
+        or any(unicodedata.category(character) in UNWRITABLE for character in name)
+    ]
     if unnamed:
         raise ValueError(
             f"class names must be non-blank text of one line, got {shown(unnamed[0])} in {source}; "
@@ -80,13 +86,6 @@ def read_class_names(classes: Any) -> Any:
         return classes
     remedy = "set `classes` to the path of a file or to a list of names"
     return read_lines(os.path.expanduser(classes), remedy)
-
-
-def is_class_name(name: Any) -> bool:
-    """Tell whether a name is text that can be written to a file on one line."""
-    if not isinstance(name, str) or not name.strip():
-        return False
-    return not any(unicodedata.category(character) in UNWRITABLE for character in name)
 
 
 def choose_classes(
@@ -147,18 +146,6 @@ def check_label_set(
             f"{what} of {image} must be distinct, got {shown(labels)} in {source}; list each once"
         )
     return [label for label in distinct if 0 <= label < num_classes]
-
-
-def check_ignored(
-    ignored: Any, labels: Sequence[int], num_classes: int, image: str, source: str
-) -> list[int]:
-    """Check the classes that are not judged in an image, `gt_ignore`, as `check_label_set` does.
-
-    Returns:
-        Those that are not labels of the image, in ascending order.
-    """
-    checked = check_label_set(ignored, num_classes, image, source, "ignored classes")
-    return [c for c in checked if c not in labels]
 
 
 def labels_of_rows(matrix: np.ndarray) -> list[list[int]]:

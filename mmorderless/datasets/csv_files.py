@@ -73,11 +73,12 @@ def read_label_table(path: str) -> LabelTable:
             image in two rows.
     """
     header, cells_of_rows = read_cells(path, FORM)
-    check_header(header, path)
+    classes = [name for name in header if name not in (IMAGE, LABELS, IGNORE)]
+    if (LABELS in header) == bool(classes):
+        raise ValueError(f"{path} has the columns {shown(header)}; {FORM}")
     parsed = [parse_row(cells, line) for line, cells in cells_of_rows]
     rows = [row for row in parsed if row is not None]
     report_repeated_images(rows, path)
-    classes = [name for name in header if name not in (IMAGE, LABELS, IGNORE)]
     if classes:
         print_log(f"{path}: read as a 0/1 column for each of {len(classes)} classes", "current")
         if len(classes) == 1:
@@ -147,13 +148,6 @@ def find_delimiter(text: str, path: str, form: str) -> str:
                 print_log(f"{path}: cells are separated by {delimiter!r}", logger="current")
             return delimiter
     raise ValueError(f"{path} must start with a header, got {shown(first_line)}; {form}")
-
-
-def check_header(header: Sequence[str], path: str) -> None:
-    """Raise a ValueError when columns are more than are read."""
-    others = [name for name in header if name not in (IMAGE, LABELS, IGNORE)]
-    if (LABELS in header) == bool(others):
-        raise ValueError(f"{path} has the columns {shown(header)}; {FORM}")
 
 
 def parse_row(cells: Mapping[str, str], line: str) -> LabeledImage | None:

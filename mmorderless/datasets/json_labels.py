@@ -6,7 +6,6 @@ from mmpretrain.registry import DATASETS
 
 from mmorderless.datasets.annotations import (
     check_classes,
-    check_ignored,
     check_label_set,
 )
 from mmorderless.datasets.base import LabelSetDataset
@@ -64,10 +63,10 @@ class JsonMultiLabel(LabelSetDataset):
         record = {**image, "img_path": path, "gt_label": labels}
         for key in ("gt_ignore", "ignore"):
             if key in record:
-                ignored = record.pop(key)
-                record["gt_ignore"] = check_ignored(
-                    ignored, labels, num_classes, name, self.ann_file
+                ignored = check_label_set(
+                    record.pop(key), num_classes, name, self.ann_file, "ignored classes"
                 )
+                record["gt_ignore"] = [c for c in ignored if c not in labels]
         return record
 
     def _merge_classes(self, file_metainfo: dict) -> tuple[str, ...]:

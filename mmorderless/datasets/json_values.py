@@ -29,11 +29,6 @@ def shown(value: Any) -> str:
     return _short.repr(value)
 
 
-def kind_of(value: Any) -> str:
-    """Describe the type of a JSON value."""
-    return KINDS.get(type(value), type(value).__name__)
-
-
 def check_keys(record: Any, keys: Sequence[str], what: str, form: str) -> None:
     """Raise a ValueError when a value is not a JSON object or lacks one of the keys."""
     if not isinstance(record, dict):
@@ -83,7 +78,8 @@ def check_id(value: Any, kind: type, what: str) -> None:
         what: whose id it is, for the message.
     """
     if type(value) is not kind:
+        found = KINDS.get(type(value), type(value).__name__)
         raise ValueError(
             f"{what} must be {KINDS[kind]} like the other ids, got {shown(value)}, which is "
-            f"{kind_of(value)}; write all ids as {'text' if kind is str else 'integers'}"
+            f"{found}; write all ids as {'text' if kind is str else 'integers'}"
         )

@@ -17,11 +17,6 @@ not installed, an unknown storage."""
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def missing_file(path: str, remedy: str = ANNOTATION_REMEDY) -> FileNotFoundError:
-    """Return the error for a file that does not exist."""
-    return FileNotFoundError(f"{path} does not exist; {remedy}")
-
-
 def reason_of(error: Exception) -> str:
     """Return the reason of one of the READ_ERRORS without the file's name."""
     if isinstance(error, KeyError):
@@ -38,7 +33,7 @@ def read_bytes(path: str, remedy: str = ANNOTATION_REMEDY) -> bytes:
     try:
         return fileio.get(path)
     except FileNotFoundError:
-        raise missing_file(path, remedy) from None
+        raise FileNotFoundError(f"{path} does not exist; {remedy}") from None
     except READ_ERRORS as error:
         raise OSError(f"{path} cannot be read ({reason_of(error)}); {remedy}") from None
 

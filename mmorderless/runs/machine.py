@@ -21,9 +21,10 @@ def describe_machine(device: torch.device, dtype: str) -> dict[str, Any]:
         dtype: data type that they compute in.
     """
     name = cpu_name() if device.type == "cpu" else torch.cuda.get_device_name(device)
-    packages = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless")
+    hosts = ("mmengine", "mmcv", "mmcv-lite", "mmpretrain")
+    packages = ("torch", "numpy", "scipy", "opencv-python", "opencv-python-headless", *hosts)
     versions = {"mmorderless": __version__, "python": platform.python_version()}
-    for package in (*packages, *_host_packages()):
+    for package in (*packages, *(f"onedl-{host}" for host in hosts)):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -36,11 +37,6 @@ def describe_machine(device: torch.device, dtype: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "versions": versions,
     }
-
-
-def _host_packages() -> list[str]:
-    names = ("mmengine", "mmcv", "mmcv-lite", "mmpretrain")
-    return [*names, *(f"onedl-{name}" for name in names)]
 
 
 def cpu_name() -> str:

@@ -1,6 +1,6 @@
 """Apply the `method` key of a config: merge a published system over the config's model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,8 @@ def find_method(method: Any, config: str | None) -> Path:
             "path of a fragment, or the name of a method"
         )
     known: dict[str, Path] = {}
-    for candidates in _folders(folder):
+    above = [parent / FOLDER for parent in (folder, *folder.parents)]  # the nearest first
+    for candidates in (*above, SHIPPED):
         known = {file.stem: file for file in sorted(candidates.glob("*.py"))} | known
     if not isinstance(method, str) or method not in known:
         raise ValueError(
@@ -112,12 +113,6 @@ def find_method(method: Any, config: str | None) -> Path:
             "give the path of a .py file"
         )
     return known[method]
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    """Yield the folders of methods, the nearest first."""
-    yield from (parent / FOLDER for parent in (folder, *folder.parents))
-    yield SHIPPED
 
 
 def _check_head(cfg: Config, change: ConfigDict, method: str) -> None:

@@ -3,7 +3,6 @@ import pytest
 
 from mmorderless.datasets.annotations import (
     check_classes,
-    check_ignored,
     check_label_set,
     choose_classes,
     labels_of_rows,
@@ -37,12 +36,6 @@ def test_wrong_labels(labels, rule):
     assert "a.jpg" in message
     assert "a.json" in message
     assert "\n" not in message
-
-
-def test_a_class_that_is_labeled_and_ignored_is_labeled():
-    assert check_ignored([3, 0, 2], [0, 1], 4, "a.jpg", "a.json") == [2, 3]
-    with pytest.raises(ValueError, match=r"ignored classes of a.jpg must be in 0 … 3 .*\[4\]"):
-        check_ignored([4], [0], 4, "a.jpg", "a.json")
 
 
 def test_faults_are_collected_only_inside_collect_faults():
