@@ -24,23 +24,19 @@ def reseed(*key: int) -> None:
 
 
 @contextmanager
-def preserved_host_random_state() -> Iterator[None]:
-    """Restore the state of Python's `random`, NumPy and PyTorch's CPU generator at the end."""
-    state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+def preserved_random_state(devices: Sequence[int] = ()) -> Iterator[None]:
+    """Restore the state of Python's `random`, NumPy, PyTorch's CPU generator and some GPUs'.
+
+    Args:
+        devices: numbers of the GPUs.
+    """
+    state = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        yield
+        with torch.random.fork_rng(devices):
+            yield
     finally:
         random.setstate(state[0])
         np.random.set_state(state[1])  # noqa: NPY002
-        torch.set_rng_state(state[2])
-
-
-@contextmanager
-def preserved_random_state() -> Iterator[None]:
-    """Restore the state of the CPU generators and of the current GPU's at the end."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with preserved_host_random_state(), torch.random.fork_rng(devices):
-        yield
 
 
 def _seed_host(key: Sequence[int]) -> int:
@@ -134,7 +130,7 @@ class SeededFetch:
     def __call__(self, indices: Sequence[SeededIndex]) -> list:
         """Return the samples of a batch, in its order."""
         samples = []
-        with preserved_host_random_state():
+        with preserved_random_state():
             for index in indices:
                 _seed_host((self.seed, SAMPLE, index.epoch, int(index), index.repeat))
                 samples.append(self.dataset[int(index)])

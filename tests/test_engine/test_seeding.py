@@ -11,7 +11,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from mmorderless.engine.seeding import (
     SeededFetch,
     SeededIndex,
-    preserved_host_random_state,
+    preserved_random_state,
     reseed,
     seed_samples,
 )
@@ -74,7 +74,7 @@ def test_random_state_is_restored_after_an_error():
     reseed(1)
     expected = numbers()
     reseed(1)
-    with pytest.raises(ZeroDivisionError), preserved_host_random_state():
+    with pytest.raises(ZeroDivisionError), preserved_random_state():
         1 / numbers().count("never")
     assert numbers() == expected
 

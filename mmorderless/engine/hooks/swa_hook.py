@@ -210,8 +210,9 @@ class SWAHook(Hook):
             return
         model = bare_model(runner)
         self._statistics = {}
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         # Seeded, so that a resumed run estimates the same statistics.
-        with preserved_random_state(), preserved_modes(model):
+        with preserved_random_state(devices), preserved_modes(model):
             reseed(runner.seed, runner.rank)
             model.train()  # the model itself keeps frozen layers in evaluation mode
             if not trained_batch_norms(model):
