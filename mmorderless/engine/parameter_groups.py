@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import DefaultOptimWrapperConstructor
 from mmpretrain.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
@@ -26,50 +26,17 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
 
 
 def merge_groups(groups: Sequence[dict]) -> list[dict]:
-    """Merge groups with equal options.
+    """Merge groups with equal options, in the order of their first weights.
 
     Args:
-        groups: of an optimizer or of its state dict; `params` is a list, the rest are options.
-
-    Returns:
-        New groups, in the order of their first weights.
+        groups: of an optimizer: `params` is a list, the rest are options.
     """
-    return [
-        {**groups[members[0]], "params": [p for i in members for p in groups[i]["params"]]}
-        for members in _equal_groups(groups)
-    ]
-
-
-def merge_saved_groups(checkpoint: dict, optim_wrapper: OptimWrapper) -> None:
-    """Let an optimizer with merged groups resume from a checkpoint with a group of every weight.
-
-    Args:
-        checkpoint: changed in place: the optimizer's groups and the schedulers' values per group.
-        optim_wrapper: the wrapper that will load it.
-    """
-    saved = checkpoint.get("optimizer", {})
-    groups = saved.get("param_groups", [])
-    if len(groups) <= len(optim_wrapper.optimizer.param_groups):
-        return
-    # State is stored by a weight's number, which its group lists: it remains as it is.
-    saved["param_groups"] = merge_groups(groups)
-    firsts = [members[0] for members in _equal_groups(groups)]
-    for scheduler in checkpoint.get("param_schedulers", []):
-        for name, values in scheduler.items():
-            # A value per group and, after these, that of mmengine's base settings.
-            if isinstance(values, list) and len(values) - len(groups) in (0, 1):
-                scheduler[name] = [values[first] for first in firsts] + values[len(groups) :]
-
-
-def _equal_groups(groups: Sequence[dict]) -> list[list[int]]:
-    """Return the indices of groups with equal options, in ascending order."""
-    found: list[tuple[dict, list[int]]] = []
-    for index, group in enumerate(groups):
-        options = {name: value for name, value in group.items() if name != "params"}
-        for known, members in found:
-            if known == options:
-                members.append(index)
-                break
+    merged: list[dict] = []
+    for group in groups:
+        options = {**group, "params": None}
+        same = next((known for known in merged if {**known, "params": None} == options), None)
+        if same is None:
+            merged.append({**group, "params": [*group["params"]]})
         else:
-            found.append((options, [index]))
-    return [members for _, members in found]
+            same["params"] += group["params"]
+    return merged

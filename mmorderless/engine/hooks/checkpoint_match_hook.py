@@ -5,7 +5,6 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from mmorderless.engine.hooks.bare_model import bare_model
-from mmorderless.engine.parameter_groups import merge_saved_groups
 from mmorderless.models.weights import check_some_weights_match, load_all_weights, weights_of
 
 
@@ -14,7 +13,7 @@ class CheckpointMatchHook(Hook):
     """Check a checkpoint against the model before it is loaded, resumed from or tested.
 
     When no key matches, mmengine only warns and continues with random weights. The tools add this
-    hook to every run. A resumed optimizer's saved groups are merged if its own are.
+    hook to every run.
 
     Args:
         complete: whether the checkpoint must hold every weight of the model (evaluation) or at
@@ -34,5 +33,3 @@ class CheckpointMatchHook(Hook):
         """
         check = load_all_weights if self.complete else check_some_weights_match
         check(bare_model(runner), weights_of(checkpoint))
-        if runner._resume:
-            merge_saved_groups(checkpoint, runner.optim_wrapper)
