@@ -1,6 +1,5 @@
 """Record training stages, and find the checkpoints that they hand over."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from mmorderless.runs.checkpoint_files import existing_checkpoint, last_checkpoint
-from mmorderless.runs.files import write_text
-from mmorderless.runs.records import differences, raise_if_changed
+from mmorderless.runs.records import differences, raise_if_changed, read_json, write_json
 
 RECORD = "stage.json"
 HAND_OVER = ("best", "last")
@@ -76,13 +74,8 @@ def read_record(stage: Stage) -> dict[str, Any] | None:
                 "choose another --work-dir"
             )
         return None
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        is_record = isinstance(record["settings"], dict)
-        is_record &= isinstance(record["checkpoint"], str | None)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        is_record = False
-    if not is_record:
+    record = read_json(file)
+    if record is None:
         raise ValueError(
             f"{file} is damaged or was not written by tools/train_stages.py; remove {stage.folder} "
             "to train this stage again"
@@ -96,7 +89,7 @@ def write_record(stage: Stage, start: str | None, checkpoint: str | None) -> Non
         "settings": settings_from(stage, start),
         "checkpoint": checkpoint and os.path.relpath(checkpoint, stage.folder),
     }
-    write_text(stage.folder / RECORD, json.dumps(record, indent=1) + "\n")
+    write_json(stage.folder / RECORD, record)
 
 
 def settings_from(stage: Stage, start: str | None) -> dict[str, Any]:
