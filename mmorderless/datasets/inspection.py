@@ -241,8 +241,6 @@ def file_problem(path: str, backend_args: dict | None = None) -> str | None:
 
 def image_problem(path: str, backend_args: dict | None = None) -> str | None:
     """Say why an image cannot be opened or decoded; None if nothing is wrong."""
-    if problem := file_problem(path, backend_args):
-        return problem
     try:
         LoadImage(backend_args=backend_args).transform({"img_path": path})
     except (OSError, ValueError) as error:
