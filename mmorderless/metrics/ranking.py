@@ -10,18 +10,10 @@ from mmorderless.metrics.set_scores import check_finite_scores, check_sets, mean
 def mean_average_precision(
     scores: Matrix, truth: Matrix, ignored: Matrix | None = None
 ) -> tuple[float, int]:
-    """Compute mAP: the mean of `average_precision` over the classes that have a positive.
-
-    Args:
-        scores: as in `average_precisions`.
-        truth: as in `average_precisions`.
-        ignored: as in `average_precisions`.
+    """Compute mAP: the mean of `average_precisions` over the classes that have a positive.
 
     Returns:
         mAP in percent (NaN when no class has a positive), and the number of classes left out.
-
-    Raises:
-        ValueError: the arrays are empty or of different shapes, or a score is not finite.
 
     >>> scores = np.array([[0.9, 0.5], [0.8, 0.4], [0.7, 0.6]])
     >>> truth = np.array([[True, False], [False, False], [True, False]])
