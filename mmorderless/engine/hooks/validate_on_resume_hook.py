@@ -1,7 +1,7 @@
 """Validate a resumed run first if its checkpoint was written before a validation."""
 
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
 KEY = "before_validation"
@@ -18,12 +18,12 @@ class ValidateOnResumeHook(Hook):
     the same best checkpoint as the uninterrupted one.
 
     - A checkpoint in mid-epoch (`CheckpointHook(by_epoch=False)`) was written after the last
-      validation; a loop that counts iterations may validate after any iteration.
+      validation.
     - When an epoch gives the best score, mmengine writes its checkpoint again after the validation.
       It contains the score already; a second validation would count as an epoch without progress.
     - A run resumed at its end is validated too, so that its best checkpoint exists.
-    - A checkpoint that was written without this hook, or without optimizer state (the best one),
-      is resumed from without a validation.
+    - A checkpoint that was written without this hook, without optimizer state (the best one) or by
+      a loop that counts iterations is resumed from without a validation.
     """
 
     # After DeterministicResumeHook, SWAHook and CheckpointHook have restored their state.
@@ -38,8 +38,8 @@ class ValidateOnResumeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Validate if a validation was due."""
-        due = runner.val_loop is not None and validation_is_due(runner.train_loop)
-        if self._before_validation and due:
+        missed = self._before_validation and runner.val_loop is not None
+        if missed and validation_is_due(runner.train_loop):
             runner.logger.info(
                 "ValidateOnResumeHook: the checkpoint was written before its validation; "
                 "validating now"
@@ -52,18 +52,11 @@ class ValidateOnResumeHook(Hook):
         if "optimizer" not in checkpoint:
             return
         # The loop's counter advances between writing the checkpoint and validating.
-        loop, meta = runner.train_loop, checkpoint["meta"]
-        if isinstance(loop, IterBasedTrainLoop):
-            checkpoint[KEY] = meta["iter"] == loop.iter + 1
-        else:
-            checkpoint[KEY] = meta["epoch"] == loop.epoch + 1
+        checkpoint[KEY] = checkpoint["meta"]["epoch"] == runner.train_loop.epoch + 1
 
 
-def validation_is_due(loop: EpochBasedTrainLoop | IterBasedTrainLoop) -> bool:
-    """Return whether a loop of mmengine validates at its current epoch or iteration."""
+def validation_is_due(loop: EpochBasedTrainLoop) -> bool:
+    """Return whether a loop of mmengine validates at its current epoch."""
     loop._decide_current_val_interval()
-    if isinstance(loop, IterBasedTrainLoop):
-        done, end = loop.iter, loop.max_iters
-    else:
-        done, end = loop.epoch, loop.max_epochs
-    return done >= loop.val_begin and (done % loop.val_interval == 0 or done == end)
+    is_last = loop.epoch == loop.max_epochs
+    return loop.epoch >= loop.val_begin and (loop.epoch % loop.val_interval == 0 or is_last)

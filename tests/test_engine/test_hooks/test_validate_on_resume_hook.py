@@ -47,9 +47,8 @@ class Witness(Hook):
         self.rates[runner.epoch] = runner.optim_wrapper.get_lr()["lr"][0]
 
     def before_val_epoch(self, runner):
-        by_epoch = runner.cfg.train_cfg.by_epoch
-        ScriptedScore.progress = runner.epoch if by_epoch else runner.iter
-        self.validated.append(ScriptedScore.progress)
+        ScriptedScore.progress = runner.epoch
+        self.validated.append(runner.epoch)
 
 
 @HOOKS.register_module()
@@ -95,9 +94,7 @@ def photos(tmp_path_factory):
 def run(photos, tmp_path, repository):
     """Train in a folder, resuming from a checkpoint if one is named, and return the outcome."""
 
-    def train(
-        folder, scores, resume=None, hooks=(), with_hook=True, epochs=6, train_cfg=None, **changes
-    ):
+    def train(folder, scores, resume=None, hooks=(), with_hook=True, epochs=6, **changes):
         ScriptedScore.scores = dict(enumerate(scores, start=1))
         loader = dict(
             batch_size=2,
@@ -135,7 +132,7 @@ def run(photos, tmp_path, repository):
                 train_dataloader=loader,
                 val_dataloader=loader | dict(sampler=dict(type="DefaultSampler", shuffle=False)),
                 val_evaluator=dict(type="ScriptedScore"),
-                train_cfg=train_cfg or dict(by_epoch=True, max_epochs=epochs),
+                train_cfg=dict(by_epoch=True, max_epochs=epochs),
                 val_cfg=dict(),
                 optim_wrapper=stage_1.optim_wrapper,
                 param_scheduler=stage_1.param_scheduler,
@@ -272,21 +269,6 @@ def test_checkpoint_in_mid_epoch_comes_after_the_last_validation(run):
     for iteration, expected in [(3, [2, 3]), (4, [2, 3]), (5, [3])]:
         resumed = run("w", scores, epochs=3, resume=f"iter_{iteration}.pth", **by_iter)
         assert resumed.validated == expected, iteration
-
-
-def test_loop_that_counts_iterations(run):
-    by_iter = {
-        "train_cfg": dict(by_epoch=False, max_iters=7, val_interval=2),
-        "default_hooks.checkpoint.by_epoch": False,
-    }
-    scores = [0, 50, 0, 40, 0, 60, 60]
-    whole = run("whole", scores, **by_iter)
-    assert whole.validated == [2, 4, 6, 7]
-    run("resumed", scores, **by_iter)
-    for iteration, expected in [(2, [4, 6, 7]), (3, [4, 6, 7]), (4, [4, 6, 7]), (7, [7])]:
-        resumed = run("resumed", scores, resume=f"iter_{iteration}.pth", **by_iter)
-        assert resumed.validated == expected, iteration
-        assert_same(whole, resumed)
 
 
 def test_load_from_does_not_validate_first(run, tmp_path):
