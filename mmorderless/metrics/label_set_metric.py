@@ -24,8 +24,8 @@ from mmorderless.metrics.records import (
 )
 from mmorderless.metrics.set_scores import (
     check_not_empty,
-    class_counts,
     class_scores,
+    confusion_counts,
     exact_match,
     example_scores,
     label_count_errors,
@@ -196,11 +196,11 @@ class LabelSetMetric(BaseMetric):
             "exact_match": exact_match(predicted, truth),
             **label_count_errors(predicted, truth),
         }
-        counts = class_counts(predicted, truth)
+        _, num_predicted, num_true = confusion_counts(predicted, truth, axis=0)
         notes = [
             f"{len(records)} images, {num_classes} classes",
-            f"{counts['never_predicted']} classes never predicted (precision 0)",
-            f"{counts['without_positive']} classes without a positive (recall 0)",
+            f"{(num_predicted == 0).sum()} classes never predicted (precision 0)",
+            f"{(num_true == 0).sum()} classes without a positive (recall 0)",
         ]
         metrics["mA"], left_out = mean_accuracy(predicted, truth)
         notes.append(f"mA leaves out {left_out} classes")

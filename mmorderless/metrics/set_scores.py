@@ -152,20 +152,6 @@ def label_count_errors(predicted: Matrix, truth: Matrix) -> dict[str, float]:
     }
 
 
-def class_counts(predicted: Matrix, truth: Matrix) -> dict[str, int]:
-    """Count the classes that make the per-class scores meaningless when there are many.
-
-    Returns:
-        never_predicted: classes that no image is predicted to have;
-        without_positive: classes that no image has.
-    """
-    _, num_predicted, num_true = confusion_counts(predicted, truth, axis=0)
-    return {
-        "never_predicted": int((num_predicted == 0).sum()),
-        "without_positive": int((num_true == 0).sum()),
-    }
-
-
 def sequence_scores(sequences: LabelLists, num_classes: int) -> dict[str, float]:
     """Score the order of emission: how often labels repeat and how fixed the order is.
 

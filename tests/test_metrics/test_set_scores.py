@@ -96,15 +96,6 @@ def test_a_mean_over_no_class_is_nan():
     assert left_out == 3
 
 
-def test_class_counts():
-    predicted = np.array([[1, 0, 0], [1, 0, 0]], dtype=bool)
-    truth = np.array([[1, 1, 0], [0, 1, 0]], dtype=bool)
-    assert set_scores.class_counts(predicted, truth) == {
-        "never_predicted": 2,
-        "without_positive": 1,
-    }
-
-
 def test_label_count_errors_tell_too_many_from_too_few():
     predicted = np.array([[1, 1, 1], [0, 0, 0], [1, 0, 0]], dtype=bool)
     truth = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=bool)
@@ -205,7 +196,6 @@ def test_sparse_sets_have_the_scores_of_dense_ones(sets):
         set_scores.exact_match,
         set_scores.mean_accuracy,
         set_scores.label_count_errors,
-        set_scores.class_counts,
     ):
         assert function(*sparse) == function(*sets)
 
