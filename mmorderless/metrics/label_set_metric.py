@@ -116,21 +116,21 @@ class LabelSetMetric(BaseMetric):
                     )
         if not data_samples:
             return
-        ignored = [sample.get("gt_ignore") for sample in data_samples]
-        self.results.append(
-            Records(
-                as_ragged_labels([sample["pred_label"] for sample in data_samples]),
-                as_ragged_labels([sample["gt_label"] for sample in data_samples]),
-                self._keep_scores(data_samples),
-                as_ragged_labels([sample["sequence"] for sample in data_samples])
-                if all("sequence" in sample for sample in data_samples)
-                else None,
-                as_ragged_labels([() if labels is None else labels for labels in ignored])
-                if any(labels is not None for labels in ignored)
-                else None,
-                np.array([str(sample.get("img_path", "")) for sample in data_samples], object),
-            )
+        sequence = ignored = None
+        if all("sequence" in sample for sample in data_samples):
+            sequence = as_ragged_labels([sample["sequence"] for sample in data_samples])
+        not_judged = [sample.get("gt_ignore") for sample in data_samples]
+        if any(labels is not None for labels in not_judged):
+            ignored = as_ragged_labels([() if labels is None else labels for labels in not_judged])
+        records = Records(
+            predicted=as_ragged_labels([sample["pred_label"] for sample in data_samples]),
+            truth=as_ragged_labels([sample["gt_label"] for sample in data_samples]),
+            scores=self._keep_scores(data_samples),
+            sequence=sequence,
+            ignored=ignored,
+            img_path=np.array([str(sample.get("img_path", "")) for sample in data_samples], object),
         )
+        self.results.append(records)
 
     def _keep_scores(self, data_samples: Sequence[dict]) -> np.ndarray | csr_array | None:
         if not all("pred_score" in sample for sample in data_samples):

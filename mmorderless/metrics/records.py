@@ -1,6 +1,6 @@
 """Predictions and ground truth of a dataset as flat arrays, joined over batches and processes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,19 +64,24 @@ def join_records(parts: Sequence[Records]) -> Records:
     check_not_empty(len(parts))
     if len(parts) == 1:
         return parts[0]
-    scores, sequences, ignored, paths = (
-        [getattr(part, field) for part in parts]
-        for field in ("scores", "sequence", "ignored", "img_path")
-    )
+
+    def joined(field: str, join: Callable[[list], Any]) -> Any:
+        values = [getattr(part, field) for part in parts]
+        return None if any(value is None for value in values) else join(values)
+
+    ignored = None
+    if any(part.ignored is not None for part in parts):
+        none = np.zeros(0, dtype=np.int64)
+        ignored = concatenate_labels(
+            [part.ignored or RaggedLabels(none, np.zeros_like(part.truth.length)) for part in parts]
+        )
     return Records(
-        concatenate_labels([part.predicted for part in parts]),
-        concatenate_labels([part.truth for part in parts]),
-        None if any(part is None for part in scores) else stack_scores(scores),
-        None if any(part is None for part in sequences) else concatenate_labels(sequences),
-        None
-        if all(part is None for part in ignored)
-        else concatenate_labels([part.ignored or no_labels(len(part)) for part in parts]),
-        None if any(part is None for part in paths) else np.concatenate(paths),
+        predicted=joined("predicted", concatenate_labels),
+        truth=joined("truth", concatenate_labels),
+        scores=joined("scores", stack_scores),
+        sequence=joined("sequence", concatenate_labels),
+        ignored=ignored,
+        img_path=joined("img_path", np.concatenate),
     )
 
 
@@ -86,11 +91,6 @@ def concatenate_labels(parts: Sequence[RaggedLabels]) -> RaggedLabels:
         np.concatenate([part.label for part in parts]),
         np.concatenate([part.length for part in parts]),
     )
-
-
-def no_labels(num_images: int) -> RaggedLabels:
-    """Return an empty label list for each image."""
-    return RaggedLabels(np.zeros(0, dtype=np.int64), np.zeros(num_images, dtype=np.int64))
 
 
 def stack_scores(parts: Sequence[np.ndarray | csr_array]) -> np.ndarray | csr_array:
