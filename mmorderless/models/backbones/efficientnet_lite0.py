@@ -40,6 +40,7 @@ class EfficientNetLite0(EfficientNet):
 
     Args:
         frozen_stages: number of leading stages, of 7, that are not trained.
+        norm_eval: whether batch norms keep their statistics while training.
         init_cfg: weight initialization, as in every mmengine module.
 
     Raises:
@@ -48,10 +49,19 @@ class EfficientNetLite0(EfficientNet):
 
     layer_settings = {"b": _without_squeeze_excite(EfficientNet.layer_settings["b"])}
 
-    def __init__(self, frozen_stages: int = 0, init_cfg: dict | list | None = None) -> None:
+    def __init__(
+        self,
+        frozen_stages: int = 0,
+        norm_eval: bool = False,
+        init_cfg: dict | list | None = None,
+    ) -> None:
         kwargs = {} if init_cfg is None else {"init_cfg": init_cfg}
         super().__init__(
-            arch="b0", act_cfg=dict(type="ReLU6"), frozen_stages=frozen_stages, **kwargs
+            arch="b0",
+            act_cfg=dict(type="ReLU6"),
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            **kwargs,
         )
 
     def init_weights(self) -> None:
