@@ -16,7 +16,6 @@ from mmengine.optim import build_optim_wrapper
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmorderless.models.heads.data_samples import true_labels
 from mmorderless.models.losses.cross_entropy import sequence_cross_entropy
 from mmorderless.runs.machine import Marks
 
@@ -196,5 +195,5 @@ def plain_loss(head: Any, feats: Any, data_samples: Sequence[DataSample]) -> dic
         data_samples: B samples with `gt_label`.
     """
     logits, _ = PlainDecoder(head.decoder).rollout(head.pre_logits(feats), head.max_steps)
-    tokens = head.loss_module.align(logits, true_labels(list(data_samples)))
+    tokens = head.loss_module.align(logits, [sample.gt_label for sample in data_samples])
     return {"loss": sequence_cross_entropy(logits, tokens)}
