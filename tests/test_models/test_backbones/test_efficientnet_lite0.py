@@ -86,6 +86,15 @@ def test_frozen_stages_do_not_train():
     assert not any(layer.training for layer in backbone.layers)
 
 
+def test_norm_eval_keeps_the_statistics_and_trains_the_weights():
+    backbone = EfficientNetLite0(norm_eval=True)
+    backbone.train()
+    before = {name: tensor.clone() for name, tensor in backbone.named_buffers()}
+    backbone(torch.randn(2, 3, 32, 32))[0].sum().backward()
+    assert all(torch.equal(before[name], tensor) for name, tensor in backbone.named_buffers())
+    assert all(parameter.grad is not None for parameter in backbone.parameters())
+
+
 def test_renaming_covers_the_backbone():
     renamed = lite0_mmpretrain_names(package_weights())
     backbone = EfficientNetLite0().state_dict()
