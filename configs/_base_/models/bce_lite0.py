@@ -4,6 +4,7 @@ model = dict(
     type="ImageClassifier",
     backbone=dict(
         type="EfficientNetLite0",
+        norm_eval=True,  # with the statistics of 32 images, fine-tuning loses 5 to 8 points of O-F1
         init_cfg=dict(
             type="Pretrained", checkpoint="efficientnet-lite0://imagenet", prefix="backbone"
         ),
