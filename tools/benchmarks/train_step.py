@@ -105,15 +105,15 @@ class Steps:
         images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
         # Like a batch of the training's dataloader.
         images = images.pin_memory() if settings.device.type == "cuda" else images
-        self.data = {
-            "inputs": images,
-            "data_samples": [DataSample().set_gt_label(label_set) for label_set in labels],
-        }
+        self.images, self.labels = images, labels
+        # As with `--amp`, autocast ends before the backward pass.
+        self.optim_wrapper.optim_context = lambda model: settings.autocast()
 
     def run(self) -> None:
-        """Run a training step."""
-        with self.settings.autocast():
-            self.model.train_step(self.data, self.optim_wrapper)
+        """Run a training step with new samples, whose labels the model moves to the device."""
+        samples = [DataSample().set_gt_label(label_set) for label_set in self.labels]
+        data = {"inputs": self.images, "data_samples": samples}
+        self.model.train_step(data, self.optim_wrapper)
 
 
 class TrainingSteps(Steps):

@@ -3,6 +3,7 @@
 Without a GPU, the digits' model at 48×48 in fp32.
 """
 
+import gc
 from statistics import median
 from typing import Any
 
@@ -38,11 +39,8 @@ def launch(conditions: Conditions) -> dict[str, Any]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         operate()
-    times = alternate({"eager": operate, "in a graph": graph.replay}, 5)
-    return {
-        f"µs/operation, {name}": 1000 * median(samples) / OPERATIONS
-        for name, samples in times.items()
-    }
+    times = alternate({"launched alone": operate, "in a graph": graph.replay}, 5)
+    return {name: 1000 * median(samples) / OPERATIONS for name, samples in times.items()}
 
 
 def step_32(conditions: Conditions) -> dict[str, Any]:
@@ -69,9 +67,20 @@ def training_step(conditions: Conditions, batch: int) -> dict[str, Any]:
     for name, options in MODELS.items():
         if conditions.quick and "graphed" in name:
             continue
-        for quantity, value in measure(settings, options, batch, parts=name != "BCE").items():
-            found[f"{name} {quantity}"] = value
+        try:
+            values = measure(settings, options, batch, parts=name != "BCE")
+        except torch.cuda.OutOfMemoryError:
+            found[name] = "does not fit into the GPU's memory"
+        else:
+            found |= {f"{name} {quantity}": value for quantity, value in values.items()}
+        release_memory()
     return found
+
+
+def release_memory() -> None:
+    """Free the models measured before, which are in reference cycles, and PyTorch's cache."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def measure(settings: Settings, options: dict[str, Any], batch: int, parts: bool) -> dict[str, Any]:
@@ -85,7 +94,6 @@ def measure(settings: Settings, options: dict[str, Any], batch: int, parts: bool
     """
     on_gpu = settings.device.type == "cuda"
     if on_gpu:
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     cfg, side = config_of(settings, CHANNELS_LAST | options)
     steps = (TrainingSteps if parts else Steps)(cfg, side, batch, settings)
@@ -111,7 +119,7 @@ def times_of(steps: Steps, repeats: int) -> dict[str, Any]:
         (sample["head"] + steps.share_of_parameters * sample["optimizer"]) / sample["whole"]
         for sample in samples
     ]
-    return {"ms": values.pop("whole ms"), **values, "head's share, %": 100 * median(head)}
+    return {"ms": values.pop("whole ms"), **values, "head's share (%)": 100 * median(head)}
 
 
 def time_of(steps: Steps) -> float:
