@@ -8,9 +8,10 @@ import pytest
 import torch
 from benchmarks.gpu import command, equality
 from benchmarks.gpu.command import CHECKS, Check, main
-from benchmarks.gpu.workers import Conditions
+from benchmarks.gpu.workers import Conditions, Worker
 
 from mmorderless.labels.vocabulary import IGNORE
+from mmorderless.models.decoders.graphed import GraphedPasses
 
 CHECKED = """
 import subprocess
@@ -120,6 +121,26 @@ def test_what_does_not_fit_the_budget_or_the_machine_is_skipped(with_checks, cap
     assert no_time == "SKIP passes 0.0 s: may take 5 s, and 4 of 4 s are left"
 
 
+def test_what_was_skipped_is_said_at_the_end(with_checks, capsys):
+    with_checks("passes", gpu_only="needs a GPU")
+    assert main([]) == 0
+    assert capsys.readouterr().out.endswith("no check failed; skipped: passes\n")
+
+
+def test_the_values_of_a_check_have_a_name(with_checks, capsys):
+    with_checks("passes", quantity="shares")
+    assert main([]) == 0
+    (line,) = lines(capsys)
+    assert line.endswith(" s: shares: number 0.333, device cpu")
+
+
+def test_a_process_that_starts_too_late_is_an_error(tmp_path):
+    worker = Worker(["json"], 0)
+    answer = worker.run("checked:passes", Conditions("cpu", tmp_path), 1)
+    assert answer == "did not start within 0 s"
+    assert not worker.is_alive
+
+
 def test_checks_that_run_together(with_checks, capsys):
     with_checks("passes", "fails", together=True)
     assert main([]) == 1
@@ -174,3 +195,43 @@ def test_a_wrong_gradient_fails_the_check(monkeypatch, tmp_path):
     monkeypatch.setattr(equality.DecoderBatch, "train_ours", wrong)
     with pytest.raises(AssertionError, match=r"^fp32: .* differs by"):
         equality.gradients(Conditions("cpu", tmp_path))
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Replace graphs by the pass itself; its logits times a factor. Return the modules that ran."""
+
+    def replace(factor):
+        modules = []
+
+        def run(passes, module, *inputs, **options):
+            modules.append(type(module).__name__)
+            return factor * module(*inputs, **options)
+
+        monkeypatch.setattr(GraphedPasses, "__call__", run)
+        return modules
+
+    return replace
+
+
+def test_every_decoder_of_the_check_runs_as_graphs(stand_in, tmp_path):
+    modules = stand_in(1)
+    equality.graphed(Conditions("cpu", tmp_path))
+    decoders = ("AttentionLSTM", "AttentionGRU", "TransformerLabelDecoder")
+    assert modules[:-3] == [decoder for decoder in decoders for _ in range(4)]
+
+
+def test_dropout_that_ignores_the_seed_fails_the_check(monkeypatch, tmp_path):
+    def run(passes, module, *inputs, **options):
+        torch.manual_seed(0)
+        return module(*inputs, **options)
+
+    monkeypatch.setattr(GraphedPasses, "__call__", run)
+    with pytest.raises(AssertionError, match="the same with another seed"):
+        equality.check_dropout(Conditions("cpu", tmp_path))
+
+
+def test_a_wrong_graph_fails_the_check(stand_in, tmp_path):
+    stand_in(1.2)
+    with pytest.raises(AssertionError, match=r"^AttentionLSTM, fp32: logits differs by 0\.2 "):
+        equality.graphed(Conditions("cpu", tmp_path))

@@ -114,6 +114,13 @@ class DecoderBatch:
         lengths = [n + 1 for n in self.counts]
         return self._train(lambda grid: self.decoder.training_rollout(grid, lengths, feed).logits)
 
+    def train_at_fixed_shape(self, feed: Tensor | None = None) -> Tensor:
+        """Run forward and backward with the shapes of CUDA graphs, as `train_ours`."""
+        lengths = [n + 1 for n in self.counts]
+        return self._train(
+            lambda grid: self.decoder.fixed_shape_rollout(grid, lengths, feed).logits
+        )
+
     def train_plain(self, feed: Tensor | None = None) -> Tensor:
         """Run forward and backward of the baseline, as `train_ours`."""
         steps = self.max_steps if feed is None else feed.shape[1]

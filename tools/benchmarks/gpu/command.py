@@ -25,6 +25,7 @@ STARTING = 20
 """Seconds set aside for the start of a check's process."""
 CPU_FACTOR = 5
 """Limits and budget are so many times longer on a CPU."""
+DIFFERENCES = "largest relative differences"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Check:
         status: what a check that ends well is called; INFO has nothing that could fail.
         gpu_only: why it cannot run on a CPU; empty if it can.
         together: whether it runs at the same time as the others that have this.
+        quantity: what its values are, if their names do not say it.
     """
 
     function: str
@@ -45,6 +47,7 @@ class Check:
     status: str = "PASS"
     gpu_only: str = ""
     together: bool = False
+    quantity: str = ""
 
 
 def _check(function: str, seconds: float, **options: Any) -> Check:
@@ -53,12 +56,20 @@ def _check(function: str, seconds: float, **options: Any) -> Check:
 
 CHECKS: dict[str, Check] = {
     "alignment": _check("equality:alignment", 20),
-    "gradients": _check("equality:gradients", 45),
+    "gradients": _check("equality:gradients", 45, quantity=DIFFERENCES),
     "prediction": _check("equality:prediction", 20),
-    "heads": _check("heads:heads", 30),
+    "heads": _check("heads:heads", 30, quantity=DIFFERENCES),
     "loss_scaler": _check("heads:loss_scaler", 25, gpu_only="mmengine's AMP needs a GPU"),
-    "graphed": _check("equality:graphed", 45, gpu_only="CUDA graphs need a GPU"),
-    "launch": _check("speed:launch", 10, status="INFO", gpu_only="a CPU launches no kernels"),
+    "graphed": _check(
+        "equality:graphed", 45, gpu_only="CUDA graphs need a GPU", quantity=DIFFERENCES
+    ),
+    "launch": _check(
+        "speed:launch",
+        10,
+        status="INFO",
+        gpu_only="a CPU launches no kernels",
+        quantity="µs per operation",
+    ),
     "step_32": _check("speed:step_32", 50, status="INFO"),
     "step_128": _check("speed:step_128", 50, status="INFO"),
     "digits": _check("training:digits", 130, together=True),
@@ -74,13 +85,15 @@ class Session:
 
     Args:
         conditions: given to the checks.
-        budget: seconds for all; a check whose limit does not fit is skipped.
+        budget: seconds for all; a check whose limit does not fit is skipped, and a process must
+            start in time for its check.
         out: file of the results; None writes none.
     """
 
     def __init__(self, conditions: Conditions, budget: float, out: str | None) -> None:
         self.conditions, self.budget, self.out = conditions, budget, out
         self.machine = describe_machine(torch.device(conditions.device), "fp32")
+        del self.machine["dtype"]  # of which the checks use several
         self.results: list[dict[str, Any]] = []
         self._start = time.monotonic()
         self._lock = Lock()
@@ -99,12 +112,14 @@ class Session:
             self._keep(name, "SKIP", 0, text)
         else:
             module = check.function.partition(":")[0]
-            worker = self._worker(module)
+            worker = self._worker(module, left - limit)
             start = time.monotonic()
             answer = worker.run(check.function, self.conditions, limit)
-            self._free.append(worker)
+            if worker.is_alive:
+                self._free.append(worker)
             seconds = time.monotonic() - start
-            self._keep(name, "FAIL" if isinstance(answer, str) else check.status, seconds, answer)
+            status = "FAIL" if isinstance(answer, str) else check.status
+            self._keep(name, status, seconds, answer, check.quantity)
 
     def close(self) -> None:
         """Kill all processes; what they still answer does not count."""
@@ -112,20 +127,21 @@ class Session:
         for worker in self._started:
             worker.kill()
 
-    def _worker(self, module: str) -> Worker:
-        """Return a process that is free, or start one."""
+    def _worker(self, module: str, seconds: float) -> Worker:
+        """Return a process that is free, or start one within some seconds."""
         with self._lock:
-            while self._free:
-                if (worker := self._free.pop()).is_alive:
-                    return worker
-        worker = Worker([module])
+            if self._free:
+                return self._free.pop()
+        worker = Worker([module], seconds)
         self._started.append(worker)
         if self._closed:
             worker.kill()
         return worker
 
-    def _keep(self, name: str, status: str, seconds: float, found: Mapping | str) -> None:
-        text = found if isinstance(found, str) else _text(found)
+    def _keep(
+        self, name: str, status: str, seconds: float, found: Mapping | str, quantity: str = ""
+    ) -> None:
+        text = found if isinstance(found, str) else _text(found, quantity)
         values = {} if isinstance(found, str) else dict(found)
         result = dict(name=name, status=status, seconds=round(seconds, 1), text=text, values=values)
         with self._lock:
@@ -138,9 +154,10 @@ class Session:
                 write_text(Path(self.out), json.dumps(report, ensure_ascii=False, indent=1) + "\n")
 
 
-def _text(values: Mapping[str, Any]) -> str:
+def _text(values: Mapping[str, Any], quantity: str) -> str:
     shown = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in values.items()}
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
+    text = ", ".join(f"{name} {value}" for name, value in shown.items())
+    return f"{quantity}: {text}" if quantity else text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,8 +195,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             session.close()
             pool.shutdown(cancel_futures=True)
-    failed = [result["name"] for result in session.results if result["status"] == "FAIL"]
-    print(f"failed: {', '.join(failed)}" if failed else "no check failed")
+    failed, skipped = (
+        [result["name"] for result in session.results if result["status"] == status]
+        for status in ("FAIL", "SKIP")
+    )
+    ending = f"; skipped: {', '.join(skipped)}" if skipped else ""
+    print((f"failed: {', '.join(failed)}" if failed else "no check failed") + ending)
     return int(bool(failed))
 
 

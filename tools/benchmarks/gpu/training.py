@@ -185,7 +185,7 @@ def processes(conditions: Conditions) -> dict[str, Any]:
     for training in trainings:
         training.finish()
     return {
-        training.name: training.loss_falls(to=1)
+        training.name.removesuffix("_0"): training.loss_falls(to=1)
         for training in trainings
         if training.name.endswith("_0")
     }

@@ -16,8 +16,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-STARTUP_SECONDS = 300
-"""A process may take so long to import its modules; on an idle machine it takes some 5 s."""
 MAX_TEXT = 700
 
 
@@ -44,16 +42,16 @@ class Worker:
 
     Args:
         modules: imported before the first check.
-
+        seconds: the process is killed if this takes longer; on an idle machine it takes some 5 s.
     """
 
-    def __init__(self, modules: Iterable[str]) -> None:
+    def __init__(self, modules: Iterable[str], seconds: float) -> None:
         context = get_context("spawn")
         self._connection, end = context.Pipe()
         self._process = context.Process(target=_serve, args=(end, list(modules)), daemon=True)
         self._process.start()
         end.close()
-        self._error = self._receive(STARTUP_SECONDS)  # None if it started
+        self._error = self._receive(seconds, "did not start within")  # None if it started
 
     def run(self, function: str, conditions: Conditions, seconds: float) -> dict[str, Any] | str:
         """Run a check; return what it reports, or the error as a line.
@@ -85,14 +83,14 @@ class Worker:
         """Whether it can run a further check."""
         return self._process.is_alive()
 
-    def _receive(self, seconds: float) -> Any:
+    def _receive(self, seconds: float, too_late: str = "stopped after") -> Any:
         try:
             if self._connection.poll(seconds):
                 return self._connection.recv()
         except (EOFError, OSError):
             self._process.join(10)
             return f"its process ended with code {self._process.exitcode}"
-        return f"stopped after {seconds:.0f} s"
+        return f"{too_late} {seconds:.0f} s"
 
 
 def _serve(connection: Connection, modules: list[str]) -> None:
