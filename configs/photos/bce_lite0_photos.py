@@ -2,7 +2,7 @@
 
 Paper: no number. Here: C-F1 47.74, O-F1 68.16, time 42 min (3 of 40 epochs).
 python tools/train.py configs/photos/bce_lite0_photos.py
-Options for photos in another folder: see README.md.
+README.md has options for your photos, and the earlier settings that the numbers were measured with.
 """
 
 _base_ = [
