@@ -14,6 +14,7 @@ In a metafile, `Results` were measured with this repository, and `Paper` are the
 Percent throughout. A test checks that what is committed is what this generates.
 """
 
+import argparse
 import csv
 import re
 from collections.abc import Mapping
@@ -188,6 +189,7 @@ def generate(root: Path = ROOT) -> dict[Path, str]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description="Generate the tables of the configs' READMEs.").parse_args()
     for path, text in generate().items():
         if path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")

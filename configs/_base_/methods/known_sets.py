@@ -5,10 +5,10 @@ set of the training set, mixed with independent labels for sets that were never 
 `KnownSetsHead` has the equations. Its conditionals are exact, which no classifier of single labels
 has: known labels of an image (`given`, `excluded`) change the probabilities of the others.
 
-For: completing a set from known labels; consistent sets, without duplicates by construction; O-F1
-at the default (0.3 to 1.0 points ahead of `class_queries`, which is level at a chosen threshold on
-two of three datasets). Not for: test images from another distribution, for which the training sets
-are a wrong prior. The training log says how many training images share their set with another,
+For: completing a set from known labels; consistent sets, without duplicates by construction. Not
+for: O-F1 alone (0.3 to 1.0 points ahead of `class_queries` at the defaults, level at chosen points
+on two of three datasets); test images from another distribution, for which the training sets are a
+wrong prior. The training log says how many training images share their set with another,
 tools/check_dataset.py how many test images have a set of the training images.
 
 Related: CRF with supported inference (Nadia Ghamrawi, Andrew McCallum: "Collective multi-label
