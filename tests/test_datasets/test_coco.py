@@ -70,13 +70,10 @@ def test_supercategories_group_the_classes(load):
     assert load(instances(categories=plain)).metainfo["groups"] == {}
 
 
-def test_classes_in_category_id_order(load):
-    assert load().metainfo["classes"] == ("car", "dog", "toothbrush")
-
-
 def test_label_sets_count_crowds_and_drop_the_unlabeled(load, tmp_path):
     dataset = load()
     assert labels_of(dataset) == [[0, 1], [2], [0]]
+    assert dataset.dropped == {"without a label": 1}
     path = tmp_path / "train2014" / "COCO_train2014_000000000002.jpg"
     assert dataset.get_data_info(1)["img_path"] == str(path)
 
@@ -91,14 +88,6 @@ def test_classes_select_categories(load):
     assert labels_of(dataset) == [[1], [0], [1]]
     with pytest.raises(ValueError, match=r"\['cat'\], which .* does not have; choose from"):
         load(classes=["car", "cat"])
-
-
-@pytest.mark.parametrize("serialize_data", [True, False])
-def test_options_of_the_host(load, serialize_data):
-    dataset = load(lazy_init=True, indices=1, serialize_data=serialize_data)
-    assert not dataset._fully_initialized
-    dataset.full_init()
-    assert labels_of(dataset) == [[0, 1]]
 
 
 def test_grouping_does_not_depend_on_the_order_of_objects():
@@ -286,10 +275,6 @@ def test_ignored_objects_are_not_judged_unless_another_makes_a_label(load):
         ValueError, match=r"ignore of annotations\[0\] of .*2014.json must be 0 or 1, got 'no'"
     ):
         load(content)
-
-
-def test_unlabeled_images_are_counted(load):
-    assert load().dropped == {"without a label": 1}
 
 
 def test_windows_paths_and_urls(load, tmp_path):

@@ -38,10 +38,6 @@ def test_windows_paths_and_urls(write, tmp_path):
     assert paths == [str(tmp_path / "images/a.jpg"), "https://example.com/b.jpg"]
 
 
-def test_dropped_images_are_counted(write):
-    assert CsvMultiLabel(write(TRAIN), keep_unlabeled=False).dropped == {"without a label": 1}
-
-
 def test_other_splits_reuse_the_training_classes(write, tmp_path):
     write(TRAIN)
     write(VAL, "val.csv")
@@ -111,20 +107,6 @@ def test_paths_are_relative_to_the_csv_or_to_data_prefix(write, tmp_path):
     for prefix in ("images", {"img_path": "images"}):
         below = CsvMultiLabel("lists/train.csv", data_prefix=prefix, **root)
         assert below.get_data_info(0)["img_path"] == str(tmp_path / "images" / "a.jpg")
-
-
-@pytest.mark.parametrize("serialize_data", [True, False])
-def test_options_of_the_host(write, serialize_data):
-    dataset = CsvMultiLabel(
-        write(TRAIN),
-        lazy_init=True,
-        keep_unlabeled=False,
-        indices=[1],
-        serialize_data=serialize_data,
-    )
-    assert not dataset._fully_initialized
-    dataset.full_init()
-    assert labels_of(dataset) == [[0]]
 
 
 @pytest.mark.parametrize("content", ["image,labels\n", "image,labels\na.jpg,\n"])

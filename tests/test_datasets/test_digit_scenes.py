@@ -227,7 +227,7 @@ def test_the_slower_of_two_reads_what_the_faster_wrote(tmp_path, monkeypatch):
 
 def _draw(root, barrier, results):
     barrier.wait()
-    data = DigitScenes(num_scenes=300, data_root=root)
+    data = DigitScenes(num_scenes=60, data_root=root)
     results.put([data.get_cat_ids(i) for i in range(len(data))])
 
 
@@ -245,8 +245,8 @@ def test_two_processes_at_once(tmp_path):
     for process in both:
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
-    alone = DigitScenes(num_scenes=300, data_root=str(tmp_path / "alone"))
-    assert labels == [[alone.get_cat_ids(i) for i in range(300)]] * 2
+    alone = DigitScenes(num_scenes=60, data_root=str(tmp_path / "alone"))
+    assert labels == [[alone.get_cat_ids(i) for i in range(60)]] * 2
     assert [path.name for path in root.iterdir()] == [Path(alone.img_prefix).name]
     assert files_of(root / Path(alone.img_prefix).name) == files_of(Path(alone.img_prefix))
 

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import ClassBalancedDataset, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import DATASETS
 
@@ -60,11 +60,6 @@ def test_options_of_the_host(load, serialize_data):
     assert labels_of(load(indices=2, serialize_data=serialize_data)) == [[0, 2], []]
 
 
-def test_class_balancing_reads_the_labels(load):
-    balanced = ClassBalancedDataset(load(), oversample_thr=1.0)
-    assert len(balanced) > len(LABELS)
-
-
 def test_other_keys_of_a_record_stay(load):
     content = annotation()
     content["data_list"][0]["height"] = 12
@@ -96,9 +91,7 @@ def test_class_names_in_another_order_are_a_doubt(load):
     "content, rule",
     [
         (annotation([[3]]), r"images/0.png must be in 0 … 2 \(3 classes\), got \[3\]"),
-        (annotation([[-1]]), "must be in 0 … 2"),
         (annotation([[1, 1]]), r"must be distinct, got \[1, 1\]"),
-        (annotation([1]), "must be a list of class indices, got 1"),
         (annotation(classes=["a", "b", "a"]), "occur twice"),
         (annotation(classes=[]), "no class names"),
         (annotation([]), "lists 0 images"),
@@ -108,17 +101,12 @@ def test_class_names_in_another_order_are_a_doubt(load):
         ({"metainfo": {"classes": CLASSES}, "data_list": [{"gt_label": []}]}, "lacks img_path"),
         ([], "must hold a JSON object"),
         ({"metainfo": [], "data_list": []}, "metainfo of .* must be a JSON object, got"),
-        ({"metainfo": {"classes": {"a": 0}}, "data_list": []}, "classes of .* must be a list"),
         ({"metainfo": {"classes": 3}, "data_list": []}, "classes of .* must be a list, got 3"),
-        (annotation(classes=["a", "b\ud800", "c"]), r"text of one line, got 'b\\ud800'"),
         ({"metainfo": {"classes": CLASSES}, "data_list": {}}, "data_list of .* must be a list"),
         (
             {"metainfo": {"classes": CLASSES}, "data_list": [None]},
             "data_list.0. of .* must be a JSON",
         ),
-        (annotation([None]), "must be a list of class indices, got None"),
-        (annotation([["1"]]), r"must be a list of class indices, got \['1'\]"),
-        (annotation([[1.0]]), "must be a list of class indices"),
         (annotation([[10**400]]), "images/0.png must be in 0 … 2"),
     ],
 )
@@ -168,12 +156,6 @@ def test_windows_paths_and_urls(load, tmp_path):
     assert paths == [str(tmp_path / "images/0.png"), "s3://bucket/1.png"]
 
 
-def test_missing_annotation_file(tmp_path):
-    path = re.escape(str(tmp_path / "val.json"))
-    with pytest.raises(FileNotFoundError, match=f"{path} does not exist; set data_root"):
-        JsonMultiLabel("val.json", data_root=str(tmp_path))
-
-
 class Blank:
     """Stands for a loader: a white picture."""
 
@@ -189,15 +171,6 @@ def test_empty_sets_stay_long_through_the_pipeline(load, labels):
     for sample, label in zip(samples, labels):
         assert sample.gt_label.dtype == torch.long
         assert sample.gt_label.tolist() == sorted(label)
-
-
-@pytest.mark.parametrize("labels", [[[], [1, 0]], [[], []]])
-def test_empty_sets_become_zero_rows_for_the_hosts_loss(load, labels):
-    dataset = load(annotation(labels), pipeline=[Blank(), {"type": "PackInputs"}])
-    batch = pseudo_collate([dataset[0], dataset[1]])
-    samples = ClsDataPreprocessor(to_onehot=True, num_classes=3)(batch)["data_samples"]
-    for sample, label in zip(samples, labels):
-        assert torch.nonzero(sample.gt_score).flatten().tolist() == sorted(label)
 
 
 def test_real_photos(shared_data):

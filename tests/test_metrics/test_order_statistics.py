@@ -61,16 +61,6 @@ def test_a_fixed_order_is_rigid(sequences):
     assert statistics.random_order_rigidness(before) < 100
 
 
-def test_order_rigidness_is_the_weighted_mean_over_pairs(sequences):
-    before = pair_order_counts(sequences)
-    pairs = list(combinations(range(NUM_CLASSES), 2))
-    weights = [before[a, b] + before[b, a] for a, b in pairs]
-    shares = [
-        100 * max(before[a, b], before[b, a]) / weight for (a, b), weight in zip(pairs, weights)
-    ]
-    assert statistics.order_rigidness(before) == pytest.approx(np.average(shares, weights=weights))
-
-
 @pytest.mark.parametrize("n", [*range(1, 12), 500, 501])
 def test_random_rigidness_of_one_pair_is_the_binomial_mean(n):
     expected = sum(comb(n, k) * max(k, n - k) for k in range(n + 1)) / (2**n * n)

@@ -1,37 +1,8 @@
-from itertools import permutations
-
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from sklearn import metrics as sklearn_metrics
 
 from mmorderless.metrics.ranking import keep_top, mean_average_precision, top_scores
-
-
-@pytest.mark.parametrize("decimals", [1, 8])  # 1 makes many ties
-def test_mean_average_precision_equals_sklearn(sets, decimals):
-    _, truth = sets
-    scores = np.random.default_rng(0).random(truth.shape).round(decimals).astype(np.float32)
-    kept = truth.any(axis=0)
-    expected = sklearn_metrics.average_precision_score(truth[:, kept], scores[:, kept])
-    value, left_out = mean_average_precision(scores, truth)
-    assert value == pytest.approx(100 * expected)
-    assert left_out == 1
-
-
-def test_mean_average_precision_does_not_depend_on_the_row_order():
-    truth = np.array([[1], [0], [0], [1]], dtype=bool)
-    scores = np.array([[0.5], [0.5], [0.5], [0.9]], dtype=np.float32)
-    values = {
-        mean_average_precision(scores[list(rows)], truth[list(rows)])[0]
-        for rows in permutations(range(4))
-    }
-    assert values == {100 * (1 + 2 / 4) / 2}
-
-
-def test_mean_average_precision_of_a_perfect_ranking_is_100():
-    truth = np.eye(3, dtype=bool)
-    assert mean_average_precision(truth.astype(float), truth) == (100, 0)
 
 
 def test_keep_top_cuts_but_never_adds():

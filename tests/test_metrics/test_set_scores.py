@@ -1,5 +1,3 @@
-from itertools import permutations, product
-
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
@@ -9,83 +7,21 @@ from mmorderless.metrics import set_scores
 from mmorderless.metrics.ranking import mean_average_precision
 
 
-def by_sklearn(predicted, truth, average):
-    return 100 * np.array(
-        sklearn_metrics.precision_recall_fscore_support(
-            truth, predicted, average=average, zero_division=0
-        )[:3]
-    )
-
-
-def test_class_scores_equal_sklearn(sets):
-    precision, recall, mean_f1 = by_sklearn(*sets, "macro")
-    scores = set_scores.class_scores(*sets)
-    assert scores["CP"] == pytest.approx(precision)
-    assert scores["CR"] == pytest.approx(recall)
-    assert scores["CF1"] == pytest.approx(2 * precision * recall / (precision + recall))
-    assert scores["CF1"] != pytest.approx(mean_f1)  # not the mean of the classes' F1
-
-
-def test_overall_scores_equal_sklearn(sets):
-    precision, recall, f1 = by_sklearn(*sets, "micro")
-    scores = set_scores.overall_scores(*sets)
-    assert list(scores.values()) == pytest.approx([precision, recall, f1])
-    assert list(scores) == ["OP", "OR", "OF1"]
-
-
-def test_example_scores_equal_sklearn(sets):
-    predicted, truth = sets
-    precision, recall, _ = by_sklearn(*sets, "samples")
-    jaccard = sklearn_metrics.jaccard_score(truth, predicted, average="samples", zero_division=0)
-    assert set_scores.example_scores(*sets) == pytest.approx(
-        {
-            "example_accuracy": 100 * jaccard,
-            "example_precision": precision,
-            "example_recall": recall,
-            "example_F1": 2 * precision * recall / (precision + recall),
-        }
-    )
-    assert set_scores.exact_match(*sets) == pytest.approx(
-        100 * sklearn_metrics.accuracy_score(truth, predicted)
-    )
-
-
 def test_mean_accuracy_equals_sklearn(sets):
     predicted, truth = sets
-    kept = [c for c in range(7) if 0 < truth[:, c].sum() < len(truth)]
+    truth[:, 3] = truth[1:, 4] = True  # no negative, and a single one
+    truth[1:, 5] = False
+    truth[0, 4:6] = False, True
+    kept = [0, 2, 4, 5, 6]
     expected = np.mean(
         [sklearn_metrics.balanced_accuracy_score(truth[:, c], predicted[:, c]) for c in kept]
     )
-    assert set_scores.mean_accuracy(*sets) == (pytest.approx(100 * expected), 7 - len(kept))
+    assert set_scores.mean_accuracy(*sets) == (pytest.approx(100 * expected), 2)
 
 
 def test_paper_f1_is_harmonic():
     assert set_scores.harmonic_mean(80.38, 68.85) == pytest.approx(74.17, abs=0.005)  # Table 4
     assert set_scores.harmonic_mean(81.46, 73.26) == pytest.approx(77.14, abs=0.005)
-
-
-def test_perfect_sets_score_100():
-    truth = np.array([[1, 0], [0, 1], [1, 1]], dtype=bool)
-    for function in (
-        set_scores.class_scores,
-        set_scores.overall_scores,
-        set_scores.example_scores,
-    ):
-        assert set(function(truth, truth).values()) == {100}
-    assert set_scores.exact_match(truth, truth) == 100
-    assert set_scores.mean_accuracy(truth, truth) == (100, 0)
-
-
-@pytest.mark.parametrize("predicted,truth", [(0, 0), (0, 1), (1, 0)])
-def test_empty_denominators_count_as_zero(predicted, truth):
-    predicted = np.full((4, 3), predicted, dtype=bool)
-    truth = np.full((4, 3), truth, dtype=bool)
-    for function in (
-        set_scores.class_scores,
-        set_scores.overall_scores,
-        set_scores.example_scores,
-    ):
-        assert set(function(predicted, truth).values()) == {0}
 
 
 def test_a_mean_over_no_class_is_nan():
@@ -162,26 +98,6 @@ def test_sequence_scores_by_number_of_labels_are_those_of_the_images():
         assert found[size] == pytest.approx({"num_images": len(chosen), **alone}, nan_ok=True)
     [only] = set_scores.sequence_scores_by_size(ragged_labels([[0]]), np.array([6]), 3)
     assert only == "6 or more"
-
-
-def test_a_repeat_in_another_image_is_no_duplicate():
-    assert set_scores.duplicate_ratio([[0, 1], [1, 0], [0]], 2) == 0
-    assert set_scores.duplicate_ratio([[0, 1, 0], [1, 1, 1, 1]], 2) == 100
-
-
-def test_rigidness_without_pairs_is_nan():
-    scores = set_scores.sequence_scores([[0], [], [1, 1]], 2)
-    assert np.isnan(scores["rigidness"])
-    assert np.isnan(scores["rigidness_random"])
-
-
-def test_random_rigidness_equals_the_mean_over_all_orders():
-    label_sets = [[0, 1], [0, 1, 2], [1, 2], [0, 1]]
-    every_order = product(*(permutations(labels) for labels in label_sets))
-    rigidness = [set_scores.sequence_scores(order, 3)["rigidness"] for order in every_order]
-    assert set_scores.sequence_scores(label_sets, 3)["rigidness_random"] == pytest.approx(
-        np.mean(rigidness)
-    )
 
 
 def test_sparse_sets_have_the_scores_of_dense_ones(sets):

@@ -341,13 +341,6 @@ def test_metrics_json_has_null_for_nonfinite_values():
     assert json.loads(metrics_json({"rows": [metrics]})) == {"rows": [expected]}
 
 
-def test_file_that_is_not_a_checkpoint_is_an_error(config, tmp_path):
-    for content in (b"version https://git-lfs.example/spec/v1\n", b"<html>", b""):
-        (tmp_path / "a.pth").write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.pth \(\d+ bytes\) is not a checkpoint"):
-            evaluation(config, "a.pth")
-
-
 def test_cfg_options_keep_spaces_in_paths_and_read_lists(config, capsys):
     options = ["load_from=/a b/x y.pth", "key=[1, 2]", "other=(3,4)", "flag=True", "rate=1e-3"]
     cfg = training(config, "--cfg-options", *options)

@@ -4,9 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from benchmarks.command import main
-
-from mmorderless.errors import run_tool
 
 
 def benchmark(repository, *arguments):
@@ -46,12 +43,3 @@ def test_a_part_in_a_table_and_as_json(part, repository, tmp_path):
         if row["what"].split()[0] not in GRU_AND_TRANSFORMER:
             assert len(row["baseline"]["samples"]) == number
         assert f"| {row['what']} | " in done.stdout
-
-
-def test_errors_are_one_line(capsys):
-    with pytest.raises(SystemExit) as ended:
-        run_tool(main, ["alignmnet"])
-    assert ended.value.code == 1
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1
-    assert errors[0].startswith("error: unknown part 'alignmnet'; choose from alignment, decoder, ")

@@ -1,6 +1,5 @@
 """Metafiles, and what tools/make_tables.py makes of them."""
 
-import re
 import runpy
 from types import SimpleNamespace
 
@@ -118,16 +117,6 @@ def test_every_config_is_in_the_metafile_of_its_folder_and_says_how_to_run_it(re
         assert {model["Config"] for model in content["Models"]} == configs
         names = {model["Name"] for model in content["Models"]}
         assert {path.stem for path in folder.glob("*.py")} <= names
-
-
-def test_files_named_by_the_readmes_exist(repository):
-    for readme in repository.glob("configs/**/README.md"):
-        text = readme.read_text(encoding="utf-8")
-        named = re.findall(r"\b(?:tools|configs)/[\w/.-]+\.(?:py|sh)", text)
-        linked = re.findall(r"\]\(([\w/.]+)\)", text)
-        files = [*(repository / name for name in named), *(readme.parent / link for link in linked)]
-        assert named
-        assert [file for file in files if not file.exists()] == []
 
 
 def test_openmmlabs_reader_understands_the_model_index(repository):

@@ -133,21 +133,6 @@ def test_amp_in_bf16_trains_and_validates(folder, monkeypatch):
     assert {weight.dtype for weight in runner.model.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("option, dtype", [("fp16", torch.float16), ("bf16", torch.bfloat16)])
-def test_amp_builds_mmengines_wrapper(folder, monkeypatch, option, dtype):
-    monkeypatch.setattr(launch, "get_device", lambda: "cuda")
-    monkeypatch.setattr(amp, "is_cuda_available", lambda: True)
-    args = ["swa.py", "--amp", option, "--cfg-options", "optim_wrapper.accumulative_counts=2"]
-    cfg = launch.training_config(parse_training_options(args)).optim_wrapper
-    cfg = dict(cfg, optimizer=torch.optim.Adam([torch.zeros(1, requires_grad=True)]))
-    del cfg["paramwise_cfg"]
-    assert cfg.pop("type") == "AmpOptimWrapper"
-    wrapper = amp.AmpOptimWrapper(**cfg)
-    assert isinstance(wrapper.loss_scaler, torch.amp.GradScaler)
-    assert wrapper._accumulative_counts == 2
-    assert wrapper.cast_dtype == dtype
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["pla", "pla_prompted", "pla_queries", "bce_mlp", "class_queries", "known_sets"]

@@ -7,7 +7,6 @@ import pytest
 
 from mmorderless.comparison.report.results import (
     caveats,
-    label_lists,
     load_comparison,
     mean_and_deviation,
     paired_differences,
@@ -23,12 +22,6 @@ def test_a_comparison_is_read_in_the_order_of_its_methods(comparison_folder):
     assert comparison.results["pla"][1]["seed"] == 1
     assert len(comparison.attention["pla"]) == 12
     assert comparison.attention["bce"] == {}
-
-
-def test_predictions_have_a_list_for_each_image(comparison_folder):
-    predictions = load_comparison(comparison_folder).predictions
-    for name in ("sequence", "truth"):
-        assert len(label_lists(predictions["pla"], name)) == 12
 
 
 def test_classes_are_grouped_if_the_dataset_has_groups(comparison_folder, tmp_path):

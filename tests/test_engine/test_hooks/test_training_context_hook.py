@@ -66,12 +66,6 @@ def test_order_comes_from_the_training_set_in_use(tmp_path, strategy, names):
     assert [CLASSES[c] for c in order_of(runner)] == names
 
 
-def test_frequencies_change_with_the_training_set(tmp_path):
-    runner = runner_of(dataset_of(tmp_path, [[1], [1, 0], [1]]), "frequent_first")
-    TrainingContextHook().before_train(runner)
-    assert [CLASSES[c] for c in order_of(runner)] == ["ant", "zebra", "cow"]
-
-
 def test_the_images_of_wrapped_datasets_are_counted_once(tmp_path):
     first = dataset_of(tmp_path, [[0], [2], [0]])
     second = dataset_of(tmp_path, [[1], [1], [0, 1]], "more.json")

@@ -53,12 +53,3 @@ def test_stage_1_is_cut_at_the_third_epoch_without_a_better_score(repository):
 
 def test_stage_3_is_halved_after_each_epoch_without_a_better_score(repository):
     assert rates(repository, "finetune", [5, 6, 6, 7, 1]) == pytest.approx([1, 1, 0.5, 0.5, 0.25])
-
-
-def test_stages_as_specified(repository):
-    schedules = repository / "configs/_base_/schedules"
-    first, third = (Config.fromfile(schedules / f"{name}.py") for name in ("sgd", "finetune"))
-    assert first.optim_wrapper.optimizer == dict(type="SGD", lr=0.01, momentum=0.9)
-    assert (first.train_cfg.max_epochs, first.hand_over) == (40, "best")
-    assert third.optim_wrapper.optimizer == dict(type="Adam", lr=1e-5, fused=True)
-    assert third.train_cfg.max_epochs == 5

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from mmorderless.models.decoders.attention_rnn import AttentionGRU
-from mmorderless.models.decoders.dropout import drop_entries
 
 B, L, D, C = 3, 6, 10, 5
 
@@ -35,30 +34,3 @@ def test_equals_the_equations_written_out(attention):
         expected = decoder.classifier(h)
         torch.testing.assert_close(logits, expected)
         token = expected.argmax(1)
-
-
-def test_keys_are_computed_once_per_rollout():
-    decoder = make()
-    calls = []
-    decoder.attention.key.register_forward_hook(lambda *_: calls.append(1))
-    decoder.rollout(torch.randn(B, L, D), 6)
-    decoder.training_rollout(torch.randn(B, L, D), [2, 4, 1])
-    assert len(calls) == 2
-
-
-def test_dropout_draws_one_mask_of_the_channels_per_rollout():
-    decoder = make(dropout=0.5)
-    grid = torch.randn(B, L, D)
-    torch.manual_seed(0)
-    dropped = drop_entries(grid, 0.5, training=True, drop="channels")
-    torch.manual_seed(0)
-    state = decoder.init_state(grid)
-    torch.testing.assert_close(state.grid, dropped)
-    torch.testing.assert_close(state.keys, decoder.attention.key(dropped))
-    torch.testing.assert_close(state.hidden, decoder.init_hidden(dropped.mean(1)))
-
-
-def test_attention_size_is_positive_or_none():
-    with pytest.raises(ValueError, match="attention_size must be at least 1, got 0"):
-        AttentionGRU(C, D, attention_size=0)
-    assert not AttentionGRU(C, D, attention_size=None).attends

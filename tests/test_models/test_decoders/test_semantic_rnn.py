@@ -59,16 +59,6 @@ def test_auxiliary_loss_is_the_mean_binary_cross_entropy(weight):
     torch.testing.assert_close(losses["loss_semantic"], weight * F.binary_cross_entropy(p, truth))
 
 
-def test_auxiliary_loss_of_images_without_labels():
-    decoder = make()
-    grid = torch.randn(2, L, D)
-    empty = [torch.tensor([], dtype=torch.long)] * 2
-    p = decoder.image_classifier.linear(grid.mean(1)).sigmoid()
-    torch.testing.assert_close(
-        decoder.auxiliary_loss(grid, empty)["loss_semantic"], -(1 - p).log().mean()
-    )
-
-
 def test_auxiliary_loss_leaves_the_sequence_alone():
     decoder = make()
     losses = decoder.auxiliary_loss(torch.randn(1, L, D), [torch.tensor([1])])

@@ -1,4 +1,4 @@
-"""CNN-RNN's beam search, against the same search written for one image in plain Python."""
+"""Beam searches, CNN-RNN's among them, against the same written for one image in plain Python."""
 
 import math
 
@@ -53,6 +53,23 @@ def plain_search(table, width):
     return sorted(ended + opened, reverse=True)[:width]
 
 
+def plain_usual_search(table, width, penalty):
+    """The beam of one image in which ended hypotheses stay, as (log p, tokens)."""
+    log_p = table.double().log_softmax(2).tolist()
+    beam = [(0.0, ())]
+    for t in range(MAX_STEPS):
+        following = [
+            (p + log_p[t][tokens[-1] if tokens else START][token], (*tokens, token))
+            for p, tokens in beam
+            if END not in tokens
+            for token in range(CLASSES + 1)
+        ]
+        following += [hypothesis for hypothesis in beam if END in hypothesis[1]]
+        following.sort(key=lambda found: found[0] / len(found[1]) ** penalty, reverse=True)
+        beam = following[:width]
+    return beam
+
+
 def up_to_end(tokens):
     tokens = tokens.tolist()
     return tuple(tokens[: tokens.index(END) + 1] if END in tokens else tokens)
@@ -64,6 +81,17 @@ def test_it_equals_the_plain_search(width):
     beams = open_beam_search(Beam(NextTokenTables(), tables, MAX_STEPS, Decoding(beam_width=width)))
     for table, log_p, tokens in zip(tables, beams.log_probability, beams.tokens):
         expected = plain_search(table, width)
+        assert [up_to_end(row) for row in tokens] == [found for _, found in expected]
+        assert log_p.tolist() == pytest.approx([p for p, _ in expected], abs=1e-4)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_the_usual_search_equals_the_plain_one(penalty):
+    """The length penalty ranks at each step, not only at the end."""
+    tables, options = make_tables(), Decoding(beam_width=3, length_penalty=penalty)
+    beams = beam_search(Beam(NextTokenTables(), tables, MAX_STEPS, options))
+    for table, log_p, tokens in zip(tables, beams.log_probability, beams.tokens):
+        expected = plain_usual_search(table, 3, penalty)
         assert [up_to_end(row) for row in tokens] == [found for _, found in expected]
         assert log_p.tolist() == pytest.approx([p for p, _ in expected], abs=1e-4)
 

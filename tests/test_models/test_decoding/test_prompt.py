@@ -99,7 +99,7 @@ def up_to_end(tokens):
 )
 @pytest.mark.parametrize("width", [1, 3])
 def test_each_choice_is_the_best_one_that_is_allowed(options, width):
-    """Greedy; a beam's best sequence is no worse."""
+    """Greedy; of a beam, what is forced, masked and counted."""
     decoder, grid = make_decoder(embed_size=4), make_grid()
     decoding = Decoding(beam_width=width, **options)
     with torch.no_grad():

@@ -242,8 +242,6 @@ def test_errors_of_the_config():
             make(loss=dict(type=loss), decoding=dict(no_repeat=True))
     with pytest.raises(ValueError, match="max_steps must be at least 2"):
         make(max_steps=1)
-    with pytest.raises(ValueError, match="unknown strategy ''"):
-        make(strategy="")
 
 
 def test_errors_of_the_batch():
@@ -261,10 +259,6 @@ def test_errors_of_the_batch():
         head.loss(FEATS, soft)
     with pytest.raises(ValueError, match=r"got tuple; keep the backbone's map"):
         head.loss((), samples(*TRUTH))
-    broken = FEATS[0].clone()
-    broken[1] = float("nan")
-    with pytest.raises(ValueError, match="logits of image 1 of the batch are not finite"):
-        head.loss((broken,), samples(*TRUTH))
 
 
 def test_one_hot_labels_of_the_data_preprocessor_change_nothing():

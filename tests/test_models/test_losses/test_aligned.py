@@ -167,26 +167,28 @@ def test_image_average_counts_an_image_as_much_as_another_whatever_its_number_of
     assert not torch.allclose(PLALoss(average="image")(logits, LABELS), PLALoss()(logits, LABELS))
 
 
-def _world_loss(rank, folder):
+def _world_loss(rank, folder, class_weight):
     torch.set_num_threads(1)  # a forked child must not wake its parent's thread pool
     store = dist.FileStore(f"{folder}/store", 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     logits, labels = torch.load(f"{folder}/batch.pt")
     share = slice(0, 1) if rank == 0 else slice(1, 3)  # unequal shares
     mine = logits[share].requires_grad_()
-    loss = PLALoss(average="world")(mine, labels[share])
+    loss = PLALoss(average="world", class_weight=class_weight)(mine, labels[share])
     loss.backward()
     torch.save((loss.detach(), mine.grad), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_world_average_makes_two_processes_equal_one(tmp_path):
+@pytest.mark.parametrize("class_weight", [None, [0.5, 2.0, 0.0, 3.0, 1.5, 0.25]])
+def test_world_average_makes_two_processes_equal_one(tmp_path, class_weight):
     logits = torch.randn(3, 4, C + 1)
     torch.save((logits, LABELS), tmp_path / "batch.pt")
-    torch.multiprocessing.start_processes(_world_loss, (str(tmp_path),), 2, start_method="fork")
+    arguments = (str(tmp_path), class_weight)
+    torch.multiprocessing.start_processes(_world_loss, arguments, 2, start_method="fork")
     (a, a_grad), (b, b_grad) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     whole = logits.clone().requires_grad_()
-    loss = PLALoss()(whole, LABELS)
+    loss = PLALoss(class_weight=class_weight)(whole, LABELS)
     loss.backward()
     torch.testing.assert_close((a + b) / 2, loss.detach())  # DDP averages over processes
     torch.testing.assert_close(torch.cat([a_grad, b_grad]) / 2, whole.grad)

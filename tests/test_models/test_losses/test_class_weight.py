@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 
@@ -103,22 +102,3 @@ def test_wrong_weights(weights, message):
 def test_a_loss_without_a_head_checks_the_number_of_weights():
     with pytest.raises(ValueError, match="has 4 numbers for 5 classes"):
         PLALoss(class_weight=[1] * 4)(torch.randn(3, 4, C + 1), LABELS)
-
-
-def _world_loss(rank, folder):
-    torch.set_num_threads(1)  # a forked child must not wake its parent's thread pool
-    store = dist.FileStore(f"{folder}/store", 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    logits = torch.load(f"{folder}/logits.pt")
-    share = slice(0, 1) if rank == 0 else slice(1, 3)  # unequal shares
-    loss = PLALoss(average="world", class_weight=WEIGHT)(logits[share], LABELS[share])
-    torch.save(loss, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_world_average_makes_two_processes_equal_one(tmp_path):
-    logits = torch.randn(3, 4, C + 1)
-    torch.save(logits, tmp_path / "logits.pt")
-    torch.multiprocessing.start_processes(_world_loss, (str(tmp_path),), 2, start_method="fork")
-    both = sum(torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    torch.testing.assert_close(both / 2, PLALoss(class_weight=WEIGHT)(logits, LABELS))

@@ -15,10 +15,13 @@ CONFIGS = [
     dict(type="SoftmaxSquaredLoss"),
     dict(type="TargetDistributionLoss"),
 ]
-each_loss = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config["type"])
+TWO_WAY = dict(type="TwoWayLoss")  # of no entries, and without a weight
+each_loss = pytest.mark.parametrize(
+    "config", [*CONFIGS, TWO_WAY], ids=lambda config: config["type"]
+)
 
 
-@each_loss
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config["type"])
 def test_the_loss_is_the_mean_over_all_entries(config):
     loss, logits = MODELS.build(config), torch.randn(4, 3)
     target = torch.randint(0, 2, (4, 3)).float()

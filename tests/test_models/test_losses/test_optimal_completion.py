@@ -2,7 +2,6 @@ from itertools import permutations, product
 
 import pytest
 import torch
-import torch.distributed as dist
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from scipy.stats import chisquare
@@ -197,22 +196,3 @@ def test_image_average_counts_an_image_as_much_as_another_whatever_its_number_of
     found = policy_cross_entropy(logits, policy, "image")
     torch.testing.assert_close(found, torch.stack(alone).mean())
     assert not torch.allclose(found, policy_cross_entropy(logits, policy))
-
-
-def _world_loss(rank, folder):
-    torch.set_num_threads(1)  # a forked child must not wake its parent's thread pool
-    store = dist.FileStore(f"{folder}/store", 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    share = slice(0, 1) if rank == 0 else slice(1, 3)  # unequal shares
-    logits, policy = (tensor[share] for tensor in torch.load(f"{folder}/batch.pt"))
-    torch.save(policy_cross_entropy(logits, policy, "world"), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_world_average_makes_two_processes_equal_one(tmp_path):
-    logits, tokens = torch.randn(3, 4, 6), torch.randint(6, (3, 4))
-    policy = completion_targets(tokens, torch.rand(3, 5) < 0.5)
-    torch.save((logits, policy), tmp_path / "batch.pt")
-    torch.multiprocessing.start_processes(_world_loss, (str(tmp_path),), 2, start_method="fork")
-    both = sum(torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    torch.testing.assert_close(both / 2, policy_cross_entropy(logits, policy))

@@ -5,11 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
-from mmpretrain.registry import DATASETS
 from torch import nn
 
-from mmorderless.datasets.partition import apply_val_split
 from mmorderless.datasets.wider_attribute import WiderAttribute
 from mmorderless.engine.hooks.training_context_hook import TrainingContextHook
 from mmorderless.models.losses.prior_weighted import PriorWeightedBCELoss
@@ -72,21 +69,6 @@ def test_shares_are_those_of_the_training_set_and_part_of_checkpoints():
         0.5,
         0.5,
     ]
-
-
-def test_held_out_images_are_not_counted(tmp_path):
-    data = [{"img_path": f"{i}.jpg", "gt_label": [0] if i < 5 else []} for i in range(10)]
-    content = {"metainfo": {"classes": ["a", "b"]}, "data_list": data}
-    (tmp_path / "train.json").write_text(json.dumps(content))
-    source = dict(type="JsonMultiLabel", ann_file=str(tmp_path / "train.json"))
-    cfg = Config(dict(train_dataloader=dict(dataset=source), val_split=0.5))
-    cfg.val_dataloader = cfg.train_dataloader
-    apply_val_split(cfg)
-    kept = DATASETS.build(cfg.train_dataloader.dataset)
-    number = sum(kept.get_data_info(i)["gt_label"] == [0] for i in range(len(kept)))
-    assert len(kept) == 5  # so that no share of theirs is a half, as in all images
-    share = run(PriorWeightedBCELoss(), kept).positive_share()
-    assert share.tolist() == pytest.approx([number / 5, 0])
 
 
 def test_unspecified_attributes_of_wider_count_as_negative(tmp_path):

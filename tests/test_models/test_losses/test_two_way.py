@@ -1,7 +1,5 @@
 import pytest
 import torch
-from mmpretrain.registry import MODELS
-from mmpretrain.structures import DataSample
 
 from mmorderless.models.losses.lsep import log_sum_exp_pairwise
 from mmorderless.models.losses.two_way import TwoWayLoss
@@ -47,13 +45,7 @@ def test_a_batch_without_positives_or_without_negatives_has_no_loss(label):
     assert (logits.grad == 0).all()
 
 
-def test_extreme_logits_have_finite_losses_and_do_not_leak():
-    logits = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
-    loss = TwoWayLoss()(logits, torch.tensor([[1, 0, 1]]))
-    loss.backward()
-    assert loss.isfinite()
-    assert logits.grad.isfinite().all()
-    # Only the image's own positives and negatives are compared, however low they are.
+def test_only_an_images_own_positives_and_negatives_are_compared_however_low_they_are():
     low = torch.tensor([[-300.0, -301.0]], dtype=torch.float64)
     torch.testing.assert_close(
         TwoWayLoss().mean_over_sets(low, torch.tensor([[True, False]])),
@@ -61,25 +53,10 @@ def test_extreme_logits_have_finite_losses_and_do_not_leak():
     )
 
 
-def test_half_precision_is_computed_in_float32():
-    logits, target = torch.tensor([[-2.0, 1.5, 30.0]]), torch.tensor([[0, 1, 1]])
-    assert torch.equal(TwoWayLoss()(logits.half(), target), TwoWayLoss()(logits, target))
-
-
 def test_gradients():
     logits = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     target = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
     assert torch.autograd.gradcheck(TwoWayLoss(), (logits, target))
-
-
-def test_a_multi_label_head_trains_with_it():
-    loss = dict(type="TwoWayLoss")
-    head = MODELS.build(
-        dict(type="MultiLabelLinearClsHead", num_classes=3, in_channels=2, loss=loss)
-    )
-    samples = [DataSample().set_gt_label(torch.tensor(y, dtype=torch.long)) for y in ([0, 2], [])]
-    head.loss((torch.eye(2),), samples)["loss"].backward()
-    assert head.fc.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("options", [dict(positive_temperature=0), dict(negative_temperature=-1)])
