@@ -74,7 +74,7 @@ class LabelSetDataset(MultiLabelDataset):
         paths = [record["img_path"] for record in self.data_list]
         exist = are_files(paths, image_backend(self))
         found = [record for record, exists in zip(self.data_list, exist) if exists]
-        if not found:
+        if paths and not found:
             raise ValueError(
                 f"none of {len(paths)} images is in {self.img_prefix}; set data_root and "
                 "data_prefix to their location"

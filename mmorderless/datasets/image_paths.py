@@ -59,7 +59,7 @@ def is_local(path: str, backend_args: dict | None = None) -> bool:
 
 
 def are_files(paths: Sequence[str], backend_args: dict | None = None) -> list[bool]:
-    """Tell which files exist.
+    """Tell which files exist; a folder or a link to nothing (of git-annex, say) is none.
 
     Local folders are listed once each; a look-up per file is slow over NFS.
     """
@@ -71,8 +71,8 @@ def are_files(paths: Sequence[str], backend_args: dict | None = None) -> list[bo
             continue
         folder, name = os.path.split(path)
         if folder not in names_in:
-            is_folder = os.path.isdir(folder or ".")
-            names_in[folder] = set(os.listdir(folder or ".")) if is_folder else set()
+            entries = os.scandir(folder or ".") if os.path.isdir(folder or ".") else ()
+            names_in[folder] = {entry.name for entry in entries if entry.is_file()}
         exist.append(name in names_in[folder])
     return exist
 

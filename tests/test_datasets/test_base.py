@@ -58,6 +58,8 @@ def test_a_pipeline_that_drops_labels_not_judged_is_a_doubt(keys, is_doubt):
 def test_no_image_left():
     with pytest.raises(ValueError, match=r"x.json lists 0 images.*it must list images"):
         Listed([])
+    with pytest.raises(ValueError, match=r"x.json lists 0 images.*it must list images"):
+        Listed([], drop_missing=True)
     with pytest.raises(ValueError, match=r"lists 1 images.*keep_unlabeled=True"):
         Listed(RECORDS[:1], keep_unlabeled=False)
     with pytest.raises(ValueError, match=r"none of 2 images is in .*; set data_root"):

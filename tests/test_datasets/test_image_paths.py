@@ -30,9 +30,11 @@ def server(tmp_path):
 def test_files_are_found_by_listing_their_folders(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/1.jpg").touch()
+    (tmp_path / "a/3.jpg").symlink_to("1.jpg")
+    (tmp_path / "a/4.jpg").symlink_to("nothing.jpg")
     monkeypatch.chdir(tmp_path)
-    paths = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "1.jpg", "a", str(tmp_path / "a/1.jpg")]
-    assert are_files(paths) == [True, False, False, False, True, True]
+    assert are_files(["a/1.jpg", "a/3.jpg", str(tmp_path / "a/1.jpg")]) == [True] * 3
+    assert are_files(["a/2.jpg", "a/4.jpg", "b/1.jpg", "1.jpg", "a"]) == [False] * 5
 
 
 def test_remote_files_are_found(tmp_path, server):
