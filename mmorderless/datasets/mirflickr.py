@@ -85,11 +85,13 @@ class MIRFlickr25k(LabelSetDataset):
         **kwargs,
     ) -> None:
         if not isinstance(numbers, str) and not (
-            len(numbers) == 2 and 1 <= numbers[0] <= numbers[1] <= NUM_IMAGES
+            isinstance(numbers, Sequence)
+            and [type(number) for number in numbers] == [int, int]
+            and 1 <= numbers[0] <= numbers[1] <= NUM_IMAGES
         ):
             raise ValueError(
                 f"numbers must be a file or the first and last image in 1 … {NUM_IMAGES}, got "
-                f"{tuple(numbers)}"
+                f"{numbers!r}"
             )
         if concepts not in (len(CONCEPTS), len(CONCEPTS) + len(RELEVANT)):
             raise ValueError(f"MIRFLICKR-25000 has 24 or 38 concepts, got concepts={concepts}")

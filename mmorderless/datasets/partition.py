@@ -123,13 +123,18 @@ class DatasetPart(KFoldDataset):
         seed: of the shuffling before the division; None keeps the dataset's order.
 
     Raises:
-        ValueError: the part is empty.
+        ValueError: there is no such fold, or the part is empty.
     """
 
     def full_init(self) -> None:
         """Load the dataset and reduce it to the part, in the dataset's order."""
         if self._fully_initialized:
             return
+        if not 0 <= self.fold < self.num_splits:
+            raise ValueError(
+                f"fold must be in 0 … num_splits − 1, got fold={self.fold} and "
+                f"num_splits={self.num_splits}; correct them"
+            )
         self.dataset.full_init()
         size = len(self.dataset)
         order = np.arange(size)

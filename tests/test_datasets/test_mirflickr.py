@@ -116,7 +116,7 @@ def test_missing_concept(root):
 def test_wrong_options(root):
     with pytest.raises(ValueError, match="24 or 38 concepts, got concepts=14"):
         mirflickr(str(root), concepts=14)
-    for numbers in ((0, 5), (7, 3), (1, 25001), (1, 2, 3)):
+    for numbers in ((0, 5), (7, 3), (1, 25001), (1, 2, 3), 15000, (1, "9"), (0.5, 9), None):
         with pytest.raises(ValueError, match="numbers must be a file or the first and last image"):
             mirflickr(str(root), numbers=numbers)
     with pytest.raises(FileNotFoundError, match=r"none\.txt does not exist"):

@@ -67,6 +67,13 @@ def test_labels_and_class_names_are_those_of_the_whole(part):
     assert [dataset.get_cat_ids(i) for i in range(len(dataset))] == [[p] for p in parity]
 
 
+@pytest.mark.parametrize("fold, num_splits", [(5, 5), (-1, 5), (0, 0)])
+def test_a_fold_that_there_is_not_is_an_error(part, fold, num_splits):
+    """Training would take all images."""
+    with pytest.raises(ValueError, match=rf"got fold={fold} and num_splits={num_splits}; correct"):
+        part(10, fold=fold, num_splits=num_splits)
+
+
 @pytest.mark.parametrize("test_mode, num_splits", [(True, 11), (False, 1)])
 def test_an_empty_part_is_an_error(part, test_mode, num_splits):
     with pytest.raises(ValueError, match=rf"10 images, too few for {num_splits} parts: one would"):
