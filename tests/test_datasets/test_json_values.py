@@ -64,10 +64,10 @@ def test_text_instead_of_a_number_is_said():
         check_id("3", int, "id of a.jpg")
 
 
-def test_most_ids_decide_whether_they_are_text():
+def test_the_first_id_decides_whether_they_are_text():
     assert id_kind([]) is int
     assert id_kind([1, 2, "3"]) is int
-    assert id_kind(["1", 2, "3"]) is str
+    assert id_kind(["1", 2, 3]) is str
     assert id_kind([None, 2.0]) is int
 
 

@@ -8,25 +8,8 @@ _base_ = ["images_224.py"]
 
 data_preprocessor = dict(num_classes=14)
 
-train_pipeline = [
-    dict(type="LoadImage"),
-    dict(type="CropBox"),
-    dict(type="Resize", scale=(224, 224)),
-    # Random affine and contrast are the paper's; their ranges and the flip are chosen here (†).
-    # They come after the resize, where they are cheaper.
-    dict(type="NumpyToPIL", to_rgb=True),
-    dict(type="torchvision/RandomAffine", degrees=0, translate=(0.03, 0.03)),
-    dict(type="torchvision/ColorJitter", contrast=0.25),
-    dict(type="PILToNumpy", to_bgr=True),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-    dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
-]
-test_pipeline = [
-    dict(type="LoadImage"),
-    dict(type="CropBox"),
-    dict(type="Resize", scale=(224, 224)),
-    dict(type="PackInputs", algorithm_keys=("gt_ignore",)),
-]
+train_pipeline = [_base_.train_pipeline[0], dict(type="CropBox"), *_base_.train_pipeline[1:]]
+test_pipeline = [_base_.test_pipeline[0], dict(type="CropBox"), *_base_.test_pipeline[1:]]
 
 train_dataloader = dict(
     dataset=dict(
