@@ -288,6 +288,11 @@ def test_windows_paths_and_urls(load, tmp_path):
     assert dataset.get_data_info(1)["img_path"] == "https://example.com/2.jpg"
 
 
+def test_classes_follow_the_ids_not_the_names(load):
+    categories = [{"id": i, "name": name} for i, name in ((90, "ant"), (3, "car"), (18, "bee"))]
+    assert load(instances(categories=categories)).metainfo["classes"] == ("car", "bee", "ant")
+
+
 def test_not_an_instances_file(load):
     with pytest.raises(ValueError, match="lacks annotations, categories; give an instances file"):
         load({"images": []})
