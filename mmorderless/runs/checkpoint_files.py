@@ -61,7 +61,7 @@ def protect_checkpoint_loader() -> None:
                 f"{filename} {reason}, or mmengine did not write it; save its state_dict alone, or "
                 "use another checkpoint"
             ) from error
-        return with_state_dict(checkpoint, filename)
+        return without_code(with_state_dict(checkpoint, filename))
 
     CheckpointLoader.load_checkpoint = staticmethod(load_checkpoint)
 
@@ -104,6 +104,19 @@ def with_state_dict(checkpoint: Any, filename: str) -> Mapping[str, Any]:
     return {**checkpoint, "state_dict": checkpoint[key]}
 
 
+def without_code(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a checkpoint without `meta.config`, text that `Runner.resume` executes as Python.
+
+    mmcv wrote it; mmengine writes `meta.cfg`, which nothing reads.
+    """
+    if "meta" not in checkpoint:
+        return checkpoint
+    # A NumPy record, which weights_only=True allows, can have a field of this name too.
+    meta = dict(checkpoint["meta"]) if isinstance(checkpoint["meta"], Mapping) else {}
+    meta.pop("config", None)
+    return {**checkpoint, "meta": meta}
+
+
 def _has_weights(state: Any) -> bool:
     return isinstance(state, Mapping) and any(isinstance(w, torch.Tensor) for w in state.values())
 
@@ -143,7 +156,7 @@ def is_whole(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+    except Exception:  # zipfile raises half a dozen kinds for damaged files
         return False
 
 

@@ -9,6 +9,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -131,6 +132,26 @@ def test_no_use_executes_a_checkpoint(use, kind, tmp_path):
     assert not marker.exists()
 
 
+def record_of(values):
+    """A NumPy record, pickled as calls of functions that a reader of weights allows."""
+    row = np.array([tuple(values.values())], [(k, np.asarray(v).dtype) for k, v in values.items()])
+    # `in` looks for the values of a record, not for its names.
+    dtype = Call(np.dtype, row.dtype.descr)
+    return Call(np.float64(0).__reduce__()[0], dtype, row.tobytes())
+
+
+@pytest.mark.parametrize("kind", [dict, record_of])
+def test_no_config_in_a_checkpoint_is_executed(kind, tmp_path):
+    """`Runner.resume` executes the text under `meta.config`."""
+    marker, file = tmp_path / "marker", tmp_path / "a.pth"
+    state = MODELS.build(small_config(RESNET).model).state_dict()
+    meta = dict(config=f"open({str(marker)!r}, 'w')", epoch=1, iter=1, name="config")
+    torch.save({"state_dict": state, "meta": kind(meta), "optimizer": {}}, file)
+    with suppress(KeyError):  # no optimizer's state, or no epoch
+        resume(str(file), tmp_path / "w")
+    assert not marker.exists()
+
+
 def test_downloads_and_an_environment_variable_are_no_exception(tmp_path, monkeypatch):
     marker, file = tmp_path / "marker", tmp_path / "a.pth"
     FORMATS["zip"](calls(marker)["system"], file)
@@ -162,6 +183,16 @@ def test_flipped_bits_are_noticed(tmp_path):
         file.write_bytes(damaged)
         with pytest.raises(ValueError, match=rf"{file} .* is damaged"):
             CheckpointLoader.load_checkpoint(str(file))
+
+
+@pytest.mark.parametrize("field, bit", [("flags", 1), ("compression", 8)])
+def test_a_damaged_directory_is_noticed(field, bit, tmp_path):
+    """Python takes its content for encrypted, or for compressed."""
+    content, file = bytearray(zip_bytes()), tmp_path / "a.pth"
+    content[content.index(b"PK\x01\x02") + {"flags": 8, "compression": 10}[field]] ^= bit
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{file} .* is damaged: writing or copying"):
+        CheckpointLoader.load_checkpoint(str(file))
 
 
 def legacy_bytes():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmorderless.commands import cache_features, predict, visualize
+from mmorderless.commands import cache_features, export, predict, visualize
 from mmorderless.commands.compare import compare
 from mmorderless.commands.test import evaluate
 from mmorderless.commands.train import train
@@ -20,6 +20,7 @@ PRETRAINED = "model.backbone.init_cfg.type=Pretrained model.backbone.init_cfg.ch
 DOORS = {
     "test": (evaluate, "tiny.py evil.pth"),
     "predict": (predict.main, "tiny.py evil.pth val/0.png"),
+    "export": (export.main, "tiny.py evil.pth --out tiny.onnx"),
     "cache_features": (cache_features.main, "tiny.py --out cache --checkpoint evil.pth"),
     "visualize": (visualize.main, "tiny.py evil.pth --index 0"),
     "train --resume": (train, "tiny.py --resume evil.pth"),
