@@ -125,7 +125,8 @@ def _class_index(label: str | int, classes: Sequence[str], where: str) -> int:
     """Return the index of a class that is given by its name or index."""
     if isinstance(label, str) and label in classes:
         return classes.index(label)
-    if not isinstance(label, str | bool) and 0 <= label < len(classes):
+    is_index = isinstance(label, int | np.integer) and not isinstance(label, bool)
+    if is_index and 0 <= label < len(classes):
         return int(label)
     raise ValueError(
         f"{where}: {label!r} is not one of the {len(classes)} classes ({', '.join(classes[:5])}"

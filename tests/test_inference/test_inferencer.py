@@ -411,6 +411,8 @@ def test_what_is_known_of_an_unreadable_image_is_not_needed(inferencer, images):
         (dict(given=["emu"]), r"image .*0\.png, given: 'emu' is not one of the 4 classes \(ant"),
         (dict(excluded=[4]), r"image .*0\.png, excluded: 4 is not one of the 4 classes"),
         (dict(given=[None, [-1]]), r"image .*1\.png, given: -1 is not one"),
+        (dict(given=[None, [0.5]]), r"image .*1\.png, given: 0\.5 is not one"),
+        (dict(given=[["ant"], [None]]), r"image .*1\.png, given: None is not one"),
         (dict(given=[True]), "True is not one of the 4 classes"),
         (dict(given=["ant", 0]), r"image .*0\.png: 'ant' occurs twice in given; list it once"),
         (dict(given=["bee"], excluded=[0, 1]), "'bee' is given and excluded; remove it from one"),
