@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import default_collate
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
@@ -96,7 +96,7 @@ def cache_features(cfg: Config, out: Path, checkpoint: str | None = None) -> lis
                 dataset,
                 batch_size=loader_cfg.batch_size,
                 num_workers=loader_cfg.get("num_workers", 0),
-                collate_fn=pseudo_collate,
+                collate_fn=default_collate,
             )
             bind_workers(loader)
             print(f"{split}: {len(dataset)} images", flush=True)

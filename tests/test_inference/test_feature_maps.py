@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 from mmorderless.datasets.cached_features import CachedFeatures, read_index
+from mmorderless.errors import error_line, is_user_error
 from mmorderless.inference.feature_maps import cache_features, digest_of_weights
 
 BACKBONE = dict(type="ResNet", depth=18, base_channels=4, stem_channels=4)
@@ -157,6 +158,16 @@ def test_pooled_features_are_an_error(config, checkpoint, tmp_path):
     torch.save(MODELS.build(config.model.backbone).state_dict(), checkpoint)
     with pytest.raises(ValueError, match=r"features of shape \(2, 3\), expected a map"):
         cache_features(config, tmp_path / "cache", checkpoint)
+
+
+def test_images_of_several_sizes_are_an_error(config, checkpoint, tmp_path):
+    """Those of a batch would be padded by mmpretrain, which changes their features."""
+    cv2.imwrite(str(tmp_path / "train1.png"), np.zeros((32, 50, 3), np.uint8))
+    del config.test_dataloader.dataset.pipeline[1]
+    with pytest.raises(RuntimeError) as raised:
+        cache_features(config, tmp_path / "cache", checkpoint)
+    assert is_user_error(raised.value)
+    assert "give the pipeline a Resize with two numbers" in error_line(raised.value)
 
 
 def test_a_dataset_without_its_own_pipeline_is_an_error(config, checkpoint, tmp_path):
