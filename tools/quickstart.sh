@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 VENV=$(absolute "${VENV:-$ROOT/.venv}")
-OUT=${OUT:-work_dirs/quickstart}
+OUT=$(absolute "${OUT:-$ROOT/work_dirs/quickstart}")
 make_environment "$VENV" onedl
 cd "$ROOT"
 hold "$OUT" 8 OUT

@@ -248,6 +248,18 @@ def test_run_tests_leaves_slow_tests_out_unless_all_are_asked_for(repository, ma
         assert lines(called)[1:] == common + passed
 
 
+def test_the_quickstart_writes_where_it_was_called(repository, made_environment, tmp_path):
+    stamp = made_environment / ".made-for"
+    stamp.write_text(stamp.read_text().replace("dev", "onedl", 1))
+    subprocess.run(
+        ["bash", str(repository / "tools/quickstart.sh")],
+        env={**os.environ, "VENV": str(made_environment), "OUT": "results"},
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    assert (tmp_path / "results/log.txt").is_file()
+
+
 def run_logged(repository, folder, script):
     """Run a Python script as a step of a shell script; the log is `log` in the folder."""
     command = f'set -euo pipefail; source {repository}/tools/logged.sh; logged log "$@"; echo next'
