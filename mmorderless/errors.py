@@ -10,11 +10,16 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
+from inspect import getfile
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
 import cv2
+import mmcv
+import mmengine
+import mmpretrain
+import PIL
 from PIL.Image import DecompressionBombError
 from torch import distributed
 
@@ -34,7 +39,8 @@ _HOST_ERRORS = (
     *(TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError),
     *(pickle.UnpicklingError, struct.error, cv2.error, DecompressionBombError),
 )
-_HOST_CODE = re.compile(r"/(mmengine|mmcv|mmpretrain|PIL)/|/torch/serialization\.py$")
+_HOSTS = [Path(getfile(host)).parent.as_posix() for host in (mmengine, mmcv, mmpretrain, PIL)]
+_HOST_CODE = re.compile(rf"^({'|'.join(map(re.escape, _HOSTS))})/|/torch/serialization\.py$")
 _LIBRARY = re.compile(rf"/(site|dist)-packages/(?!mmorderless/)|^{re.escape(_STDLIB)}/|^<frozen ")
 
 _OS_REMEDIES = {

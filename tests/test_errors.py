@@ -147,6 +147,12 @@ def test_bugs_in_our_own_code_are_not_user_errors():
         assert not is_user_error(caught(broken))
 
 
+def test_bugs_of_code_in_a_clone_of_mmpretrain_are_not_user_errors(tmp_path):
+    file = str(tmp_path / "mmpretrain/projects/mine.py")
+    error = caught(eval, compile("[][0]", file, "eval"))
+    assert not is_user_error(error)
+
+
 def test_missing_file_is_named(tmp_path):
     error = caught(open, tmp_path / "no.json")
     assert error_line(error) == f"{tmp_path / 'no.json'}: No such file or directory; check the path"
