@@ -40,3 +40,15 @@ def test_the_label_prior_by_hand(cfg):
     assert result["known_sets"] == 50  # {a} and {a, b}
     # All images have equal scores, so AP is the class frequency; class c has no image.
     assert result["default"]["mAP"] == pytest.approx((50 + 50) / 2)
+
+
+def test_labels_that_are_not_judged_are_left_out_of_map(cfg):
+    file = cfg.test_dataloader.dataset.ann_file
+    with open(file) as opened:
+        content = json.load(opened)
+    for image in (2, 3):
+        content["data_list"][image]["gt_ignore"] = [0]
+    with open(file, "w") as opened:
+        json.dump(content, opened)
+    # All judged images have class a, and half of the four have class b.
+    assert evaluate_prior(cfg)["default"]["mAP"] == pytest.approx((100 + 50) / 2)
