@@ -112,16 +112,18 @@ def read_stages(argv: Sequence[str] | None = None) -> tuple[list[Stage], argpars
 
 
 def number_of_processes(args: argparse.Namespace) -> int:
-    """Return the number of processes of a stage: --nproc times NNODES, or GPUS under Slurm.
+    """Return the number of processes of a stage: 1, --nproc times NNODES, or GPUS under Slurm.
 
     Raises:
         ValueError: the environment variable is not a positive number.
     """
+    if args.slurm is None and args.nproc is None:
+        return 1
     name, default = ("NNODES", "1") if args.slurm is None else ("GPUS", "8")
     number = os.environ.get(name, default)
     if not number.isdigit() or int(number) < 1:
         raise ValueError(f"the environment variable {name} must be a positive number, got {number}")
-    return int(number) * (int(args.nproc or 1) if args.slurm is None else 1)
+    return int(number) * int(args.nproc or 1)
 
 
 def options_by_stage(given: Sequence[Sequence[str]], num_stages: int) -> list[list[str]]:

@@ -171,11 +171,20 @@ def test_another_number_of_processes_is_rejected(folder, trainer, monkeypatch, o
         train("--work-dir", "w", *options)
 
 
-@pytest.mark.parametrize("options, name", [([], "NNODES"), (["--slurm", "part"], "GPUS")])
+@pytest.mark.parametrize(
+    "options, name", [(["--nproc", "2"], "NNODES"), (["--slurm", "part"], "GPUS")]
+)
 def test_invalid_number_of_processes_is_an_error(folder, trainer, monkeypatch, options, name):
     monkeypatch.setenv(name, "many")
     with pytest.raises(ValueError, match=f"{name} must be a positive number, got many"):
         train(*options)
+
+
+def test_a_stage_without_a_launcher_is_one_process(folder, trainer, monkeypatch):
+    trainer.fails = {"bce": 1}
+    train("--work-dir", "w")
+    monkeypatch.setenv("NNODES", "2")  # dist_train.sh alone reads it
+    assert train("--work-dir", "w") == 1
 
 
 def test_options_of_one_stage(folder, trainer):
