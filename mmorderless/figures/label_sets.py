@@ -16,6 +16,7 @@ from mmorderless.figures.style import (
     as_rgb,
     color_map,
     name_classes,
+    new_figure,
     panel_side,
     shorten,
 )
@@ -135,7 +136,7 @@ def cooccurrence_figure(predicted: np.ndarray, truth: np.ndarray, classes: Seque
         classes: class names, C strings.
     """
     side = panel_side(len(classes))
-    figure = Figure(figsize=(3 * side + 2, side + 0.6), dpi=100, layout="constrained")
+    figure = new_figure(3 * side + 2, side + 0.6)
     panels = figure.subplots(1, 3)
     counts = LogNorm(1, max(2, predicted.max(initial=0), truth.max(initial=0)))
     for axes, matrix, title in zip(panels, (predicted, truth), ("prediction", "ground truth")):
@@ -168,7 +169,7 @@ def label_at_step_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     """
     num_steps = max(len(counts), 1)
     side = panel_side(len(classes))
-    figure = Figure(figsize=(4 + 0.3 * num_steps, side + 2), dpi=100, layout="constrained")
+    figure = new_figure(4 + 0.3 * num_steps, side + 2)
     bars, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1.2, side))
     bars.bar(range(1, len(counts) + 1), counts.sum(axis=1), color=NEUTRAL)
     bars.set_ylabel("images")
@@ -205,7 +206,7 @@ def pair_order_figure(before: np.ndarray, classes: Sequence[str]) -> Figure:
     np.divide(100 * before, together, out=share, where=together > 0)
 
     side = panel_side(len(classes))
-    figure = Figure(figsize=(side + 1.6, side + 0.8), dpi=100, layout="constrained")
+    figure = new_figure(side + 1.6, side + 0.8)
     axes = figure.subplots()
     image = axes.imshow(
         share[np.ix_(order, order)], norm=CenteredNorm(50, 50), cmap=color_map("PuOr")

@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Rectangle
 
-from mmorderless.figures.style import HIT, MISSED, NEUTRAL, WRONG, as_rgb, shorten
+from mmorderless.figures.style import HIT, MISSED, NEUTRAL, WRONG, as_rgb, new_figure, shorten
 
 MLA_COLOR, PLA_COLOR = NEUTRAL, WRONG
 REPEATED = "#AA3377"
@@ -58,12 +58,7 @@ def alignment_figure(
 
     cell = float(np.clip(8 / n, 0.55, 0.8))  # inches
     # The title and the legend need their width even for one label.
-    figure = Figure(
-        figsize=(max(cell * n + 3.6, 5.8), max(cell * n, 1.2) + 2.4),
-        dpi=100,
-        layout="constrained",
-        facecolor="white",
-    )
+    figure = new_figure(max(cell * n + 3.6, 5.8), max(cell * n, 1.2) + 2.4)
     axes = figure.subplots()
     highest = float(cost.max(initial=1.0, where=np.isfinite(cost)))
     image = axes.imshow(cost, cmap=GREYS, norm=PowerNorm(0.5, 0, highest))
@@ -144,13 +139,8 @@ def attention_figure(
     rows = -(-num_panels // columns)
     side = 2.3  # inches
     panel_height = side * float(np.clip(height / width, 0.4, 1.8))
-    figure = Figure(
-        # Even a single panel needs the width of its title.
-        figsize=(max(columns * side + 1.1, 4.0), rows * (panel_height + 0.6)),
-        dpi=100,
-        layout="constrained",
-        facecolor="white",
-    )
+    # Even a single panel needs the width of its title.
+    figure = new_figure(max(columns * side + 1.1, 4.0), rows * (panel_height + 0.6))
     panels: list[Axes] = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
     for panel in panels:
         panel.set_axis_off()
