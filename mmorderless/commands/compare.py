@@ -1,6 +1,7 @@
 """Compare methods on one dataset: tools/compare.py."""
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -63,7 +64,10 @@ def comparison_parser() -> argparse.ArgumentParser:
         help="folder of the comparison; default: work_dirs/<name of the config>_comparison",
     )
     parser.add_argument(
-        "--epochs", type=int, help="number of training epochs instead of the config's"
+        "--epochs",
+        type=int,
+        help="number of training epochs instead of the config's; a method's own "
+        "train_cfg.max_epochs has precedence",
     )
     parser.add_argument(
         "--val-split",
@@ -187,7 +191,7 @@ def run_comparison(args: argparse.Namespace, folder: Path, lock: IO[str]) -> lis
             "epochs": args.epochs,
             "val_split": args.val_split,
             "cfg_options": common,
-            "method_options": own,
+            "method_options": json.loads(json.dumps(own)),  # tuples are lists in the record
         },
         "settings": comparable_settings(base),
     }
@@ -196,9 +200,8 @@ def run_comparison(args: argparse.Namespace, folder: Path, lock: IO[str]) -> lis
     record = merge_records(before, now, changes, folder)
     check_configs(folder, configs)
     init_default_scope(base.get("default_scope", "mmpretrain"))
-    if "known_sets" not in (read_json(folder / PRIOR) or {}):
-        prior = evaluate_prior(base)
-        write_json(folder / PRIOR, prior)
+    if read_json(folder / PRIOR) is None:
+        write_json(folder / PRIOR, evaluate_prior(base))
     write_json(folder / RECORD, record)
     runs = expand(folder, args.methods, args.seeds)
     failed = train_and_evaluate(runs, configs, args.jobs, lock)

@@ -10,6 +10,7 @@ from typing import IO, Any
 from mmengine.config import Config
 
 from mmorderless.comparison.evaluation.completion import COMPLETION, Settings, read_completion
+from mmorderless.comparison.evaluation.method_times import device_name
 from mmorderless.comparison.evaluation.trained import CONFIG
 from mmorderless.comparison.plan import RESULT, TIMES, Run, read_result
 from mmorderless.comparison.progress import JobProgress
@@ -44,7 +45,7 @@ def method_config(
     Args:
         config: path of the dataset's config.
         method: name of the method.
-        epochs: number of training epochs; None takes the config's.
+        epochs: number of training epochs, unless `cfg_options` has one; None takes the config's.
         val_split: share of the training images that is held out.
         cfg_options: values by dotted key.
 
@@ -53,9 +54,8 @@ def method_config(
         ValueError: the method is unknown or does not fit the config, or an option does not fit,
             such as epochs for a training that counts iterations.
     """
-    options = {**cfg_options, "method": method, "val_split": val_split}
-    if epochs is not None:
-        options["train_cfg.max_epochs"] = epochs
+    common = {} if epochs is None else {"train_cfg.max_epochs": epochs}
+    options = {**common, **cfg_options, "method": method, "val_split": val_split}
     cfg = read_config(config, options)
     max_iters = (cfg.get("train_cfg") or {}).get("max_iters")
     if epochs is not None and max_iters is not None:
@@ -167,7 +167,7 @@ def time_methods(runs: Sequence[Run], lock: IO[str]) -> list[Job]:
     """Time each method that has a finished run, one after the other on the idle machine.
 
     The times are written to the results of all its runs. Methods that were timed on another machine
-    or with another number of threads are timed again, so that all conditions are equal.
+    or device or with another number of threads are timed again, so that all conditions are equal.
 
     Returns:
         The jobs that failed.
@@ -177,7 +177,7 @@ def time_methods(runs: Sequence[Run], lock: IO[str]) -> list[Job]:
     for run in finished:
         first_runs.setdefault(run.method, run)
     variables = shared_environment(1)
-    conditions = measurement_conditions(variables)
+    conditions = {**measurement_conditions(variables), "device": device_name()}
     jobs = []
     for run in first_runs.values():
         times = read_json(run.folder.parent / TIMES)

@@ -61,12 +61,20 @@ def test_options_of_one_method(compare, monkeypatch):
         command, "train_and_evaluate", lambda runs, configs, *_: seen.update(configs) or []
     )
     own = ["--method-options", "order_search", "model.head.loss.uniform_steps=7"]
+    own += ["optim_wrapper.optimizer.betas=(0.8,0.9)"]
     methods = ["--methods", "order_search", "pla", "--seeds", "0"]
-    assert compare(*methods, *own) == 0
+    for _ in range(2):  # the same command resumes
+        assert compare(*methods, *own) == 0
+    assert seen["order_search"].optim_wrapper.optimizer.betas == (0.8, 0.9)
     assert seen["order_search"].model.head.loss.uniform_steps == 7
     assert "uniform_steps" not in seen["pla"].model.head.loss
     recorded = read_comparison_record(compare.folder)["options"]["method_options"]
-    assert recorded == {"order_search": {"model.head.loss.uniform_steps": 7}}
+    assert recorded == {
+        "order_search": {
+            "model.head.loss.uniform_steps": 7,
+            "optim_wrapper.optimizer.betas": [0.8, 0.9],
+        }
+    }
     with pytest.raises(ValueError, match="options of order_search"):
         compare(*methods)
     with pytest.raises(ValueError, match="expects one of --methods and KEY=VALUE, got bce a=1"):

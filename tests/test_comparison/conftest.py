@@ -105,7 +105,6 @@ def result(method: str, seed: int) -> dict:
         "operating_curve": curve,
         "times_ms_per_image": {part: float(generator.uniform(0.1, 9)) for part in TIME_PARTS},
         "loss_curve": [[float(e), float(np.exp(-e) + 0.1 * seed)] for e in epochs],
-        "validation_curve": [[1, 50.0, 55.0, 52.0], [2, 60.0, 65.0, 62.0]],
         "mAP_by_score": {"max": 70.0, "first": 69.5, "beam": 70.5 + seed} if sequence else {},
         "num_parameters": 1_234_567,
         "training_seconds": 60.0 * (seed + 1),
@@ -149,7 +148,7 @@ def comparison_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "methods": list(METHODS),
         "seeds": list(SEEDS),
         "options": {"epochs": 2, "val_split": 0.1, "cfg_options": {"a.b": "<c> & d"}},
-        "settings": {"train_cfg": {"max_epochs": 16}},
+        "settings": {"train_cfg": {"max_epochs": 2}},
     }
     (folder / "comparison.json").write_text(json.dumps(config))
     prior = {

@@ -6,12 +6,14 @@ import pytest
 from mmengine.config import Config
 
 from mmorderless.comparison import runs as module
+from mmorderless.comparison.evaluation.method_times import device_name
 from mmorderless.comparison.plan import RESULT, TIMES, expand, read_result
 from mmorderless.comparison.runs import method_config, time_methods, train_and_evaluate
 from mmorderless.runs.machine import measurement_conditions, shared_environment
 from mmorderless.runs.records import write_json
 
 CFG = Config(dict(model=dict(type="X")))
+CONDITIONS = {**measurement_conditions(shared_environment(1)), "device": device_name()}
 LOCK = io.StringIO()
 
 
@@ -36,7 +38,7 @@ def finish(run, **values):
 
 def test_finished_runs_are_not_repeated(tmp_path, jobs, capsys):
     runs = expand(tmp_path, ["bce", "pla"], [0, 1])
-    finish(runs[0], training_seconds=3.0, evaluation_seconds=1.0)
+    finish(runs[0])
     (runs[3].folder).mkdir(parents=True)
     (runs[3].folder / RESULT).write_text("{")  # an interrupted evaluation
     configs = {"bce": CFG, "pla": CFG}
@@ -66,10 +68,7 @@ def test_each_method_is_timed_once_and_all_its_runs_get_the_times(tmp_path, jobs
         finish(run)
     runs[2].folder.joinpath(RESULT).unlink()  # mla with seed 0: none is finished
     times = {"forward": 1.0, "alignment": 0.0, "backward": 2.0, "test": 3.0}
-    write_json(
-        tmp_path / "bce" / TIMES,
-        {"ms_per_image": times, **measurement_conditions(shared_environment(1))},
-    )
+    write_json(tmp_path / "bce" / TIMES, {"ms_per_image": times, **CONDITIONS})
     time_methods(runs, LOCK)
     assert [job.name for job in jobs] == ["time of pla"]
     assert str(tmp_path / "pla/seed_0") in jobs[0].steps[0].command
@@ -78,11 +77,10 @@ def test_each_method_is_timed_once_and_all_its_runs_get_the_times(tmp_path, jobs
     assert read_result(runs[1])["times_ms_per_image"] == {}
 
 
-@pytest.mark.parametrize("other", ["machine", "omp_num_threads"])
+@pytest.mark.parametrize("other", ["machine", "device", "omp_num_threads"])
 def test_methods_timed_under_other_conditions_are_timed_again(tmp_path, jobs, other):
     runs = expand(tmp_path, ["bce", "pla"], [0])
-    conditions = measurement_conditions(shared_environment(1))
-    for run, own in zip(runs, ({**conditions, other: "other"}, conditions)):
+    for run, own in zip(runs, ({**CONDITIONS, other: "other"}, CONDITIONS)):
         finish(run, times_ms_per_image={"test": 1.0})
         write_json(run.folder.parent / TIMES, {"ms_per_image": {"test": 1.0}, **own})
     time_methods(runs, LOCK)
@@ -109,6 +107,8 @@ def test_the_config_of_a_run(repository):
     assert "LabelSetReportHook" not in {hook.type for hook in cfg.custom_hooks}
     assert "TrainingContextHook" in {hook.type for hook in cfg.custom_hooks}
     assert method_config(path, "ria", None, 0.2, {}).train_cfg.max_epochs == 16
+    own = {"train_cfg.max_epochs": 7}
+    assert method_config(path, "ria", 3, 0.2, own).train_cfg.max_epochs == 7
 
 
 def test_epochs_of_a_training_that_counts_iterations_are_refused(repository):

@@ -88,6 +88,12 @@ def medians(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
     return {name: median(sample[name] for sample in samples) for name in samples[0]}
 
 
+def device_name() -> str:
+    """Return the name of the GPU that models are timed on, or the type of another device."""
+    device = get_device()
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
 def time_run(folder: Path) -> dict[str, Any]:
     """Measure a trained run.
 
@@ -116,7 +122,7 @@ def time_run(folder: Path) -> dict[str, Any]:
         "batch": size,
         "views": getattr(model, "num_views", 1),
         "backbone": type(model.backbone).__name__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": device_name(),
         "threads": torch.get_num_threads(),
         **measurement_conditions(os.environ),
     }

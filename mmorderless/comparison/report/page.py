@@ -91,7 +91,6 @@ def facts_of(comparison: Comparison) -> dict[str, str]:
     """Return the setup of the comparison as terms and descriptions."""
     config, results = comparison.config, comparison.results
     seeds = sorted({seed for by_seed in results.values() for seed in by_seed})
-    epochs = config["options"]["epochs"] or config["settings"]["train_cfg"].get("max_epochs", "–")
     dataset = str(config["dataset"])
     if comparison.predictions:
         arrays = next(iter(comparison.predictions.values()))
@@ -101,7 +100,7 @@ def facts_of(comparison: Comparison) -> dict[str, str]:
         "Dataset": dataset,
         "Methods": f"{len(results)}: {'; '.join(map(title_of, results))}",
         "Seeds": ", ".join(map(str, seeds)),
-        "Epochs": str(epochs),
+        "Epochs": str(config["settings"]["train_cfg"].get("max_epochs", "–")),
         "Written": f"{date.today()} on {machine_line()}",
     }
 

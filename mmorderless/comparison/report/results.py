@@ -186,6 +186,7 @@ def _conditions(times: Mapping[str, Any]) -> str:
     parts = [
         f"batch {times['batch']}" if times.get("batch") else "",
         f"{threads} thread{'s' if threads != 1 else ''}" if threads else "",
+        times["device"] if times.get("device", "cpu") != "cpu" else "",
         str(times.get("machine") or ""),
     ]
     backbone = times.get("backbone")

@@ -93,6 +93,9 @@ def test_the_note_on_times_states_their_conditions():
     once, four = ({"batch": 64, "threads": 1, "views": number} for number in (1, 4))
     assert timing_note({"pla": once, "acfs": four}) == views
     assert timing_note({"pla": {"batch": 64, "threads": 2}}) == "Batch 64, 2 threads."
+    on_cpu, on_gpu = ({"machine": "CPU", "device": device} for device in ("cpu", "a GPU"))
+    assert timing_note({"pla": on_gpu}) == "A GPU, CPU."
+    assert timing_note({"pla": on_cpu, "bce": on_gpu}).endswith(" pla: CPU; bce: a GPU, CPU.")
     whole = {"batch": 64, "threads": 1, "backbone": "ResNet"}
     assert timing_note({"pla": cached, "bce": cached, "mla": whole, "ocd": {}}) == (
         "These times were measured under different conditions and are not comparable. pla, bce: "
