@@ -127,14 +127,17 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
     """Read an `.npz` file of a finished run; NumPy compares its checksums.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is missing or damaged.
     """
     try:
         with file.open("rb") as stream, np.load(stream) as arrays:
             return dict(arrays)
-    except (ValueError, EOFError, BadZipFile, NotImplementedError, zlib.error) as error:
+    except (
+        *(FileNotFoundError, ValueError, EOFError),
+        *(BadZipFile, NotImplementedError, zlib.error),
+    ) as error:
         raise ValueError(
-            f"{file} is damaged ({error}); remove {file.with_name(RESULT)} and run "
+            f"{file} is missing or damaged ({error}); remove {file.with_name(RESULT)} and run "
             "tools/compare.py again to evaluate this run again"
         ) from error
 

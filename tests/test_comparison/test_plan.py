@@ -112,5 +112,7 @@ def test_damaged_arrays_are_an_error(tmp_path, damage):
     np.savez_compressed(file, truth=np.random.default_rng(0).integers(99, size=300))
     assert len(read_arrays(file)["truth"]) == 300
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(ValueError, match=rf"^{file} is damaged .*; remove {tmp_path}/result\.json"):
+    with pytest.raises(
+        ValueError, match=rf"^{file} is missing or damaged .*; remove {tmp_path}/result\.json"
+    ):
         read_arrays(file)

@@ -18,9 +18,8 @@ import torch
 from mmpretrain.structures import DataSample
 
 from mmorderless.comparison.evaluation.operating_parameter import override
-from mmorderless.comparison.evaluation.predictions import loader_from_config
+from mmorderless.comparison.evaluation.predictions import finite_or_none, loader_from_config
 from mmorderless.comparison.evaluation.trained import TrainedRun
-from mmorderless.comparison.evaluation.training_log import finite_or_none
 from mmorderless.comparison.plan import RESULT, run_in
 from mmorderless.errors import run_tool
 from mmorderless.metrics.ranking import mean_average_precision

@@ -4,7 +4,6 @@ python -m mmorderless.comparison.evaluation.evaluate DIR/METHOD/seed_S
 """
 
 import sys
-import time
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ from mmorderless.comparison.evaluation.predictions import (
     score_override,
 )
 from mmorderless.comparison.evaluation.trained import TrainedRun
-from mmorderless.comparison.evaluation.training_log import read_curves
+from mmorderless.comparison.evaluation.training_log import read_training_log
 from mmorderless.comparison.plan import PREDICTIONS, RESULT, run_in
 from mmorderless.errors import run_tool
 from mmorderless.labels.label_lists import sparse_label_matrix
@@ -172,11 +171,12 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
     Returns:
         The content of `result.json`.
     """
-    start = time.monotonic()
     run, trained = run_in(folder), TrainedRun(folder)
-    model, head, meta = trained.model, trained.head, trained.checkpoint["meta"]
-    held_out = loader_from_config(trained.config.val_dataloader)
-    test = loader_from_config(trained.config.test_dataloader)
+    model, head = trained.model, trained.head
+    training, held_out, test = (
+        loader_from_config(trained.config[f"{name}_dataloader"])
+        for name in ("train", "val", "test")
+    )
     classes = test.dataset.metainfo["classes"]
     parameter = operating_parameter_of(head)
     if parameter.name == "threshold":
@@ -196,17 +196,15 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
     groups = test.dataset.metainfo.get("groups") or {}
     save_predictions(folder / PREDICTIONS, predicted, paths, classes, groups)
     trained.shrink()
-    by_epoch = trained.file.stem.startswith("epoch_")
     result = {
         "method": run.method,
         "seed": run.seed,
         "sequence": parameter.name != "threshold",
         **result,
         "times_ms_per_image": {},
-        **read_curves(folder, meta["iter"], max(meta["epoch"], 1), by_epoch),
+        **read_training_log(folder, trained.checkpoint["meta"]["iter"], len(training)),
         "versions": {"mmorderless": __version__, "torch": torch.__version__},
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "evaluation_seconds": time.monotonic() - start,
         "config": "config.py",
         "checkpoint": trained.file.name,
     }

@@ -1,6 +1,7 @@
 """Compute, score and save the predictions of a trained run."""
 
 import copy
+import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,6 @@ from torch.utils.data import DataLoader, Subset
 
 from mmorderless.comparison.evaluation.gallery import AttentionMaps, save_gallery_attention
 from mmorderless.comparison.evaluation.operating_point import above
-from mmorderless.comparison.evaluation.training_log import finite_or_none
 from mmorderless.labels.label_lists import RaggedLabels
 from mmorderless.metrics.label_set_metric import LabelSetMetric
 from mmorderless.metrics.records import Records, join_records
@@ -92,6 +92,11 @@ def metrics_of(records: Records, num_classes: int) -> dict[str, float | None]:
     with only_warnings():  # its messages do not name the operating point
         values = metric.compute_metrics([records])
     return {name: finite_or_none(value) for name, value in values.items()}
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a finite number unchanged, otherwise None, because JSON has no NaN."""
+    return value if math.isfinite(value) else None
 
 
 def apply_threshold(records: Records, threshold: float) -> Records:

@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from mmorderless.runs.checkpoint_files import last_checkpoint
 from mmorderless.runs.config import read_config
+from mmorderless.runs.files import replacing
 from mmorderless.runs.trained_model import load_trained_model
 
 CONFIG = "config.py"
@@ -30,7 +31,10 @@ class TrainedRun:
         self.config: Config = read_config(str(folder / CONFIG))
         found = last_checkpoint(folder)
         if found is None:
-            raise FileNotFoundError(f"{folder} holds no checkpoint; train the run to its end first")
+            raise FileNotFoundError(
+                f"{folder} holds no checkpoint; remove this folder and run "
+                "tools/compare.py again to train this run again"
+            )
         if not Path(found).parent.resolve().is_relative_to(folder.resolve()):
             raise ValueError(
                 f"the checkpoint {found} is outside {folder} and may be another run's; copy it "
@@ -44,6 +48,5 @@ class TrainedRun:
     def shrink(self) -> None:
         """Remove from the checkpoint the state that only resuming needs."""
         kept = {key: self.checkpoint[key] for key in self.checkpoint if key not in TRAINING_STATE}
-        unfinished = self.file.with_suffix(".partial")
-        torch.save(kept, unfinished)
-        unfinished.replace(self.file)
+        with replacing(self.file) as unfinished:
+            torch.save(kept, unfinished)

@@ -45,8 +45,8 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
     same for all runs.
 
     Raises:
-        ValueError: the reference has no finished run, or runs were tested on other images or
-            evaluated by an earlier version.
+        ValueError: the reference has no finished run, predictions are missing or damaged, or runs
+            were tested on other images.
     """
     record = read_comparison_record(comparison_dir) or {"methods": [], "seeds": []}
     runs = {
@@ -94,13 +94,7 @@ def resampled_scores(run: Run, first: Mapping[str, Predictions]) -> np.ndarray:
         run: a finished run.
         first: predictions, by name, of a run that must have been tested on the same images.
     """
-    file = run.folder / PREDICTIONS
-    arrays = read_arrays(file)
-    if "predicted_OF1" not in arrays:
-        raise ValueError(
-            f"{file} has no chosen operating points; remove {file.with_name('result.json')} of "
-            "each run and run tools/compare.py again to evaluate them"
-        )
+    arrays = read_arrays(run.folder / PREDICTIONS)
     check_same_images({**first, str(run): arrays})
     num_images, num_classes = arrays["scores"].shape
     weights = np.concatenate([np.ones((1, num_images)), resample(num_images, NUM_RESAMPLES)])

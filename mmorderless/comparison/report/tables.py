@@ -6,6 +6,7 @@ Scores are in percent. A value over several seeds is written as mean ± sample s
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mmorderless.comparison.evaluation.method_times import TIMED_PARTS
 from mmorderless.comparison.report.results import BY_SIZE, Result, mean_and_deviation, value_at
 from mmorderless.metrics.set_scores import SIZES
 
@@ -82,14 +83,13 @@ def kind_columns(kind: str, title: str) -> list[Column]:
     return columns
 
 
-TIMES = ("training", "forward", "alignment", "backward", "test")
 COST_COLUMNS = [
     Column(f"{part}, ms", ("times_ms_per_image", part), better=-1, by_seed=False)
     for part in ("training", "test")
 ]
 TIME_TABLE = Table(
     "Table 3: time per image, in milliseconds",
-    [Column(part, ("times_ms_per_image", part), better=-1, by_seed=False) for part in TIMES],
+    [Column(part, ("times_ms_per_image", part), better=-1, by_seed=False) for part in TIMED_PARTS],
 )
 COUNT_TABLE = Table(
     "Number of labels: error per image at the default operating point",

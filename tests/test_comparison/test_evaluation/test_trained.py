@@ -30,5 +30,5 @@ def test_the_checkpoint_of_another_run_is_refused(run, tmp_path):
 
 def test_no_checkpoint(run):
     (run / "last_checkpoint").unlink()
-    with pytest.raises(FileNotFoundError, match="holds no checkpoint; train the run to its end"):
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint; remove this folder and run"):
         TrainedRun(run)
