@@ -224,7 +224,7 @@ def compare(argv: Sequence[str] | None = None) -> int:
         print(f"tables: {write_tables(comparison)}\nruns: {write_runs(comparison)}", flush=True)
         print(f"report: {write_page(comparison)}", flush=True)
         if args.intervals is not None:
-            print(f"intervals: {write_intervals(folder, args.intervals)}", flush=True)
+            print(f"intervals: {write_intervals(comparison, args.intervals)}", flush=True)
     finally:  # without a finished run there is no report
         if failed:
             print(

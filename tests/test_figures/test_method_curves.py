@@ -46,7 +46,7 @@ def test_loss_curves_figure_draws_mean_and_range_of_the_seeds():
 
 
 @pytest.mark.parametrize("log_scale", [False, True])
-def test_names_of_twenty_loss_curves_do_not_overlap(log_scale):
+def test_names_of_many_loss_curves_do_not_overlap(log_scale):
     curves = {method: [[(0, 3.0), (9, 0.5 + 0.001 * i)]] for i, method in enumerate(METHODS)}
     figure = loss_curves_figure(curves, log_scale)
     height = figure_to_rgb(figure).shape[0]

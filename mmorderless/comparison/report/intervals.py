@@ -9,15 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mmorderless.comparison.plan import (
-    PREDICTIONS,
-    Run,
-    expand,
-    read_arrays,
-    read_comparison_record,
-    read_result,
+from mmorderless.comparison.plan import PREDICTIONS, Run, expand, read_arrays
+from mmorderless.comparison.report.results import (
+    Comparison,
+    Predictions,
+    check_same_images,
+    label_lists,
 )
-from mmorderless.comparison.report.results import Predictions, check_same_images, label_lists
 from mmorderless.comparison.report.tables import with_minus
 from mmorderless.figures.style import title_of
 from mmorderless.labels.label_lists import label_matrix
@@ -38,7 +36,7 @@ COLUMNS = {
 """Title of each column, the array of `predictions.npz` that is scored, and the score."""
 
 
-def write_intervals(comparison_dir: Path, reference: str) -> Path:
+def write_intervals(comparison: Comparison, reference: str) -> Path:
     """Write `report/intervals.md`, the difference of every method to one, and return its path.
 
     A difference is the mean over the seeds that both have; the resamples of the test set are the
@@ -48,18 +46,15 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
         ValueError: the reference has no finished run, predictions are missing or damaged, or runs
             were tested on other images.
     """
-    record = read_comparison_record(comparison_dir) or {"methods": [], "seeds": []}
+    folder = comparison.folder
     runs = {
-        method: [
-            run for run in expand(comparison_dir, [method], record["seeds"]) if read_result(run)
-        ]
-        for method in record["methods"]
+        method: expand(folder, [method], list(by_seed))
+        for method, by_seed in comparison.results.items()
     }
-    if not runs.get(reference):
-        known = ", ".join(method for method in runs if runs[method])
+    if reference not in runs:
         raise ValueError(
-            f"--intervals {reference}: {comparison_dir} holds no finished run of it; choose one of "
-            f"{known or 'the methods of a finished run'}"
+            f"--intervals {reference}: {folder} holds no finished run of it; choose one of "
+            f"{', '.join(runs)}"
         )
     references = runs.pop(reference)
     first = {str(references[0]): read_arrays(references[0].folder / PREDICTIONS)}
@@ -79,7 +74,7 @@ def write_intervals(comparison_dir: Path, reference: str) -> Path:
         if differences:
             cells = [with_interval(values) for values in np.mean(differences, axis=0)]
             lines.append(f"| {title_of(method)} | {' | '.join(cells)} |")
-    file = comparison_dir / "report" / INTERVALS
+    file = folder / "report" / INTERVALS
     write_text(file, "\n".join(lines) + "\n")
     return file
 

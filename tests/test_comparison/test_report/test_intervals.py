@@ -9,6 +9,7 @@ import scipy.stats
 from mmorderless.comparison.evaluation.predictions import DEFAULT, save_predictions
 from mmorderless.comparison.plan import PREDICTIONS, RECORD, RESULT, expand
 from mmorderless.comparison.report.intervals import write_intervals
+from mmorderless.comparison.report.results import load_comparison
 from mmorderless.labels.label_lists import ragged_labels
 from mmorderless.metrics import set_scores
 from mmorderless.metrics.records import Records
@@ -42,7 +43,11 @@ def comparison(tmp_path):
 
 
 def rows(folder, reference):
-    text = write_intervals(folder, reference).read_text("utf-8").replace("\N{MINUS SIGN}", "-")
+    text = (
+        write_intervals(load_comparison(folder), reference)
+        .read_text("utf-8")
+        .replace("\N{MINUS SIGN}", "-")
+    )
     found = {}
     for line in text.splitlines():
         numbers = [float(number) for number in re.findall(r"[-+]\d+\.\d+", line)]
@@ -110,14 +115,14 @@ def test_runs_of_other_images_are_an_error(comparison):
         other = {**arrays, "img_path": np.array(["other"] * N)}
     np.savez(run.folder / PREDICTIONS, **other)
     with pytest.raises(ValueError, match=r"pla seed 0 and bce seed 1 differ in the img_path of"):
-        write_intervals(folder, "pla")
+        write_intervals(load_comparison(folder), "pla")
 
 
 def test_errors(comparison):
     folder = comparison[0]
     with pytest.raises(ValueError, match=r"--intervals mla: .* no finished run.*pla, bce, ocd"):
-        write_intervals(folder, "mla")
+        write_intervals(load_comparison(folder), "mla")
     [run] = expand(folder, ["bce"], [1])
     (run.folder / PREDICTIONS).unlink()
     with pytest.raises(ValueError, match=r"npz is missing or damaged .*; remove \S+result\.json"):
-        write_intervals(folder, "pla")
+        write_intervals(load_comparison(folder), "pla")
