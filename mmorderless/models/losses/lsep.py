@@ -12,15 +12,24 @@ from torch import Tensor
 from mmorderless.models.losses.mean_loss import MeanLoss
 
 
-def log_sum_exp_pairwise(logits: Tensor, labels: Tensor) -> Tensor:
+def log_sum_exp_pairwise(
+    logits: Tensor,
+    labels: Tensor,
+    positive_temperature: float = 1.0,
+    negative_temperature: float = 1.0,
+) -> Tensor:
     """Return log(1 + Σ_u Σ_v exp(z_v − z_u)) over the labels u and the other classes v.
 
-    The double sum factors, so that it is computed in O(C) as
-    softplus(logsumexp_v z_v + logsumexp_u −z_u), without sampling pairs and without overflow.
+    The double sum factors, so that it is computed in O(C), without sampling pairs and without
+    overflow, and each factor can have a temperature, as
+
+        softplus(T_n · logsumexp_v(z_v / T_n) + T_p · logsumexp_u(−z_u / T_p)).
 
     Args:
         logits: z, shape (B, C).
         labels: multi-hot labels, shape (B, C); entries above 0.5 are labels.
+        positive_temperature: T_p.
+        negative_temperature: T_n.
 
     Returns:
         Nats, shape (B,); 0 for an image that has no label or all of them.
@@ -30,11 +39,10 @@ def log_sum_exp_pairwise(logits: Tensor, labels: Tensor) -> Tensor:
     tensor([0.5707])
     """
     is_label = labels > 0.5
-    has_pairs = is_label.any(1) & ~is_label.all(1)
-    # Without pairs nothing is masked: a row of −∞ alone would have a NaN gradient.
-    highest = logits.masked_fill(is_label & has_pairs[:, None], -math.inf).logsumexp(1)
-    lowest = (-logits).masked_fill(~is_label & has_pairs[:, None], -math.inf).logsumexp(1)
-    return F.softplus(highest + lowest).masked_fill(~has_pairs, 0)
+    tp, tn = positive_temperature, negative_temperature
+    highest = tn * (logits / tn).masked_fill(is_label, -math.inf).logsumexp(1)
+    lowest = tp * (-logits / tp).masked_fill(~is_label, -math.inf).logsumexp(1)
+    return F.softplus(highest + lowest)
 
 
 @MODELS.register_module()

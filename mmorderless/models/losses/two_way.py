@@ -1,11 +1,9 @@
 """The two-way loss: positives against negatives, within each image and within each class."""
 
-import math
-
-import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
+from mmorderless.models.losses.lsep import log_sum_exp_pairwise
 from mmorderless.models.losses.mean_loss import MeanLoss
 
 
@@ -13,15 +11,12 @@ from mmorderless.models.losses.mean_loss import MeanLoss
 class TwoWayLoss(MeanLoss):
     """Softmax-like comparison of positive with negative logits, over classes and over images.
 
-    Takumi Kobayashi: "Two-Way Multi-Label Loss", CVPR 2023. Of a set of logits, the smallest
-    positives are compared with the largest negatives,
-
-        softplus(T_n · LSE_negatives(z / T_n) + T_p · LSE_positives(−z / T_p)), LSE = log Σ exp,
-
-    once over the classes of each image, averaged over the images with a label, and once over the
-    images of the batch for each class, averaged over the classes with a positive; the loss is the
-    sum of both means, which are no sums over classes and not divided by C. With T_p = T_n = 1 the
-    first is `LSEPLoss`, the smooth pairwise ranking loss.
+    Takumi Kobayashi: "Two-Way Multi-Label Loss", CVPR 2023. `log_sum_exp_pairwise` compares the
+    smallest positives of a set of logits with its largest negatives: once over the classes of each
+    image, averaged over the images with a label, and once over the images of the batch for each
+    class, averaged over the classes with a positive. The loss is the sum of both means, which are
+    no sums over classes and not divided by C. With T_p = T_n = 1 the first is `LSEPLoss` of the
+    images with a label.
 
     A constant added to all logits changes nothing, so that a threshold of 0.5 has no meaning:
     choose it on held-out images. The second mean depends on the batch, and each process has its
@@ -59,8 +54,7 @@ class TwoWayLoss(MeanLoss):
             logits: shape (R, K).
             positive: shape (R, K), bool.
         """
-        tp, tn = self.positive_temperature, self.negative_temperature
-        negatives = tn * (logits / tn).masked_fill(positive, -math.inf).logsumexp(1)
-        positives = tp * (-logits / tp).masked_fill(~positive, -math.inf).logsumexp(1)
-        losses = F.softplus(negatives + positives)  # 0 where there is no positive or no negative
+        losses = log_sum_exp_pairwise(
+            logits, positive, self.positive_temperature, self.negative_temperature
+        )
         return losses.sum() / positive.any(1).sum().clamp(min=1)

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from mmorderless.models.losses.lsep import log_sum_exp_pairwise
 from mmorderless.models.losses.two_way import TwoWayLoss
 
 
@@ -18,14 +17,6 @@ def test_example(example):
     assert total == pytest.approx(1.402449, abs=1e-6)
     # Class 3 has no positive and is not counted.
     assert total == pytest.approx(float(sum(by_image) / 2 + sum(by_class) / 3))
-
-
-def test_temperatures_of_one_within_images_are_the_pairwise_ranking_loss():
-    logits, positive = torch.randn(5, 6, dtype=torch.float64), torch.rand(5, 6) > 0.5
-    positive[:, :2] = torch.tensor([True, False])
-    loss = TwoWayLoss(positive_temperature=1, negative_temperature=1)
-    expected = log_sum_exp_pairwise(logits, positive.double()).mean()
-    torch.testing.assert_close(loss.mean_over_sets(logits, positive), expected)
 
 
 def test_a_constant_added_to_all_logits_changes_nothing(example):
