@@ -71,7 +71,7 @@ class ClassQueryHead(MultiLabelClsHead):
         for sample, score, seen in zip(samples, scores, maps):
             sample = DataSample() if sample is None else sample
             order = score.argsort(descending=True, stable=True)
-            labels = order[score[order] >= self.thr]
+            labels = order[: self.topk] if self.thr is None else order[score[order] >= self.thr]
             mask_known_labels([sample.set_pred_score(score).set_pred_label(labels)])
             if self.return_attention:
                 sample.set_field(seen[sample.pred_label], "attention", dtype=torch.Tensor)

@@ -49,7 +49,8 @@ class CTranHead(RandomDraws, MultiLabelClsHead):
         num_layers: layers of the Transformer, with the layer norm after each part.
         num_heads: attention heads.
         dropout: probability of dropping an entry in the Transformer.
-        **kwargs: arguments of `MultiLabelClsHead`, of which `loss` is `MeanBCELoss` unless given.
+        **kwargs: arguments of `MultiLabelClsHead`, of which `loss` is `MeanBCELoss` unless given;
+            it takes every entry as an image with one class, so that it must not compare classes.
 
     Raises:
         ValueError: a size is not positive, or the heads do not share H evenly.

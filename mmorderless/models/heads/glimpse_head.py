@@ -209,10 +209,5 @@ class GlimpseHead(MultiLabelClsHead):
     def predict(
         self, feats: Features, data_samples: list[DataSample] | None = None
     ) -> list[DataSample]:
-        """Return the classes whose softmax is at least `thr`, and the softmax as the scores."""
-        scores = self(feats).softmax(1)
-        if data_samples is None:
-            data_samples = [DataSample() for _ in scores]
-        for sample, score in zip(data_samples, scores):
-            sample.set_pred_score(score).set_pred_label(torch.where(score >= self.thr)[0])
-        return data_samples
+        """Return the label sets of a batch; the scores are the softmax over the classes."""
+        return self._get_predictions(self(feats).softmax(1).logit(), data_samples)

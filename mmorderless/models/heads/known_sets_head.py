@@ -59,8 +59,8 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         theta: θ of `SetDistribution.choose`, which trades precision for recall like a threshold.
         beta: β there, how much the probability of the whole set counts.
         max_sets: with more distinct sets than this, those of a single image are left out.
-        **kwargs: further arguments of `ClassQueryHead` but `thr`; `loss` is that of s, and its
-            `loss_weight` μ.
+        **kwargs: further arguments of `ClassQueryHead` but `thr` and `topk`; `loss` is that of s,
+            and its `loss_weight` μ.
 
     Raises:
         ValueError: θ is not in (0, 1), or β is negative.
@@ -81,7 +81,7 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         max_sets: int = 100_000,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, in_channels, thr=0.5, **kwargs)
+        super().__init__(num_classes, in_channels, thr=0.5, topk=None, **kwargs)
         if not (0 < theta < 1 and beta >= 0):
             raise ValueError(f"theta must be in (0, 1) and beta at least 0, got {theta} and {beta}")
         self.thr = None  # the risk rule decides

@@ -68,6 +68,13 @@ def test_labels_come_by_probability_with_the_map_of_each():
     assert "attention" not in build().eval().predict(feats)[0]
 
 
+def test_a_number_of_labels_takes_the_place_of_the_threshold():
+    head, feats = build(topk=2, return_attention=True).eval(), FEATS["class queries"]
+    for sample, scores in zip(head.predict(feats), head(feats)):
+        assert sample.pred_label.tolist() == scores.topk(2).indices.tolist()
+        assert sample.attention.shape == (2, 2, 4)
+
+
 def test_tokens_are_cells_too():
     head = build(drop_class_token=True).eval()
     tokens = torch.randn(2, 5, D)

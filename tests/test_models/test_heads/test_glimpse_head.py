@@ -113,6 +113,9 @@ def test_labels_have_a_share_of_the_softmax(monkeypatch):
     assert sample.pred_label.tolist() == [0]
     built.thr = 0.1
     assert built.predict(None)[0].pred_label.tolist() == [0, 2]
+    best = head(topk=3, num_classes=4)
+    monkeypatch.setattr(best, "forward", lambda feats: LOGITS)
+    assert best.predict(None)[0].pred_label.tolist() == [0, 2, 3]
 
 
 def test_tokens_have_no_windows():

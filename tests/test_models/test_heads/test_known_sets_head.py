@@ -70,6 +70,12 @@ def test_options_are_in_their_range(bad):
         build(**bad)
 
 
+@pytest.mark.parametrize("rule", ["thr", "topk"])
+def test_there_is_no_other_rule_than_that_of_least_risk(rule):
+    with pytest.raises(TypeError, match=rule):
+        build(**{rule: 1})
+
+
 def test_the_losses_are_those_of_the_equations():
     head = build(loss=dict(type="MeanBCELoss", loss_weight=0.5)).eval()
     with torch.no_grad():
