@@ -3,9 +3,10 @@
 Vacit Oguz Yazici, Abel Gonzalez-Garcia, Arnau Ramisa, Bartlomiej Twardowski, Joost van de Weijer:
 "Orderless Recurrent Models for Multi-label Classification", CVPR 2020; Eq. 5.
 
-Faithful: model, loss and decoding. Not in the paper: dropout. The authors' code drops entries of
-the attended cells (`pla_cells.py`); here channels of the whole map are dropped, before the initial
-state.
+Faithful: loss, feedback and decoding; the model, as the authors' code has it where it differs from
+the paper's words: the initial state comes from the mean of the map, the attention has ReLU and a
+gate for each channel. Not in the paper: dropout. The authors' code drops entries of the attended
+cells (`pla_cells.py`); here channels of the whole map are dropped, before the initial state.
 """
 
 model = dict(

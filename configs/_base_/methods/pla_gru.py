@@ -4,7 +4,7 @@ PLA: Yazici et al., CVPR 2020 (`pla.py`). The GRU: Kyunghyun Cho, Bart van Merri
 Gulcehre, Dzmitry Bahdanau, Fethi Bougares, Holger Schwenk, Yoshua Bengio: "Learning Phrase
 Representations using RNN Encoder-Decoder for Statistical Machine Translation", EMNLP 2014.
 
-Faithful: everything else is the paper's. Not faithful: PyTorch's GRU applies the reset gate after
+Everything else is as in `pla.py`. Not faithful to the GRU: PyTorch's applies the reset gate after
 the matrix product.
 """
 
