@@ -104,8 +104,7 @@ class DistillingClassifier(LabelSetClassifier):
         self.weight = weight
         self.features = features
         self.student_scale = student_scale
-        # CSRAClsHead does not keep its number of classes.
-        self.num_classes = getattr(self.head, "num_classes", None) or kwargs["head"]["num_classes"]
+        self.num_classes = kwargs["head"]["num_classes"]  # not every head keeps it
         scale = torch.full((self.num_classes,), 1 / temperature)
         self.logit_scale = nn.Parameter(scale, requires_grad=not features)
         if features:  # this stage does not train the classifier
@@ -138,7 +137,7 @@ class DistillingClassifier(LabelSetClassifier):
         model = MODELS.build({"data_preprocessor": cfg.get("data_preprocessor"), **cfg.model})
         saved = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
         load_all_weights(model, weights_of(saved))
-        number = getattr(model.head, "num_classes", self.num_classes)
+        number = cfg.model.head.num_classes
         if number != self.num_classes:
             raise ValueError(
                 f"the teacher {path} has {number} classes, the student {self.num_classes}; train "

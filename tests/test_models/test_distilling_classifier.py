@@ -190,6 +190,10 @@ def test_the_teacher_gets_its_own_normalization():
         (dict(features=True), "head must be a WindowClsHead, got MultiLabelLinearClsHead; a head"),
         (dict(student=LINEAR | dict(num_classes=4)), r"t\.py has 3 classes, the student 4; train"),
         (
+            dict(teacher=dict(type="ClassQueryHead", num_classes=4, in_channels=8)),
+            r"t\.py has 4 classes, the student 3; train",
+        ),
+        (
             dict(student={**WINDOWS, "type": "WindowClsHead"}, features=True),
             "head is MultiLabelLinearClsHead, which has no features of windows; train one with",
         ),
