@@ -6,8 +6,9 @@ Distillation for Sequence Learning", ICLR 2019.
 
 Faithful: loss, sampling and decoding, in both of which no label can be repeated (`OCDLoss`). Left
 out: the second decoder (binary relevance) of Tsai & Lee's paper, which has weight 0 in the configs
-that they released. Not faithful: the model is PLA's, for images, where theirs were for text and
-sound; greedy decoding, where they also search with a beam (model.head.decoding.beam_width).
+that they released. Not faithful: their code divides the loss by the number of tokens as well; the
+model is PLA's, for images, where theirs were for text and sound; greedy decoding, where they also
+search with a beam (model.head.decoding.beam_width).
 """
 
 _base_ = ["pla.py"]
