@@ -52,8 +52,8 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         # The CPU build of torch 2.13 breaks `import torchvision`.
-        "torch>=2.4,<2.13",
-        "torchvision>=0.19,<0.28",
+        "torch>=2.6,<2.13",
+        "torchvision>=0.21,<0.28",
         "numpy>=1.26",
         "scipy>=1.11",
         "pycocotools>=2.0.7",

@@ -88,6 +88,7 @@ _REMEDIES = (
 )
 """Part of a library's message, function of OpenMMLab that it comes from or "", and the remedy."""
 
+_WRONG_ARGUMENT = re.compile(r"__init__\(\) (got an unexpected keyword|missing \d+ required)")
 _IN_WORKER = re.compile(r"Caught (\w+) in DataLoader worker")
 
 Main = Callable[[Sequence[str] | None], int | None]
@@ -157,7 +158,12 @@ def is_user_error(error: BaseException) -> bool:
             return True
         files = re.findall(r'^\s*File "([^"]+)", line \d+', text, flags=re.MULTILINE)
     else:
-        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        frames = traceback.extract_tb(error.__traceback__)
+        if _WRONG_ARGUMENT.search(text):
+            # An option of the config that constructors hand on to their bases.
+            while frames and frames[-1].name == "__init__":
+                frames.pop()
+        files = [frame.filename for frame in frames]
     # Code of a library is as good as its caller's.
     callers = (Path(file).as_posix() for file in reversed(files))
     caller = next((f for f in callers if _HOST_CODE.search(f) or not _LIBRARY.search(f)), "")

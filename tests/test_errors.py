@@ -31,6 +31,12 @@ class Thing:
             raise ValueError(f"size must be positive, got {size}")
 
 
+@THINGS.register_module()
+class PartOfThing(Thing):
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
+
+
 class Failing(Dataset):
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -59,6 +65,7 @@ def caught_in_worker(error: Exception) -> Exception:
     [
         (dict(type="Thing", size=-1), "size must be positive, got -1"),
         (dict(type="Thing", width=2), "unexpected keyword argument 'width'"),
+        (dict(type="PartOfThing", width=2), "unexpected keyword argument 'width'"),
         (dict(type="Nothing"), "Nothing is not in the"),
         (dict(size=2), 'must contain the key "type"'),
     ],
