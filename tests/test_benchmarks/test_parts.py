@@ -102,7 +102,7 @@ def test_photos_have_cocos_size(tmp_path):
 
 def test_training_images_are_a_batch_of_the_dataloader():
     cfg, side = config_of(QUICK)
-    images = TrainingSteps(cfg, side, 4, QUICK).data["inputs"]
+    images = TrainingSteps(cfg, side, 4, QUICK).images
     assert (tuple(images.shape), images.dtype) == ((4, 3, side, side), torch.uint8)
 
 
