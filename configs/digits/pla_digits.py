@@ -1,6 +1,6 @@
 """PLA, a small CNN, digit scenes, 48×48; the other systems with method=NAME as a further option.
 
-Paper: no number. Here: C-F1 91.63, O-F1 95.50, duplicates 0.20 (16 epochs from bce_digits).
+Paper: no number. Here: C-F1 91.35, O-F1 95.47, duplicates 0.10 (16 epochs from bce_digits).
 python tools/train.py configs/digits/pla_digits.py --cfg-options load_from=FILE
 FILE: work_dirs/bce_digits/epoch_16.pth, the BCE encoder.
 """
