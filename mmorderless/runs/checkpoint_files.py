@@ -107,7 +107,7 @@ def with_state_dict(checkpoint: Any, filename: str) -> Mapping[str, Any]:
 def without_code(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a checkpoint without `meta.config`, text that `Runner.resume` executes as Python.
 
-    mmcv wrote it; mmengine writes `meta.cfg`, which nothing reads.
+    mmcv wrote it. mmengine writes `meta.cfg`, which its `BaseInferencer` runs if it gets no config.
     """
     if "meta" not in checkpoint:
         return checkpoint
