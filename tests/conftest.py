@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 import torch
 
+# The tests run on the CPU, also where there is a GPU: they compare to the last digit, and every
+# worker would take some of its memory. tools/check_gpu.py checks the GPU.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 TIMEOUT = 600  # seconds that a process may take on a busy machine
 
 # No sandbox, because tests may run as root, and no background services of the browser.

@@ -70,16 +70,6 @@ def test_cost_functions_reject_bad_input():
     assert align_min_loss(cost, torch.tensor([1])).tolist() == [[0, -1]]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cost_functions_on_cuda():
-    generator = torch.Generator().manual_seed(6)
-    cost = torch.randn(8, 5, 5, generator=generator)
-    num_labels = torch.arange(8).clamp(max=5)
-    predicted = torch.randint(-1, 5, (8, 5), generator=generator)
-    on_cuda = align_predicted(cost.cuda(), num_labels.cuda(), predicted.cuda())
-    assert torch.equal(on_cuda.cpu(), align_predicted(cost, num_labels, predicted))
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_a_batch_equals_its_images_one_by_one(dtype):
     generator = torch.Generator().manual_seed(7)

@@ -352,16 +352,6 @@ def test_a_huge_logit_of_one_image_leaves_the_others_alone(align, lowest):
         assert torch.equal(align(logits[i : i + 1], labels[i : i + 1])[0], together[i])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("align", STRATEGIES.values(), ids=STRATEGIES.keys())
-@pytest.mark.parametrize("where", ["cpu", "cuda"])
-def test_cuda_equals_cpu(align, where):
-    logits, labels = random_batch(torch.Generator().manual_seed(5), num_classes=12)
-    on_cuda = align(logits.cuda(), [wanted.to(where) for wanted in labels])
-    assert on_cuda.device.type == "cuda"
-    assert torch.equal(on_cuda.cpu(), align(logits, labels))
-
-
 def test_alignment_is_not_differentiated_and_does_not_touch_its_input():
     logits = torch.randn(2, 4, 6, requires_grad=True)
     before = logits.detach().clone()

@@ -1,7 +1,6 @@
 import json
 
 import pytest
-import torch
 from benchmarks import command
 from benchmarks.command import main
 
@@ -19,7 +18,6 @@ def test_invalid_arguments(arguments, message):
         main([*arguments, "--quick"])
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_missing_device():
     with pytest.raises(ValueError, match="PyTorch finds no CUDA device; use --device cpu"):
         main(["alignment", "--device", "cuda"])

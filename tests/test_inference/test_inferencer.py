@@ -344,7 +344,6 @@ def test_weights_that_are_not_finite_are_an_error(tmp_path):
         OrderlessInferencer(cfg, file)(np.zeros((8, 8, 3), np.uint8), progress=False)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_missing_device_is_a_one_line_error(tmp_path):
     cfg = orderless_config()
     with pytest.raises(ValueError, match="cannot use the device cuda: ") as error:
