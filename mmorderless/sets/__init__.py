@@ -1,5 +1,6 @@
-"""Probabilities of label sets: a mixture of known sets and independent labels."""
+"""Probabilities of label sets: exact and noisy copies of known sets."""
 
-from mmorderless.sets.distribution import EmittedSets, SetDistribution, leave_one_out
+from mmorderless.sets.distribution import EmittedSets, SetDistribution
+from mmorderless.sets.likelihood import leave_one_out
 
 __all__ = ["EmittedSets", "SetDistribution", "leave_one_out"]

@@ -15,7 +15,7 @@ NOTHING = torch.zeros(B, C, dtype=torch.bool)
 
 
 def drawn(seed, dtype=torch.float64, scale=2.0):
-    """Random U (K, C), n (K,), scores z·U (B, K), γ, s (B, C), ρ."""
+    """Random U (K, C), n (K,), scores (B, K), γ, s (B, C), τ (C,), ρ."""
     generator = torch.Generator().manual_seed(seed)
 
     def randn(*shape):
@@ -24,21 +24,21 @@ def drawn(seed, dtype=torch.float64, scale=2.0):
     number = int(torch.randint(1, 20, (), generator=generator))
     sets = ALL[torch.randperm(2**C, generator=generator)[:number]].to(dtype)
     counts = torch.randint(1, 5, (number,), generator=generator)
-    return sets, counts, randn(B, C) @ sets.T, randn(()), randn(B, C), randn(())
+    return sets, counts, randn(B, C) @ sets.T, randn(()), randn(B, C), randn(C), randn(())
 
 
 def mixture(seed, **options):
-    sets, counts, scores, gamma, logits, rho = drawn(seed, **options)
-    return SetDistribution.mixture(sets, scores + gamma * counts.log(), logits, rho)
+    sets, counts, scores, gamma, *noise, rho = drawn(seed, **options)
+    return SetDistribution.mixture(sets, scores + gamma * counts.log(), *noise, rho)
 
 
-def enumerated(sets, known_logits, logits, rho):
+def enumerated(sets, set_logits, logits, ties, rho):
     """Return P(S | x) of all sets from the definition, shape (B, 2^C)."""
-    pi, p = rho.sigmoid(), logits.sigmoid()[:, None]
-    free = (p**ALL * (1 - p) ** (1 - ALL)).prod(2)
-    of_known = known_logits.softmax(1)
-    known = torch.stack([(of_known * (sets == s).all(1)).sum(1) for s in ALL], 1)
-    return pi * known + (1 - pi) * free
+    pi, w = rho.sigmoid(), set_logits.softmax(1)
+    p = (logits[:, None] + ties * (2 * sets - 1)).sigmoid()[:, :, None]  # (B, K, 1, C)
+    noisy = (p**ALL * (1 - p) ** (1 - ALL)).prod(3)  # (B, K, 2^C)
+    exact = (sets[:, None] == ALL).all(2).double()  # (K, 2^C)
+    return (w[:, :, None] * (pi * exact + (1 - pi) * noisy)).sum(1)
 
 
 def probabilities(distribution):
@@ -54,19 +54,19 @@ def evidence(seed):
     return kind == 1, kind == 2
 
 
-def given_evidence(p, given, excluded):
-    """Return probabilities (B, 2^C) divided by that of the evidence."""
+def given_evidence(p, given, excluded, ways=1):
+    """Return probabilities (B, 2^C), each over `ways`, divided by that of the evidence."""
     has = ALL.bool()
-    fits = ~((given[:, None] & ~has) | (excluded[:, None] & has)).any(2)
+    fits = ~((given[:, None] & ~has) | (excluded[:, None] & has)).any(2) / ways
     return p * fits / (p * fits).sum(1, keepdim=True)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_likelihood_marginals_and_conditionals_equal_enumeration(seed):
-    sets, counts, scores, gamma, logits, rho = drawn(seed)
-    known_logits = scores + gamma * counts.log()
-    p = enumerated(sets, known_logits, logits, rho)
-    distribution = SetDistribution.mixture(sets, known_logits, logits, rho)
+    sets, counts, scores, gamma, *noise = drawn(seed)
+    set_logits = scores + gamma * counts.log()
+    p = enumerated(sets, set_logits, *noise)
+    distribution = SetDistribution.mixture(sets, set_logits, *noise)
     assert_close(p.sum(1), torch.ones(B).double(), **CLOSE)
     for given, excluded in ((NOTHING, NOTHING), evidence(seed), evidence(seed + 100)):
         expected = given_evidence(p, given, excluded)
@@ -75,6 +75,30 @@ def test_likelihood_marginals_and_conditionals_equal_enumeration(seed):
         assert_close(known.marginals, expected @ ALL, **CLOSE)
         assert (known.marginals[given] == 1).all()
         assert (known.marginals[excluded] == 0).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_named_at_random_equal_enumeration(seed):
+    sets, counts, scores, gamma, *noise = drawn(seed)
+    p = enumerated(sets, scores + gamma * counts.log(), *noise)
+    for (named, _), (_, excluded) in (
+        (evidence(seed), evidence(seed)),
+        (evidence(9), (0, NOTHING)),
+    ):
+        ways = [[math.comb(int(s.sum()), int(row.sum())) or 1 for s in ALL] for row in named]
+        expected = given_evidence(p, named, excluded, torch.tensor(ways))
+        for known in (
+            mixture(seed).condition(NOTHING, excluded).name(named),
+            mixture(seed).name(named).condition(NOTHING, excluded),
+        ):
+            assert_close(probabilities(known), expected, **CLOSE)
+            assert_close(known.marginals, expected @ ALL, **CLOSE)
+            emitted = known.emit(known.choose(0.3, 0.5))
+            steps = torch.arange(emitted.tokens.shape[1]) < emitted.length[:, None]
+            chain = torch.where(steps, emitted.probabilities, 1).prod(1) * emitted.end
+            assert_close(chain, known.log_probability(known.choose(0.3, 0.5)).exp(), **CLOSE)
+    nothing_named = mixture(seed).name(NOTHING)
+    assert_close(nothing_named.marginals, mixture(seed).marginals, **CLOSE)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -92,16 +116,15 @@ def test_what_is_known_may_come_in_parts_and_twice(seed):
 def test_the_chosen_set_is_the_best_candidate(seed, beta):
     for given, excluded in ((NOTHING, NOTHING), evidence(seed)):
         distribution = mixture(seed).condition(given, excluded)
-        p, marginals = probabilities(distribution), distribution.marginals
+        marginals, exact = distribution.marginals, distribution.exact
         for theta in (0.2, 0.4, 0.7):
             chosen = distribution.choose(theta, beta)
             for b in range(B):
                 above = (marginals[b] >= theta).double()
-                known = (s for s in distribution.sets if p[b, ALL.eq(s).all(1)] > 0)
-                values = {
-                    tuple(s.tolist()): s @ (marginals[b] - theta) + beta * p[b, ALL.eq(s).all(1)]
-                    for s in (*known, above)
-                }
+                values = {tuple(above.tolist()): above @ (marginals[b] - theta)}
+                for s, probability in zip(distribution.sets, exact[b]):
+                    if (s[given[b]] == 1).all() and (s[excluded[b]] == 0).all():
+                        values[tuple(s.tolist())] = s @ (marginals[b] - theta) + beta * probability
                 mine = tuple(chosen[b].double().tolist())
                 assert values[mine] == pytest.approx(max(values.values()).item(), abs=1e-9)
 
@@ -144,19 +167,19 @@ def test_a_batch_whose_sets_are_empty_emits_nothing():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_leave_one_out_equals_refitting_without_the_image(seed):
-    sets, counts, scores, gamma, logits, rho = drawn(seed)
+    sets, counts, scores, gamma, *noise, rho = drawn(seed)
     labels = torch.stack([sets[0], sets[-1], ALL[5], ALL[-1]])
-    found = leave_one_out(sets, counts, scores, gamma, logits, rho, labels)
+    found = leave_one_out(sets, counts, scores, gamma, *noise, rho, labels)
     for b in range(B):
         own = (sets == labels[b]).all(1)
         without = counts - own.long()
-        kept = without > 0
-        known_logits = (scores + gamma * without.clamp(min=1).log())[:, kept]
-        if kept.any():
-            p = enumerated(sets[kept], known_logits, logits, rho)
-        else:  # P_free alone
-            p = (1 - rho.sigmoid()) * enumerated(sets, scores, logits, rho - 1e9)
-        assert_close(found[b].exp(), p[b, ALL.eq(labels[b]).all(1)][0], **CLOSE)
+        kept, share = without > 0, rho
+        if not kept.any():  # noisy copies of the only set there is
+            kept, share = own, rho - 1e9
+        set_logits = (scores + gamma * without.clamp(min=1).log())[:, kept]
+        p = enumerated(sets[kept], set_logits, *noise, share)[b, ALL.eq(labels[b]).all(1)][0]
+        p = p * (1 if share is rho else 1 - rho.sigmoid())
+        assert_close(found[b].exp(), p, **CLOSE)
 
 
 def test_leave_one_out_has_a_gradient_for_every_argument():
@@ -174,12 +197,13 @@ def test_leave_one_out_has_a_gradient_for_every_argument():
 
 
 def test_soft_labels_are_no_known_set():
-    sets, counts, scores, gamma, logits, rho = drawn(2)
+    sets, counts, scores, gamma, logits, ties, rho = drawn(2)
     soft = 0.7 * sets[:1].expand(B, C) + 0.15
-    found = leave_one_out(sets, counts, scores, gamma, logits, rho, soft)
-    p = logits.sigmoid()
-    free = (soft * p.log() + (1 - soft) * (1 - p).log()).sum(1) + (1 - rho.sigmoid()).log()
-    assert_close(found, free, **CLOSE)
+    found = leave_one_out(sets, counts, scores, gamma, logits, ties, rho, soft)
+    p = (logits[:, None] + ties * (2 * sets - 1)).sigmoid()
+    noisy = (soft[:, None] * p.log() + (1 - soft[:, None]) * (1 - p).log()).sum(2).exp()
+    w = (scores + gamma * counts.log()).softmax(1)
+    assert_close(found.exp(), (1 - rho.sigmoid()) * (w * noisy).sum(1), **CLOSE)
 
 
 @pytest.mark.parametrize("scale", [2.0, 300.0])
@@ -195,14 +219,14 @@ def test_single_precision_stays_finite_with_improbable_evidence(scale):
         least = distribution.marginals < 0.5
         known = distribution.condition(least, ~least)
         assert torch.equal(known.marginals, least.float())
-        for given in (least, NOTHING):
-            part = distribution.condition(given, NOTHING)
+        parts = [distribution.condition(given, NOTHING) for given in (least, NOTHING)]
+        for part in (*parts, distribution.name(least)):
             chosen = part.choose(0.4, 0.5)
             emitted = part.emit(chosen)
             for value in (part.marginals, emitted.probabilities, emitted.end):
                 assert ((value >= 0) & (value <= 1)).all()
             assert not part.log_probability(chosen).isnan().any()
-            assert (chosen | ~given).all()
+            assert (chosen | ~part.given).all()
 
 
 def test_single_precision_is_close_to_double_under_autocast_too():
@@ -210,11 +234,12 @@ def test_single_precision_is_close_to_double_under_autocast_too():
     for seed in range(5):
         arguments, single = drawn(seed, torch.float32), mixture(seed, dtype=torch.float32)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            known = single.condition(*evidence(seed))
+            named, excluded = evidence(seed)
+            known = single.condition(NOTHING, excluded).name(named)
             found = known.marginals, known.choose(0.4, 0.5), known.log_probability(ALL[:B].bool())
             likelihood = leave_one_out(*arguments, ALL[:B].float())
         assert found[0].dtype == found[2].dtype == likelihood.dtype == torch.float32
-        exact = mixture(seed).condition(*evidence(seed))
+        exact = mixture(seed).condition(NOTHING, excluded).name(named)
         assert_close(found[0], exact.marginals, **close)
         assert torch.equal(found[1], exact.choose(0.4, 0.5))
         assert_close(found[2], exact.log_probability(ALL[:B].bool()), **close)
@@ -225,7 +250,8 @@ def test_an_unlikely_step_is_not_lost():
     """The end of a set is exact where a step's probability is 0 in single precision."""
     sets = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     logits = torch.tensor([[-200.0, -300.0]])
-    distribution = SetDistribution.mixture(sets, torch.zeros(1, 2), logits, torch.tensor(0.0))
+    zero = torch.tensor(0.0)
+    distribution = SetDistribution.mixture(sets, torch.zeros(1, 2), logits, zero.expand(2), zero)
     both = torch.ones(1, 2, dtype=torch.bool)
     emitted = distribution.emit(both)
     assert emitted.tokens.tolist() == [[0, 1]]

@@ -19,33 +19,38 @@ from mmorderless.models.heads.features import Features, as_grid
 from mmorderless.models.heads.known_labels import read_known_labels
 from mmorderless.models.training_labels import NeedsTrainingLabels
 from mmorderless.sets import SetDistribution, leave_one_out
-from mmorderless.sets.distribution import product
 
 RATE = 10
-"""How many times faster than the other weights the scalars learn."""
+"""How many times faster than the other weights λ, γ, ρ and τ learn."""
+
+EMBEDDING = 128
+"""R, the size of the embeddings of images and sets."""
 
 
 @MODELS.register_module()
 class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
-    """A mixture of the training set's label sets and independent labels.
+    """A distribution over exact and noisy copies of the training set's label sets.
 
     U (K, C) are the distinct label sets of the training images and n_k how many images have each;
-    z and g are the logits and hidden units of `ClassQueries`.
+    z (C,) and g (G,) are the logits and hidden units of `ClassQueries`. W_2, b_2 and W_3 start at
+    0, λ and τ at 1, γ at 0.5, ρ at 0; R = 128 and π = σ(ρ).
 
-        s = z + W_2 g + b_2                                             W_2 and b_2 start at 0
-        log P_known(k | x) = log softmax_k(λ z·U_k + γ log n_k)         λ starts at 1, γ at 0.5
-        P(S | x) = π P_known(S | x) + (1 − π) Π_c Bernoulli(S_c; σ(s_c))   π = σ(ρ), ρ starts at 0
-        loss = −log P_loo(Y | x) / C + μ · mean_c BCE(s_c, y_c)         keys `loss_set`, `loss_free`
+        s   = z + W_2 g + b_2
+        φ_k = W_5 ReLU(W_4 U_k + b_4) + b_5                                  (R,)
+        w   = softmax_k(λ z·U_k + φ_k·(W_3 g) + γ log n_k)
+        P(S | x) = Σ_k w_k (π [S = U_k] + (1 − π) Π_c Bernoulli(S_c; σ(s_c + τ_c (2 U_kc − 1))))
+        loss = −log P_loo(Y | x) / C + μ · mean_c BCE(s_c, y_c)      keys `loss_set`, `loss_free`
 
-    P_loo counts an image's own set one time less (`leave_one_out`): else π would go to 1. λ, γ and
-    ρ are stored divided by 10, so that Adam moves them ten times as fast as other weights (SGD a
-    hundred times). `SetDistribution` has the mathematics of prediction.
+    P_loo counts an image's own set one time less (`leave_one_out`): else π would go to 1. λ, γ, ρ
+    and τ are stored divided by 10, so that Adam moves them ten times as fast as other weights (SGD
+    a hundred times). `SetDistribution` has the mathematics of prediction.
 
     Predictions carry `pred_label` and `sequence`, the set of least risk in the order of emission;
     `sequence_score`, the probability of each label given those before, and `end_score`, that there
     is no further one; `pred_score`, the marginals; with `return_attention` also `attention`
-    (n, h, w), or (n, L) for tokens. `theta`, `beta` and `return_attention` may be set at any time.
-    Known labels of a data sample condition all of these; the given ones are in the set and first.
+    (n, h, w), or (n, L) for tokens. Known labels of a data sample condition all of these; the given
+    ones are in the set and first. `theta`, `beta`, `given_at_random` and `return_attention` may be
+    set at any time.
 
     Measured on one thread at B = 32 without the trunk, in CPU time and memory (AMD EPYC):
 
@@ -57,7 +62,9 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         num_classes: C.
         in_channels: channels D of the backbone's last map or tokens.
         theta: θ of `SetDistribution.choose`, which trades precision for recall like a threshold.
-        beta: β there, how much the probability of the whole set counts.
+        beta: β there, how much the whole set counts.
+        given_at_random: whether the given labels are a random part of an image's labels, as when
+            somebody names a few (`SetDistribution.name`); otherwise each was asked for by itself.
         max_sets: with more distinct sets than this, those of a single image are left out.
         **kwargs: further arguments of `ClassQueryHead` but `thr` and `topk`; `loss` is that of s,
             and its `loss_weight` μ.
@@ -77,7 +84,8 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         num_classes: int,
         in_channels: int,
         theta: float = 0.4,
-        beta: float = 0.5,
+        beta: float = 1.0,
+        given_at_random: bool = False,
         max_sets: int = 100_000,
         **kwargs: Any,
     ) -> None:
@@ -88,11 +96,19 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         self.num_classes = num_classes
         self.theta = theta
         self.beta = beta
+        self.given_at_random = given_at_random
         self.max_sets = max_sets
-        self.free = nn.Linear(self.queries.hidden.out_features, num_classes)
-        nn.init.zeros_(self.free.weight)
+        hidden = self.queries.hidden.out_features
+        self.free = nn.Linear(hidden, num_classes)
         nn.init.zeros_(self.free.bias)
+        self.image_embedding = nn.Linear(hidden, EMBEDDING, bias=False)
+        self.set_embedding = nn.Sequential(
+            nn.Linear(num_classes, EMBEDDING), nn.ReLU(), nn.Linear(EMBEDDING, EMBEDDING)
+        )
+        for layer in (self.free, self.image_embedding):
+            nn.init.zeros_(layer.weight)
         self.scalars = nn.Parameter(torch.tensor([1.0, 0.5, 0.0]) / RATE)
+        self.ties = nn.Parameter(torch.ones(num_classes) / RATE)
         # float16 is compact, and exact in sums over 2,048 processes.
         self.register_buffer("known_sets", None)  # (K, C)
         self.register_buffer("set_counts", None)  # (K,)
@@ -126,23 +142,23 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         self.known_sets = torch.from_numpy(label_matrix(found, len(classes))).to(torch.float16)
         self.set_counts = torch.tensor([counts[labels] for labels in found])
 
-    def known_parts(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return U (K, C) stored by columns, n (K,), and λ z·U_k (B, K), all float32."""
+    def parts(self, found: QueriedClasses) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return U (K, C), stored by columns, n (K,), the scores (B, K), and s (B, C); float32."""
         if self.known_sets is None or self.set_counts is None:
             raise self.missing_labels("the set of known label sets")
         sets = self.known_sets.T.to(torch.float32, memory_format=torch.contiguous_format).T
-        return sets, self.set_counts.float(), product(RATE * self.scalars[0] * z, sets.T)
-
-    def free_logits(self, found: QueriedClasses) -> Tensor:
-        """Return s, shape (B, C), float32."""
-        return found.logits.float() + self.free(found.hidden).float()
+        z, hidden = found.logits.float(), found.hidden.float()
+        with torch.autocast(z.device.type, enabled=False):
+            scores = RATE * self.scalars[0] * z @ sets.T
+            scores = scores + self.image_embedding(hidden) @ self.set_embedding(sets).T
+            return sets, self.set_counts.float(), scores, z + self.free(hidden)
 
     def distribution(self, found: QueriedClasses) -> SetDistribution:
         """Return the distribution over label sets without known labels."""
-        sets, counts, scores = self.known_parts(found.logits.float())
+        sets, counts, scores, logits = self.parts(found)
         _, count_weight, share = RATE * self.scalars
-        known_logits = scores + count_weight * counts.log()
-        return SetDistribution.mixture(sets, known_logits, self.free_logits(found), share)
+        set_logits = scores + count_weight * counts.log()
+        return SetDistribution.mixture(sets, set_logits, logits, RATE * self.ties, share)
 
     def forward(self, feats: Features) -> Tensor:
         """Return the logits of the marginals, shape (B, C)."""
@@ -158,10 +174,11 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         """
         found = self.queries(self.pre_logits(feats))
         labels = multi_hot_labels(data_samples, self.num_classes).to(found.logits.device)
-        sets, counts, scores = self.known_parts(found.logits.float())
+        sets, counts, scores, logits = self.parts(found)
         _, count_weight, share = RATE * self.scalars
-        logits = self.free_logits(found)
-        likelihood = leave_one_out(sets, counts, scores, count_weight, logits, share, labels)
+        likelihood = leave_one_out(
+            sets, counts, scores, count_weight, logits, RATE * self.ties, share, labels
+        )
         return dict(
             loss_set=-likelihood.mean() / self.num_classes,
             loss_free=self.loss_module(logits, labels, avg_factor=len(labels), **kwargs),
@@ -182,7 +199,11 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         distribution = self.distribution(found)
         known = read_known_labels(data_samples, self.num_classes, cells.device)
         if known is not None:
-            distribution = distribution.condition(known.given, known.excluded)
+            if self.given_at_random:
+                nothing = torch.zeros_like(known.given)
+                distribution = distribution.condition(nothing, known.excluded).name(known.given)
+            else:
+                distribution = distribution.condition(known.given, known.excluded)
         tokens, probabilities, length, end = distribution.emit(
             distribution.choose(self.theta, self.beta)
         )
