@@ -19,7 +19,8 @@ COUNTS = [3, 2, 1, 1]
 def build(known=True, **options):
     torch.manual_seed(0)
     head = MODELS.build(dict(type="KnownSetsHead", num_classes=C, in_channels=D, **options))
-    torch.nn.init.normal_(head.free.weight, std=0.05)
+    for layer in (head.free, head.image_embedding):
+        torch.nn.init.normal_(layer.weight, std=0.05)
     if known:
         head.set_label_sets(CLASSES, TRAINING)
     return head
@@ -78,12 +79,15 @@ def test_there_is_no_other_rule_than_that_of_least_risk(rule):
 
 def test_the_losses_are_those_of_the_equations():
     head = build(loss=dict(type="MeanBCELoss", loss_weight=0.5)).eval()
+    ties = torch.tensor([1.0, 0.5, 0.0, 2.0, -1.0])
     with torch.no_grad():
         head.scalars.copy_(torch.tensor([0.08, 0.06, -0.03]))
+        head.ties.copy_(ties / 10)
     label_sets = [[0, 2], [], [0, 1], [1]]
     losses = head.loss(feats(), samples_of(label_sets))
     found = head.queries(head.pre_logits(feats()))
     free = found.logits + found.hidden @ head.free.weight.T + head.free.bias
+    image = found.hidden @ head.image_embedding.weight.T
     y = torch.tensor([[c in labels for c in range(C)] for labels in label_sets]).float()
     pi = torch.tensor(-0.3).sigmoid()
     expected = []
@@ -91,13 +95,15 @@ def test_the_losses_are_those_of_the_equations():
         left = {tuple(s): n for s, n in zip(SETS, COUNTS)}
         own = tuple(y[b].int().tolist())
         left[own] = left.get(own, 1) - 1
-        weight = {
-            s: n**0.6 * (0.8 * found.logits[b] @ torch.tensor(s).float()).exp()
-            for s, n in left.items()
-        }
-        p = free[b].sigmoid()
-        of_free = torch.where(y[b] > 0, p, 1 - p).prod()
-        expected.append((pi * weight[own] / sum(weight.values()) + (1 - pi) * of_free).log())
+        weight, noisy = {}, {}
+        for s, n in left.items():
+            known = torch.tensor(s).float()
+            score = 0.8 * found.logits[b] @ known + image[b] @ head.set_embedding(known)
+            weight[s] = n**0.6 * score.exp()
+            p = (free[b] + ties * (2 * known - 1)).sigmoid()
+            noisy[s] = torch.where(y[b] > 0, p, 1 - p).prod()
+        mixed = pi * weight[own] + (1 - pi) * sum(weight[s] * noisy[s] for s in left)
+        expected.append((mixed / sum(weight.values())).log())
     torch.testing.assert_close(losses["loss_set"], -torch.stack(expected).mean() / C)
     bce = torch.nn.functional.binary_cross_entropy_with_logits(free, y)
     torch.testing.assert_close(losses["loss_free"], 0.5 * bce)
@@ -106,14 +112,17 @@ def test_the_losses_are_those_of_the_equations():
 
 def test_the_scalars_move_ten_times_as_fast():
     head = build()
-    before = 10 * head.scalars.detach().clone()
+    before, ties = 10 * head.scalars.detach().clone(), 10 * head.ties.detach().clone()
     assert before.tolist() == [1.0, 0.5, 0.0]
+    assert ties.tolist() == [1.0] * C
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
     bias = head.free.bias.detach().clone()
     sum(head.loss(feats(), samples_of(TRAINING[:4])).values()).backward()
     optimizer.step()
     moved = (10 * head.scalars - before).abs()
     torch.testing.assert_close(moved, torch.full((3,), 1e-2), rtol=1e-3, atol=0)
+    moved = (10 * head.ties - ties).abs()
+    torch.testing.assert_close(moved, torch.full((C,), 1e-2), rtol=1e-3, atol=0)
     torch.testing.assert_close(
         (head.free.bias - bias).abs(), torch.full((C,), 1e-3), rtol=1e-3, atol=0
     )
@@ -130,7 +139,7 @@ def test_predictions_are_those_of_the_distribution():
     samples = head.predict(feats(), [kept, None, None, None])
     assert samples[0] is kept
     distribution = distribution_of(head)
-    chosen = distribution.choose(0.4, 0.5)
+    chosen = distribution.choose(0.4, 1.0)
     emitted = distribution.emit(chosen)
     attention = head.queries(head.pre_logits(feats())).attention
     for b, sample in enumerate(samples):
@@ -171,6 +180,11 @@ def test_known_labels_condition_the_prediction():
     assert samples[1].pred_label[0] == 3
     assert samples[1].sequence_score[0] == 1
     assert not {0, 2} & set(samples[1].pred_label.tolist())
+    head.given_at_random = True
+    named = distribution_of(head).condition(torch.zeros_like(known[0]), known[1]).name(known[0])
+    found = head.predict(feats(), samples)
+    assert torch.equal(found[1].pred_score, named.marginals[1])
+    assert (found[1].pred_score[[1, 4]] < expected[[1, 4]]).all()  # fewer further labels
 
 
 def test_a_checkpoint_is_complete():
