@@ -78,6 +78,7 @@ HEADS = {
     ),
     "ctran": dict(type="CTranHead", embed_size=4, num_layers=1, num_heads=2),
     "bce": dict(type="MultiLabelLinearClsHead"),
+    "known sets": dict(type="KnownSetsHead"),
 }
 
 
@@ -86,6 +87,8 @@ def model_of(kind):
     model = Model(MODELS.build(dict(num_classes=C, in_channels=D, **HEADS[kind])))
     for parameter in model.head.parameters():
         parameter.data.mul_(4)
+    if kind == "known sets":
+        model.head.set_label_sets("abcdef"[:C], [[0, 2], [1], [1, 3], [0, 2, 4], [0, 2]])
     return model
 
 
@@ -139,10 +142,12 @@ def test_metrics_are_those_of_single_predictions(kind):
 
         return known
 
+    model.head.given_at_random = True
     for k in (0, 1, 2):
         for protocol, known in (("given", given(k)), ("struck", struck(k))):
             expected = by_hand(model, known, images)
             assert found[protocol][str(k)] == pytest.approx(expected, abs=1e-3), (protocol, k)
+    model.head.given_at_random = False
     for share in (0, 50):
         expected = by_hand(model, lambda i, t, share=share: known_share(t, share), range(NUM))
         assert found["shares"][str(share)] == pytest.approx(expected, abs=1e-3)
