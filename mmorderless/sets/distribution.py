@@ -192,8 +192,8 @@ class SetDistribution:
         values = product(gains, self.sets.T) + beta * self.exact
         values = values.masked_fill(self.log_exact == -math.inf, -math.inf)
         best, index = values.max(1)
-        is_best = best >= torch.where(above, gains, 0).sum(1)
-        return torch.where(is_best[:, None], self.sets[index] > 0, above)
+        is_known = (best >= torch.where(above, gains, 0).sum(1))[:, None]
+        return (is_known & (self.sets[index] > 0)) | (~is_known & above)
 
     def emit(self, sets: Tensor, num_steps: int | None = None) -> EmittedSets:
         """Emit a set label by label, always the label with the highest conditional probability.
@@ -246,7 +246,7 @@ class SetDistribution:
     def _log_factors(self, given: Tensor, excluded: Tensor) -> Tensor:
         """Return log P(E, X) of noisy copies without the classes known before, shape (B, Q, K)."""
         is_new = ((given | excluded) & ~(self.given | self.excluded))[:, None]
-        sign = torch.where(given, 1.0, -1.0).to(self.sets.dtype)[:, None]
+        sign = (2 * given.to(self.sets.dtype) - 1)[:, None]
         inside, outside = (
             torch.where(is_new, F.logsigmoid(sign * logits), 0)
             for logits in (self.inside, self.outside)

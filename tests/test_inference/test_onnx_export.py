@@ -56,7 +56,7 @@ HEADS = {
     "pla_queries": sequence(
         "ClassQueryLSTM", attention_size=None, class_hidden_size=8, query_size=4
     ),
-    "known_sets": dict(type="KnownSetsHead", queries=QUERIES),
+    "known_sets": dict(type="KnownSetsHead", queries=QUERIES, beta=0.1),
     "class_queries": dict(type="ClassQueryHead", queries=QUERIES, loss=BCE),
     "bce": dict(type="MultiLabelLinearClsHead", loss=BCE),
     "csra": dict(type="CSRAClsHead", num_heads=2, lam=0.1, loss=BCE),
@@ -72,7 +72,7 @@ POOLED = ("bce", "mass", "count", "topk", "chain")
 ATTENDS = ("pla", "gru", "transformer", "order_free", "pla_queries", "known_sets", "class_queries")
 MOVED = {  # other values of the operating parameters
     "order_free": dict(stop_threshold=0.6, end_bias=0.5, no_repeat=False),
-    "known_sets": dict(theta=0.15),
+    "known_sets": dict(theta=0.9),
     "rarl": dict(threshold=0.1),
     **{name: {} for name in ("mass", "count", "topk")},
     **{name: dict(threshold=0.9) for name in ("class_queries", "bce", "csra", "srn")},

@@ -1,12 +1,14 @@
 """Known sets: a joint distribution over label sets, learned from those of the training images.
 
 A method of ours, on the trunk of `class_queries.py`. Each image has a probability for every label
-set of the training set, mixed with independent labels for sets that were never seen;
+set of the training set, and for noisy copies of these, so that every set is possible;
 `KnownSetsHead` has the equations. Its conditionals are exact, which no classifier of single labels
-has: known labels of an image (`given`, `excluded`) change the probabilities of the others.
+has: known labels of an image (`given`, `excluded`) change the probabilities of the others. If the
+given ones are a few that somebody named, and not answers to questions about single classes, set
+`model.head.given_at_random=True`: fewer further labels follow.
 
 For: completing a set from known labels; consistent sets, without duplicates by construction. Not
-for: O-F1 alone (0.3 to 1.0 points ahead of `class_queries` at the defaults, level at chosen points
+for: O-F1 alone (0.4 to 1.0 points ahead of `class_queries` at the defaults, level at chosen points
 on two of three datasets); test images from another distribution, for which the training sets are a
 wrong prior. The training log says how many training images share their set with another,
 tools/check_dataset.py how many test images have a set of the training images.

@@ -52,11 +52,12 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
     ones are in the set and first. `theta`, `beta`, `given_at_random` and `return_attention` may be
     set at any time.
 
-    Measured on one thread at B = 32 without the trunk, in CPU time and memory (AMD EPYC):
+    Measured on one thread at B = 32 without the trunk, in CPU time and memory (AMD EPYC); with
+    labels given at random a prediction takes 12 to 15 times as long:
 
-        C = 80, K = 30,000     training step  37 ms,  63 MB     prediction 109 ms,  71 MB
-        C = 81, K = 60,000                    61 ms, 105 MB                172 ms, 127 MB
-        C = 80, K = 100,000                  110 ms, 165 MB                268 ms, 193 MB
+        C = 80, K = 30,000     training step  86 ms,  67 MB     prediction  63 ms,  44 MB
+        C = 81, K = 60,000                   176 ms, 135 MB                126 ms,  89 MB
+        C = 80, K = 100,000                  358 ms, 225 MB                259 ms, 147 MB
 
     Args:
         num_classes: C.
