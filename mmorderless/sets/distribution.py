@@ -22,15 +22,11 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmorderless.sets.sums import find_sets, product, sum_over_classes
-
-NODES = 16
-"""Nodes of the quadrature of `SetDistribution.name`, exact up to 31 classes and labels named."""
 
 
 class EmittedSets(NamedTuple):
@@ -56,9 +52,9 @@ class SetDistribution:
     Attributes:
         sets: U, distinct rows, floating point, shape (K, C); fastest if stored by columns.
         log_exact: log v, −∞ for sets that contradict what is known, shape (B, K).
-        log_noisy: log u, shape (B, Q, K), of Q kinds of noise; Q = 1 unless labels were named.
-        inside: a_kc where U_kc = 1, for each kind of noise, shape (B, Q, C).
-        outside: a_kc where U_kc = 0, shape (B, Q, C).
+        log_noisy: log u, shape (B, K).
+        inside: a_kc where U_kc = 1, shape (B, C).
+        outside: a_kc where U_kc = 0, shape (B, C).
         given: which classes are known to be labels (E), bool, shape (B, C).
         excluded: which classes are known not to be labels (X), bool, shape (B, C).
     """
@@ -87,9 +83,8 @@ class SetDistribution:
         nothing = torch.zeros_like(logits, dtype=torch.bool)
         log_weights = set_logits.log_softmax(1)
         log_exact = F.logsigmoid(share_logit) + log_weights
-        log_noisy = (F.logsigmoid(-share_logit) + log_weights)[:, None]
-        inside, outside = (logits + ties)[:, None], (logits - ties)[:, None]
-        return cls(sets, log_exact, log_noisy, inside, outside, nothing, nothing)
+        log_noisy = F.logsigmoid(-share_logit) + log_weights
+        return cls(sets, log_exact, log_noisy, logits + ties, logits - ties, nothing, nothing)
 
     def condition(self, given: Tensor, excluded: Tensor) -> "SetDistribution":
         """Return the distribution of the sets that contain and lack some classes.
@@ -103,50 +98,10 @@ class SetDistribution:
         agrees = product(signed, self.sets.T) == given.sum(1)[:, None]  # (B, K)
         return self._restrict(agrees, given, excluded)
 
-    def name(self, named: Tensor) -> "SetDistribution":
-        """Return the distribution of the sets of which k labels, drawn at random, were named.
-
-            P(S | x, N named) ∝ P(S | x) [N ⊂ S] / C(|S|, k)
-            1 / C(k + m, k)   = k ∫ t^(k − 1) (1 − t)^m dt from 0 to 1,   m = |S| − k
-
-        A set of many labels is named by these k less often than a small one; `condition` leaves
-        this out. (1 − t)^m discounts each label by itself, so that a node t of the quadrature is a
-        kind of noise with a_kc + log (1 − t) for the classes that are not named.
-
-        Args:
-            named: the labels N, bool, shape (B, C); nothing else may be given.
-        """
-        known = self.condition(named, torch.zeros_like(named))
-        number = named.sum(1)[:, None].to(self.sets.dtype)  # k, (B, 1)
-        sizes = torch.maximum(self.sets.sum(1), number)
-        ways = torch.lgamma(sizes + 1) - torch.lgamma(number + 1) - torch.lgamma(sizes - number + 1)
-        node, weight = (
-            torch.from_numpy(values).to(self.sets)
-            for values in np.polynomial.legendre.leggauss(NODES)
-        )
-        node, weight = (node + 1) / 2, weight / 2
-        t = torch.where(number > 0, node, 0)  # (B, Q)
-        density = torch.where(number > 0, number * t ** (number - 1).clamp(min=0), 1) * weight
-        rest = (1 - t).log()[:, :, None]  # (B, Q, 1)
-        is_open = ~(known.given | known.excluded)[:, None]
-
-        def kept_back(logits: Tensor) -> Tensor:  # log (1 − σ(a) + σ(a) (1 − t))
-            both = torch.logaddexp(F.logsigmoid(-logits), F.logsigmoid(logits) + rest)
-            return torch.where(is_open, both, 0)
-
-        log_factors = sum_over_classes(kept_back(known.inside), kept_back(known.outside), self.sets)
-        return replace(
-            known,
-            log_exact=known.log_exact - ways,
-            log_noisy=known.log_noisy + density.log()[:, :, None] + log_factors,
-            inside=known.inside + rest,
-            outside=known.outside + rest,
-        )
-
     @cached_property
     def log_normalizer(self) -> Tensor:
         """Log-probability of what is known, log Σ_k (v_k + u_k), shape (B,)."""
-        return torch.logaddexp(self.log_exact.logsumexp(1), self.log_noisy.logsumexp((1, 2)))
+        return torch.logaddexp(self.log_exact.logsumexp(1), self.log_noisy.logsumexp(1))
 
     @cached_property
     def exact(self) -> Tensor:
@@ -156,10 +111,10 @@ class SetDistribution:
     @cached_property
     def marginals(self) -> Tensor:
         """Probabilities P(c | x, E, X), 1 for given and 0 for excluded classes, shape (B, C)."""
-        noisy = (self.log_noisy - self.log_normalizer[:, None, None]).exp()
-        inside = product(noisy, self.sets)  # (B, Q, C)
-        outside = noisy.sum(2, keepdim=True) - inside
-        of_noisy = (inside * self.inside.sigmoid() + outside * self.outside.sigmoid()).sum(1)
+        noisy = (self.log_noisy - self.log_normalizer[:, None]).exp()
+        inside = product(noisy, self.sets)  # (B, C)
+        outside = noisy.sum(1, keepdim=True) - inside
+        of_noisy = inside * self.inside.sigmoid() + outside * self.outside.sigmoid()
         rounded = (product(self.exact, self.sets) + of_noisy).clamp(0, 1)
         return rounded.masked_fill(self.given, 1).masked_fill(self.excluded, 0)
 
@@ -172,7 +127,7 @@ class SetDistribution:
         index, is_known = find_sets(sets.to(self.sets.dtype), self.sets)
         exact = self.log_exact.gather(1, index[:, None])[:, 0].masked_fill(~is_known, -math.inf)
         contradicts = ((self.given & ~sets) | (self.excluded & sets)).any(1)
-        noisy = (self.log_noisy + self._log_factors(sets, ~sets)).logsumexp((1, 2))
+        noisy = (self.log_noisy + self._log_factors(sets, ~sets)).logsumexp(1)
         noisy = noisy.masked_fill(contradicts, -math.inf)
         return torch.logaddexp(exact, noisy) - self.log_normalizer
 
@@ -244,9 +199,9 @@ class SetDistribution:
         )
 
     def _log_factors(self, given: Tensor, excluded: Tensor) -> Tensor:
-        """Return log P(E, X) of noisy copies without the classes known before, shape (B, Q, K)."""
-        is_new = ((given | excluded) & ~(self.given | self.excluded))[:, None]
-        sign = (2 * given.to(self.sets.dtype) - 1)[:, None]
+        """Return log P(E, X) of noisy copies without the classes known before, shape (B, K)."""
+        is_new = (given | excluded) & ~(self.given | self.excluded)
+        sign = 2 * given.to(self.sets.dtype) - 1
         inside, outside = (
             torch.where(is_new, F.logsigmoid(sign * logits), 0)
             for logits in (self.inside, self.outside)

@@ -24,14 +24,14 @@ def find_sets(sets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sum_over_classes(inside: Tensor, outside: Tensor, sets: Tensor) -> Tensor:
-    """Return Σ_c of `inside` where U_kc = 1 and of `outside` where it is 0, shape (..., K).
+    """Return Σ_c of `inside` where U_kc = 1 and of `outside` where it is 0, shape (B, K).
 
     Args:
-        inside: shape (..., C).
-        outside: shape (..., C).
+        inside: shape (B, C).
+        outside: shape (B, C).
         sets: U, shape (K, C).
     """
-    return product(inside - outside, sets.T) + outside.sum(-1, keepdim=True)
+    return product(inside - outside, sets.T) + outside.sum(1, keepdim=True)
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:

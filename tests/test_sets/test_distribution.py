@@ -54,10 +54,10 @@ def evidence(seed):
     return kind == 1, kind == 2
 
 
-def given_evidence(p, given, excluded, ways=1):
-    """Return probabilities (B, 2^C), each over `ways`, divided by that of the evidence."""
+def given_evidence(p, given, excluded):
+    """Return probabilities (B, 2^C) divided by that of the evidence."""
     has = ALL.bool()
-    fits = ~((given[:, None] & ~has) | (excluded[:, None] & has)).any(2) / ways
+    fits = ~((given[:, None] & ~has) | (excluded[:, None] & has)).any(2)
     return p * fits / (p * fits).sum(1, keepdim=True)
 
 
@@ -75,30 +75,6 @@ def test_likelihood_marginals_and_conditionals_equal_enumeration(seed):
         assert_close(known.marginals, expected @ ALL, **CLOSE)
         assert (known.marginals[given] == 1).all()
         assert (known.marginals[excluded] == 0).all()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_labels_named_at_random_equal_enumeration(seed):
-    sets, counts, scores, gamma, *noise = drawn(seed)
-    p = enumerated(sets, scores + gamma * counts.log(), *noise)
-    for (named, _), (_, excluded) in (
-        (evidence(seed), evidence(seed)),
-        (evidence(9), (0, NOTHING)),
-    ):
-        ways = [[math.comb(int(s.sum()), int(row.sum())) or 1 for s in ALL] for row in named]
-        expected = given_evidence(p, named, excluded, torch.tensor(ways))
-        for known in (
-            mixture(seed).condition(NOTHING, excluded).name(named),
-            mixture(seed).name(named).condition(NOTHING, excluded),
-        ):
-            assert_close(probabilities(known), expected, **CLOSE)
-            assert_close(known.marginals, expected @ ALL, **CLOSE)
-            emitted = known.emit(known.choose(0.3, 0.5))
-            steps = torch.arange(emitted.tokens.shape[1]) < emitted.length[:, None]
-            chain = torch.where(steps, emitted.probabilities, 1).prod(1) * emitted.end
-            assert_close(chain, known.log_probability(known.choose(0.3, 0.5)).exp(), **CLOSE)
-    nothing_named = mixture(seed).name(NOTHING)
-    assert_close(nothing_named.marginals, mixture(seed).marginals, **CLOSE)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -219,14 +195,14 @@ def test_single_precision_stays_finite_with_improbable_evidence(scale):
         least = distribution.marginals < 0.5
         known = distribution.condition(least, ~least)
         assert torch.equal(known.marginals, least.float())
-        parts = [distribution.condition(given, NOTHING) for given in (least, NOTHING)]
-        for part in (*parts, distribution.name(least)):
+        for given in (least, NOTHING):
+            part = distribution.condition(given, NOTHING)
             chosen = part.choose(0.4, 0.5)
             emitted = part.emit(chosen)
             for value in (part.marginals, emitted.probabilities, emitted.end):
                 assert ((value >= 0) & (value <= 1)).all()
             assert not part.log_probability(chosen).isnan().any()
-            assert (chosen | ~part.given).all()
+            assert (chosen | ~given).all()
 
 
 def test_single_precision_is_close_to_double_under_autocast_too():
@@ -234,12 +210,11 @@ def test_single_precision_is_close_to_double_under_autocast_too():
     for seed in range(5):
         arguments, single = drawn(seed, torch.float32), mixture(seed, dtype=torch.float32)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            named, excluded = evidence(seed)
-            known = single.condition(NOTHING, excluded).name(named)
+            known = single.condition(*evidence(seed))
             found = known.marginals, known.choose(0.4, 0.5), known.log_probability(ALL[:B].bool())
             likelihood = leave_one_out(*arguments, ALL[:B].float())
         assert found[0].dtype == found[2].dtype == likelihood.dtype == torch.float32
-        exact = mixture(seed).condition(NOTHING, excluded).name(named)
+        exact = mixture(seed).condition(*evidence(seed))
         assert_close(found[0], exact.marginals, **close)
         assert torch.equal(found[1], exact.choose(0.4, 0.5))
         assert_close(found[2], exact.log_probability(ALL[:B].bool()), **close)

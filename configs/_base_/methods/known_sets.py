@@ -3,9 +3,7 @@
 A method of ours, on the trunk of `class_queries.py`. Each image has a probability for every label
 set of the training set, and for noisy copies of these, so that every set is possible;
 `KnownSetsHead` has the equations. Its conditionals are exact, which no classifier of single labels
-has: known labels of an image (`given`, `excluded`) change the probabilities of the others. If the
-given ones are a few that somebody named, and not answers to questions about single classes, set
-`model.head.given_at_random=True`: fewer further labels follow.
+has: known labels of an image (`given`, `excluded`) change the probabilities of the others.
 
 For: completing a set from known labels; consistent sets, without duplicates by construction. Not
 for: O-F1 alone (0.4 to 1.0 points ahead of `class_queries` at the defaults, level at chosen points

@@ -202,8 +202,6 @@ def complete(model: Any, loader: Any, num_classes: int, settings: Settings) -> d
             if any(given or excluded for given, excluded in known):
                 # Labels that do not fit into a sequence are left out of the metrics all the same.
                 most = max_given if protocol == SHARES else num_classes
-                if hasattr(head, "given_at_random"):  # not labels that are asked for one by one
-                    head.given_at_random = protocol != SHARES
                 samples = [
                     set_known_labels(DataSample(), k.given[:most], k.excluded) for k in known
                 ]

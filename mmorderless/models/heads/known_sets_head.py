@@ -49,11 +49,9 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
     `sequence_score`, the probability of each label given those before, and `end_score`, that there
     is no further one; `pred_score`, the marginals; with `return_attention` also `attention`
     (n, h, w), or (n, L) for tokens. Known labels of a data sample condition all of these; the given
-    ones are in the set and first. `theta`, `beta`, `given_at_random` and `return_attention` may be
-    set at any time.
+    ones are in the set and first. `theta`, `beta` and `return_attention` may be set at any time.
 
-    Measured on one thread at B = 32 without the trunk, in CPU time and memory (AMD EPYC); with
-    labels given at random a prediction takes 12 to 15 times as long:
+    Measured on one thread at B = 32 without the trunk, in CPU time and memory (AMD EPYC):
 
         C = 80, K = 30,000     training step  86 ms,  67 MB     prediction  63 ms,  44 MB
         C = 81, K = 60,000                   176 ms, 135 MB                126 ms,  89 MB
@@ -64,8 +62,6 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         in_channels: channels D of the backbone's last map or tokens.
         theta: θ of `SetDistribution.choose`, which trades precision for recall like a threshold.
         beta: β there, how much the whole set counts.
-        given_at_random: whether the given labels are a random part of an image's labels, as when
-            somebody names a few (`SetDistribution.name`); otherwise each was asked for by itself.
         max_sets: with more distinct sets than this, those of a single image are left out.
         **kwargs: further arguments of `ClassQueryHead` but `thr` and `topk`; `loss` is that of s,
             and its `loss_weight` μ.
@@ -86,7 +82,6 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         in_channels: int,
         theta: float = 0.4,
         beta: float = 1.0,
-        given_at_random: bool = False,
         max_sets: int = 100_000,
         **kwargs: Any,
     ) -> None:
@@ -97,7 +92,6 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         self.num_classes = num_classes
         self.theta = theta
         self.beta = beta
-        self.given_at_random = given_at_random
         self.max_sets = max_sets
         hidden = self.queries.hidden.out_features
         self.free = nn.Linear(hidden, num_classes)
@@ -200,11 +194,7 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         distribution = self.distribution(found)
         known = read_known_labels(data_samples, self.num_classes, cells.device)
         if known is not None:
-            if self.given_at_random:
-                nothing = torch.zeros_like(known.given)
-                distribution = distribution.condition(nothing, known.excluded).name(known.given)
-            else:
-                distribution = distribution.condition(known.given, known.excluded)
+            distribution = distribution.condition(known.given, known.excluded)
         tokens, probabilities, length, end = distribution.emit(
             distribution.choose(self.theta, self.beta)
         )

@@ -142,12 +142,10 @@ def test_metrics_are_those_of_single_predictions(kind):
 
         return known
 
-    model.head.given_at_random = True
     for k in (0, 1, 2):
         for protocol, known in (("given", given(k)), ("struck", struck(k))):
             expected = by_hand(model, known, images)
             assert found[protocol][str(k)] == pytest.approx(expected, abs=1e-3), (protocol, k)
-    model.head.given_at_random = False
     for share in (0, 50):
         expected = by_hand(model, lambda i, t, share=share: known_share(t, share), range(NUM))
         assert found["shares"][str(share)] == pytest.approx(expected, abs=1e-3)
