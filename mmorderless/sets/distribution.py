@@ -142,13 +142,13 @@ class SetDistribution:
             beta: β, how much the whole set counts.
         """
         gains = self.marginals - theta
-        above = ((gains >= 0) | self.given) & ~self.excluded  # S_θ
-        # If S_θ is a known set, it has among these a value that is not smaller.
+        above = gains >= 0  # S_θ
+        # If S_θ is a known set, its value with β P is among these. A set that contradicts what is
+        # known is below S_θ: P is 0, and it lacks a class with m = 1 or has one with m = 0.
         values = product(gains, self.sets.T) + beta * self.exact
-        values = values.masked_fill(self.log_exact == -math.inf, -math.inf)
         best, index = values.max(1)
-        is_known = (best >= torch.where(above, gains, 0).sum(1))[:, None]
-        return (is_known & (self.sets[index] > 0)) | (~is_known & above)
+        is_known = (best > torch.where(above, gains, 0).sum(1))[:, None]
+        return torch.where(is_known, self.sets[index], above) > 0
 
     def emit(self, sets: Tensor, num_steps: int | None = None) -> EmittedSets:
         """Emit a set label by label, always the label with the highest conditional probability.

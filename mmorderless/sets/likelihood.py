@@ -6,8 +6,8 @@ from torch import Tensor
 
 from mmorderless.sets.sums import find_sets, sum_over_classes
 
-NONE = -1e4
-"""The logarithm of a weight that is 0, and has a gradient."""
+NONE = -1e30
+"""log 0, but finite: with −∞ the weight of an only known set would be NaN."""
 
 
 def leave_one_out(

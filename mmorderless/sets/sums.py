@@ -8,7 +8,7 @@ def find_sets(sets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Find each set among the known ones.
 
     Args:
-        sets: 0 and 1, floating point, shape (B, C); anything else is not found.
+        sets: floating point in [0, 1], shape (B, C); only sets of 0 and 1 are found.
         known: U, shape (K, C).
 
     Returns:
@@ -18,7 +18,6 @@ def find_sets(sets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     # S and U_k differ in |S| + |U_k| − 2 |S ∩ U_k| classes.
     common = product(sets, known.T)  # (B, K)
     same = (common == known.sum(1)) & (common == sets.sum(1, keepdim=True))
-    same &= (sets * sets == sets).all(1, keepdim=True)
     is_known, index = same.int().max(1)
     return index, is_known > 0
 

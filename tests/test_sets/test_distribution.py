@@ -108,6 +108,9 @@ def test_the_chosen_set_is_the_best_candidate(seed, beta):
 def test_without_the_term_for_the_whole_set_the_choice_is_a_threshold():
     distribution = mixture(0)
     assert torch.equal(distribution.choose(0.4, 0.0), distribution.marginals >= 0.4)
+    zero = torch.zeros(1, 1)  # the marginal, 1 / 4, is the threshold; the known set is empty
+    tied = SetDistribution.mixture(zero, zero, zero, zero[0], zero[0, 0])
+    assert tied.choose(0.25, 0.0).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -158,6 +161,17 @@ def test_leave_one_out_equals_refitting_without_the_image(seed):
         assert_close(found[b].exp(), p, **CLOSE)
 
 
+def test_a_set_that_is_not_left_has_no_weight_however_improbable_the_rest():
+    zero, sets = torch.tensor(0.0).double(), torch.eye(2).double()
+    scores, logits = torch.tensor([[0.0, -3e4]]).double(), torch.tensor([[-3e4, 3e4]]).double()
+    for number, expected in ((2, -60002), (1, -59998)):  # a copy of the other, or the only, set
+        found = leave_one_out(
+            *(sets[:number], torch.ones(number), scores[:, :number], zero),
+            *(logits, torch.ones(2), zero, sets[:1]),
+        )
+        assert found.item() == pytest.approx(math.log(0.5) + expected, abs=1e-6)
+
+
 def test_leave_one_out_has_a_gradient_for_every_argument():
     sets, counts, *arguments = drawn(1)
     arguments = [argument.requires_grad_() for argument in arguments]
@@ -201,6 +215,8 @@ def test_single_precision_stays_finite_with_improbable_evidence(scale):
             emitted = part.emit(chosen)
             for value in (part.marginals, emitted.probabilities, emitted.end):
                 assert ((value >= 0) & (value <= 1)).all()
+            is_first = torch.arange(emitted.tokens.shape[1]) < given.sum(1, keepdim=True)
+            assert given.gather(1, emitted.tokens)[is_first].all()
             assert not part.log_probability(chosen).isnan().any()
             assert (chosen | ~given).all()
 

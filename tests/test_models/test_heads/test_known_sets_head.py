@@ -7,7 +7,6 @@ from mmpretrain.structures import DataSample
 
 from mmorderless.models.heads import known_sets_head
 from mmorderless.models.heads.known_sets_head import KnownSetsHead
-from mmorderless.sets import SetDistribution
 
 C, D = 5, 6
 CLASSES = ["a", "b", "c", "d", "e"]
@@ -105,9 +104,21 @@ def test_the_losses_are_those_of_the_equations():
         mixed = pi * weight[own] + (1 - pi) * sum(weight[s] * noisy[s] for s in left)
         expected.append((mixed / sum(weight.values())).log())
     torch.testing.assert_close(losses["loss_set"], -torch.stack(expected).mean() / C)
+    # Of a set that is not known nothing is left out.
+    log_probability = head.distribution(found).log_probability(y.bool())
+    torch.testing.assert_close(log_probability[2], expected[2])
     bce = torch.nn.functional.binary_cross_entropy_with_logits(free, y)
     torch.testing.assert_close(losses["loss_free"], 0.5 * bce)
     assert set(losses) == {"loss_set", "loss_free"}
+
+
+def test_at_first_all_logits_are_those_of_the_queries():
+    head = KnownSetsHead(C, D)
+    head.set_label_sets(CLASSES, TRAINING)
+    found = head.queries(head.pre_logits(feats()))
+    sets, _, scores, logits = head.parts(found)
+    assert torch.equal(logits, found.logits)
+    assert torch.equal(scores, found.logits @ sets.T)
 
 
 def test_the_scalars_move_ten_times_as_fast():
@@ -202,10 +213,9 @@ def test_under_autocast_only_the_trunk_is_in_low_precision():
         losses = head.loss(feats(), samples_of(TRAINING[:4]))
         found = head.queries(head.pre_logits(feats()))
         assert found.attention.dtype == torch.bfloat16
-        distribution = head.distribution(found)
+        marginals = head.distribution(found).marginals
         samples = head.predict(feats())
-    single = SetDistribution(**vars(distribution))  # computed without autocast
-    torch.testing.assert_close(distribution.marginals, single.marginals)
+    torch.testing.assert_close(marginals, head.distribution(found).marginals)
     for sample, other in zip(samples, exact):
         assert sample.pred_score.dtype == torch.float32
         torch.testing.assert_close(sample.pred_score, other.pred_score, rtol=0.1, atol=0.05)
