@@ -132,8 +132,10 @@ def test_complexity_of_a_config_of_ones_own(tmp_path):
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     K = len({tuple(dataset.get_data_info(i)["gt_label"]) for i in range(30)})
     parameters = known["head: parameters"] - queries["head: parameters"]
-    free = parameters - 10 - 3  # weights of the second linear layer
-    assert known["head: FLOPs"] - queries["head: FLOPs"] == free + 2 * K * 10
+    of_set = 10 * 128 + 128 * 128  # weights of the embedding of a set
+    of_image = parameters - of_set - (10 + 128) - 10 - 3  # without biases, ties and scalars
+    products = 3 * 10 + 128  # z·U_k, twice U_k for the marginals, and of the embeddings
+    assert known["head: FLOPs"] - queries["head: FLOPs"] == of_image + K * (of_set + products)
     steps = [flops(**{"model.head.max_steps": T})["head: FLOPs"] for T in (2, 3, 5)]
     assert steps[2] - steps[1] == 2 * (steps[1] - steps[0]) > 0
     with pytest.raises(ValueError, match=r"the test pipeline of .* has neither a scale nor"):
