@@ -132,7 +132,7 @@ def test_complexity_of_a_config_of_ones_own(tmp_path):
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     K = len({tuple(dataset.get_data_info(i)["gt_label"]) for i in range(30)})
     parameters = known["head: parameters"] - queries["head: parameters"]
-    of_set = 10 * 128 + 128 * 128  # weights of the embedding of a set
+    of_set = 10 * 128  # weights of the embedding of a set
     of_image = parameters - of_set - (10 + 128) - 10 - 3  # without biases, ties and scalars
     products = 3 * 10 + 128  # z·U_k, twice U_k for the marginals, and of the embeddings
     assert known["head: FLOPs"] - queries["head: FLOPs"] == of_image + K * (of_set + products)

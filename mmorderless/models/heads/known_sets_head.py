@@ -36,7 +36,7 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
     0, λ and τ at 1, γ at 0.5, ρ at 0; R = 128 and π = σ(ρ).
 
         s   = z + W_2 g + b_2
-        φ_k = W_5 ReLU(W_4 U_k + b_4)                                        (R,)
+        φ_k = ReLU(W_4 U_k + b_4)                                            (R,)
         w   = softmax_k(λ z·U_k + φ_k·(W_3 g) + γ log n_k)
         P(S | x) = Σ_k w_k (π [S = U_k] + (1 − π) Π_c Bernoulli(S_c; σ(s_c + τ_c (2 U_kc − 1))))
         loss = −log P_loo(Y | x) / C + μ · mean_c BCE(s_c, y_c)      keys `loss_set`, `loss_free`
@@ -97,12 +97,7 @@ class KnownSetsHead(NeedsTrainingLabels, ClassQueryHead):
         self.free = nn.Linear(hidden, num_classes)
         nn.init.zeros_(self.free.bias)
         self.image_embedding = nn.Linear(hidden, EMBEDDING, bias=False)
-        # The softmax over sets ignores a constant, so the last layer needs no bias.
-        self.set_embedding = nn.Sequential(
-            nn.Linear(num_classes, EMBEDDING),
-            nn.ReLU(),
-            nn.Linear(EMBEDDING, EMBEDDING, bias=False),
-        )
+        self.set_embedding = nn.Sequential(nn.Linear(num_classes, EMBEDDING), nn.ReLU())
         for layer in (self.free, self.image_embedding):
             nn.init.zeros_(layer.weight)
         self.scalars = nn.Parameter(torch.tensor([1.0, 0.5, 0.0]) / RATE)
