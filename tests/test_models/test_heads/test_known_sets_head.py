@@ -18,7 +18,7 @@ COUNTS = [3, 2, 1, 1]
 def build(known=True, **options):
     torch.manual_seed(0)
     head = MODELS.build(dict(type="KnownSetsHead", num_classes=C, in_channels=D, **options))
-    for layer in (head.free, head.image_embedding):
+    for layer in (head.noisy, head.image_embedding):
         torch.nn.init.normal_(layer.weight, std=0.05)
     if known:
         head.set_label_sets(CLASSES, TRAINING)
@@ -85,7 +85,7 @@ def test_the_losses_are_those_of_the_equations():
     label_sets = [[0, 2], [], [0, 1], [1]]
     losses = head.loss(feats(), samples_of(label_sets))
     found = head.queries(head.pre_logits(feats()))
-    free = found.logits + found.hidden @ head.free.weight.T + head.free.bias
+    logits = found.logits + found.hidden @ head.noisy.weight.T + head.noisy.bias
     image = found.hidden @ head.image_embedding.weight.T
     y = torch.tensor([[c in labels for c in range(C)] for labels in label_sets]).float()
     pi = torch.tensor(-0.3).sigmoid()
@@ -99,7 +99,7 @@ def test_the_losses_are_those_of_the_equations():
             known = torch.tensor(s).float()
             score = 0.8 * found.logits[b] @ known + image[b] @ head.set_embedding(known)
             weight[s] = n**0.6 * score.exp()
-            p = (free[b] + ties * (2 * known - 1)).sigmoid()
+            p = (logits[b] + ties * (2 * known - 1)).sigmoid()
             noisy[s] = torch.where(y[b] > 0, p, 1 - p).prod()
         mixed = pi * weight[own] + (1 - pi) * sum(weight[s] * noisy[s] for s in left)
         expected.append((mixed / sum(weight.values())).log())
@@ -107,9 +107,9 @@ def test_the_losses_are_those_of_the_equations():
     # Of a set that is not known nothing is left out.
     log_probability = head.distribution(found).log_probability(y.bool())
     torch.testing.assert_close(log_probability[2], expected[2])
-    bce = torch.nn.functional.binary_cross_entropy_with_logits(free, y)
-    torch.testing.assert_close(losses["loss_free"], 0.5 * bce)
-    assert set(losses) == {"loss_set", "loss_free"}
+    bce = torch.nn.functional.binary_cross_entropy_with_logits(logits, y)
+    torch.testing.assert_close(losses["loss_labels"], 0.5 * bce)
+    assert set(losses) == {"loss_set", "loss_labels"}
 
 
 def test_at_first_all_logits_are_those_of_the_queries():
@@ -127,7 +127,7 @@ def test_the_scalars_move_ten_times_as_fast():
     assert before.tolist() == [1.0, 0.5, 0.0]
     assert ties.tolist() == [1.0] * C
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
-    bias = head.free.bias.detach().clone()
+    bias = head.noisy.bias.detach().clone()
     sum(head.loss(feats(), samples_of(TRAINING[:4])).values()).backward()
     optimizer.step()
     moved = (10 * head.scalars - before).abs()
@@ -135,7 +135,7 @@ def test_the_scalars_move_ten_times_as_fast():
     moved = (10 * head.ties - ties).abs()
     torch.testing.assert_close(moved, torch.full((C,), 1e-2), rtol=1e-3, atol=0)
     torch.testing.assert_close(
-        (head.free.bias - bias).abs(), torch.full((C,), 1e-3), rtol=1e-3, atol=0
+        (head.noisy.bias - bias).abs(), torch.full((C,), 1e-3), rtol=1e-3, atol=0
     )
 
 
