@@ -6,7 +6,7 @@ set of the training set, and for noisy copies of these, so that every set is pos
 has: known labels of an image (`given`, `excluded`) change the probabilities of the others.
 
 For: completing a set from known labels; consistent sets, without duplicates by construction. Not
-for: O-F1 alone (on frozen maps 0.4 to 0.8 points ahead of `class_queries` at the defaults; level at
+for: O-F1 alone (on frozen maps 0.2 to 0.6 points ahead of `class_queries` at the defaults; level at
 chosen points, and if the encoder is trained); test images from another distribution, for which the
 training sets are a wrong prior. The training log says how many training images share their set with
 another, tools/check_dataset.py how many test images have a set of the training images.
