@@ -116,6 +116,8 @@ def trained(name: str, folder: Path, **head) -> OrderlessInferencer:
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=1.2)
     if name == "known_sets":
+        for weight in (model.head.noisy.weight, model.head.image_embedding.weight):
+            weight.data.mul_(0.01)  # otherwise all images have the same set
         model.head.set_label_sets(CLASSES, [[0], [0], [1, 2], [2, 3, 4], []])
     meta = {"dataset_meta": {"classes": CLASSES}}
     torch.save({"meta": meta, "state_dict": model.state_dict()}, folder / "weights.pth")
