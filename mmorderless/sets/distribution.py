@@ -96,7 +96,13 @@ class SetDistribution:
         """
         signed = given.to(self.sets.dtype) - excluded.to(self.sets.dtype)
         agrees = product(signed, self.sets.T) == given.sum(1)[:, None]  # (B, K)
-        return self._restrict(agrees, given, excluded)
+        return replace(
+            self,
+            log_exact=self.log_exact.masked_fill(~agrees, -math.inf),
+            log_noisy=self.log_noisy + self._log_factors(given, excluded),
+            given=self.given | given,
+            excluded=self.excluded | excluded,
+        )
 
     @cached_property
     def log_normalizer(self) -> Tensor:
@@ -178,7 +184,7 @@ class SetDistribution:
             probabilities[rows, step] = now.marginals.gather(1, token[:, None])[:, 0]
             emitted = F.one_hot(token, left.shape[1]).bool()
             left = left & ~emitted
-            now = now._restrict(self.sets.T[token] > 0, emitted, torch.zeros_like(emitted))
+            now = now.condition(emitted, torch.zeros_like(emitted))
         known = self.condition(sets, torch.zeros_like(sets))
         end = known.log_probability(sets).exp().clamp(max=1)
         return EmittedSets(tokens, probabilities, length, end)
@@ -187,16 +193,6 @@ class SetDistribution:
         """Return the distributions of some images, by index or mask."""
         names = [field.name for field in fields(self) if field.name != "sets"]
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
-
-    def _restrict(self, agrees: Tensor, given: Tensor, excluded: Tensor) -> "SetDistribution":
-        """Return the distribution given classes that the known sets `agrees` (B, K) agree with."""
-        return replace(
-            self,
-            log_exact=self.log_exact.masked_fill(~agrees, -math.inf),
-            log_noisy=self.log_noisy + self._log_factors(given, excluded),
-            given=self.given | given,
-            excluded=self.excluded | excluded,
-        )
 
     def _log_factors(self, given: Tensor, excluded: Tensor) -> Tensor:
         """Return log P(E, X) of noisy copies without the classes known before, shape (B, K)."""
